@@ -4,6 +4,7 @@
 
 pub mod explain;
 pub mod id;
+pub mod metrics;
 pub mod time;
 
 pub use id::{AccountId, FolderId, MessageId, ThreadId};

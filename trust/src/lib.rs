@@ -1,1 +1,3 @@
-//! See ARCHITECTURE.md.
+//! Trust: who may speak to whom, proved how. Public certificates and inner trust are separate things.
+
+pub mod channel;
