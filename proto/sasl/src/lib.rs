@@ -1,1 +1,36 @@
-//! See ARCHITECTURE.md.
+//! Who is there? The mechanisms of SASL (RFC 4422), both sides, without IO.
+//!
+//! A protocol session makes an [`Exchange`], feeds it what the client sent, and does what each [`Step`] says: send a
+//! challenge, or take a [`Question`] to the directory and bring back the [`Answer`]. Three kinds of failure are kept
+//! apart from the first byte to the last: the credentials are wrong, the sign-in is not allowed, and we could not tell
+//! ([`Failure`]).
+//!
+//! PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677) with the channel bindings
+//! `tls-exporter` (RFC 9266) and `tls-server-end-point` (RFC 5929 §4). Mechanisms with a library behind them (GSSAPI)
+//! or with other facts (EXTERNAL, OAUTHBEARER) join by [`ServerMechanism`] and [`Exchange::custom`].
+//!
+//! Absent on purpose: CRAM-MD5 and DIGEST-MD5 (they need the password itself, or MD5, on the server), `tls-unique`
+//! (not defined for TLS 1.3), and the extensions of SCRAM, of which there are none registered.
+
+mod binding;
+mod client;
+mod exchange;
+mod fuzz;
+pub mod limits;
+mod login;
+mod mechanism;
+mod plain;
+pub mod prep;
+mod scram;
+mod secret;
+pub mod wire;
+
+pub use binding::{BindingType, Bindings};
+pub use client::{ClientError, ClientExchange, Credentials};
+pub use exchange::{
+    Answer, Exchange, Failure, Identity, NotOffered, Question, ServerMechanism, Setup, Step, Why,
+};
+pub use fuzz::fuzz_one;
+pub use mechanism::Mechanism;
+pub use scram::{Hash, KeysError, ScramKeys};
+pub use secret::Secret;

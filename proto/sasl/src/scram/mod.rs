@@ -1,0 +1,10 @@
+//! SCRAM (RFC 5802) over SHA-256 (RFC 7677): keys, messages, and the two sides.
+
+mod client;
+mod keys;
+mod message;
+mod server;
+
+pub(crate) use client::ScramClient;
+pub use keys::{Hash, KeysError, ScramKeys};
+pub(crate) use server::ScramServer;
