@@ -1,1 +1,22 @@
-//! See ARCHITECTURE.md.
+//! What is remembered: ordered keys and values behind atomic, declarative batches, and the bytes of messages.
+//! Knows nothing of mail. The on-disk format is in docs/store.md.
+//!
+//! Everything goes through a [`Store`]. What may be put in is bounded by [`limits`]; how a write looks is in
+//! [`batch`]; the seam that engines fit into is [`Engine`].
+
+pub mod batch;
+pub mod blob;
+pub mod engine;
+pub mod error;
+pub mod limits;
+pub mod model;
+pub mod store;
+pub mod verify;
+
+pub use batch::{Batch, Committed, Expect, Hex, Key, Op, Partition, Slot, Template, Width, prefix_range};
+pub use blob::{Blob, BlobId, BlobReader, BlobWriter, Blobs, Body, Chunk, Compacted, Holder, Holders};
+pub use engine::{BackupInfo, Engine, Health, Limits, Page, Pending};
+pub use error::{BackupError, BlobError, CommitError, OpenError, ReadError};
+pub use model::Model;
+pub use store::{Options, Store, restore};
+pub use verify::{Check, Problem, Report};
