@@ -4,6 +4,8 @@ mod client;
 mod keys;
 mod message;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use client::ScramClient;
 pub use keys::{Hash, KeysError, ScramKeys};
