@@ -1,0 +1,160 @@
+//! Sockets: binds addresses, accepts within limits, and hands each connection to its service as a channel.
+//!
+//! A connection over the limits is closed at once and counted; it never costs a task or a handshake. A service that
+//! stops keeps its sessions: they are told by their own stop signal, and waited for.
+
+use crate::machine;
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use waypost_base::id::Correlation;
+use waypost_base::metrics::{Counter, Gauge};
+use waypost_trust::channel::{Channel, TlsAccept};
+
+/// The kernel's queue of connections that are not accepted yet.
+const BACKLOG: u32 = 1024;
+/// How long to wait after accept failed for lack of descriptors or memory.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+
+pub static ACCEPTED: Counter = Counter::new();
+pub static REFUSED: Counter = Counter::new();
+pub static TLS_FAILED: Counter = Counter::new();
+pub static OPEN: Gauge = Gauge::new();
+
+pub type Session = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What stands behind a listener: makes a session of a channel.
+pub type Serve = Arc<dyn Fn(Channel, Correlation) -> Session + Send + Sync>;
+
+/// One listening address with everything that a connection to it needs.
+pub struct Door {
+    /// As in the settings and in the JSON of quickstart: `smtp`, `imaps`…
+    pub name: &'static str,
+    pub tls: Option<Arc<dyn TlsAccept>>,
+    /// TLS from the first byte, rather than by STARTTLS.
+    pub implicit: bool,
+    pub connections_max: usize,
+    /// 0 means no limit.
+    pub per_address_max: usize,
+    pub serve: Serve,
+}
+
+/// Binds an address with the options that a mail server wants.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // So that a restart does not wait for the old connections' TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts until told to stop. The listening socket is closed when this returns; sessions go on.
+pub async fn accept_until(listener: TcpListener, door: Arc<Door>, mut stop: watch::Receiver<bool>) {
+    let guests = Arc::new(Guests::default());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(stream, peer, &door, &guests),
+            Err(e) => {
+                // Out of descriptors, most likely: those who are connected must end before others can come.
+                tracing::warn!(listener = door.name, error = %e, "accept failed");
+                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            }
+        }
+    }
+}
+
+fn admit(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, guests: &Arc<Guests>) {
+    let Some(seat) = Guests::seat(guests, peer.ip(), door) else {
+        REFUSED.one();
+        tracing::debug!(listener = door.name, %peer, "connection refused: too many");
+        return;
+    };
+    ACCEPTED.one();
+    let door = Arc::clone(door);
+    tokio::spawn(async move {
+        let _seat = seat;
+        let _open = OPEN.hold();
+        if let Some((channel, correlation)) = prepare(stream, peer, &door).await {
+            (door.serve)(channel, correlation).await;
+        }
+    });
+}
+
+async fn prepare(stream: TcpStream, peer: SocketAddr, door: &Door) -> Option<(Channel, Correlation)> {
+    let correlation = machine::correlation();
+    let local = stream.local_addr().ok()?;
+    // Each reply is written once, whole: waiting for more would only add delay.
+    stream.set_nodelay(true).ok()?;
+    let plain = Box::new(stream);
+    let Some(tls) = door.tls.as_ref().filter(|_| door.implicit) else {
+        return Some((
+            Channel { stream: plain, local, peer, tls: None, upgrade: door.tls.clone() },
+            correlation,
+        ));
+    };
+    match tls.accept(plain).await {
+        Ok((stream, facts)) => {
+            Some((Channel { stream, local, peer, tls: Some(facts), upgrade: None }, correlation))
+        }
+        Err(e) => {
+            TLS_FAILED.one();
+            tracing::info!(listener = door.name, %peer, session = %correlation, error = %e, "TLS handshake failed");
+            None
+        }
+    }
+}
+
+/// Who is connected to one listener.
+#[derive(Default)]
+struct Guests(Mutex<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Guests {
+    fn seat(guests: &Arc<Guests>, address: IpAddr, door: &Door) -> Option<Seat> {
+        let mut counts = guests.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.all >= door.connections_max {
+            return None;
+        }
+        let here = counts.by_address.entry(address).or_default();
+        if door.per_address_max > 0 && *here >= door.per_address_max {
+            return None;
+        }
+        *here += 1;
+        counts.all += 1;
+        Some(Seat { guests: Arc::clone(guests), address })
+    }
+}
+
+/// A place at a listener, given back when the connection ends in whatever way.
+struct Seat {
+    guests: Arc<Guests>,
+    address: IpAddr,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut counts = self.guests.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.all -= 1;
+        if let Some(here) = counts.by_address.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                counts.by_address.remove(&self.address);
+            }
+        }
+    }
+}
