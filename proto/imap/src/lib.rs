@@ -10,6 +10,9 @@
 //! Reading responses (the client's side) is deliberately absent.
 
 pub mod command;
+pub mod frame;
 pub mod limits;
+pub mod response;
+pub mod state;
 pub mod value;
 pub(crate) mod wire;

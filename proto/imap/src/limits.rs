@@ -26,6 +26,9 @@ pub const COMMAND_MAX: usize = 256 * 1024;
 /// connection, since reading it to throw it away serves nobody.
 pub const SKIP_MAX: u64 = 1024 * 1024;
 
+/// The same after sign-in: a refused message (too big, over quota) that is already on its way.
+pub const SKIP_SIGNED_IN_MAX: u64 = 256 * 1024 * 1024;
+
 /// LITERAL- (RFC 7888 §5) promises only this much for a non-synchronising literal; IMAP4rev2 includes it.
 pub const LITERAL_MINUS_MAX: u64 = 4096;
 

@@ -120,6 +120,22 @@ pub enum SpecialUse {
     Trash,
 }
 
+impl SpecialUse {
+    /// As it stands on the wire, with the backslash.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SpecialUse::All => "\\All",
+            SpecialUse::Archive => "\\Archive",
+            SpecialUse::Drafts => "\\Drafts",
+            SpecialUse::Flagged => "\\Flagged",
+            SpecialUse::Important => "\\Important",
+            SpecialUse::Junk => "\\Junk",
+            SpecialUse::Sent => "\\Sent",
+            SpecialUse::Trash => "\\Trash",
+        }
+    }
+}
+
 /// LIST in all forms of §6.3.9.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List {
