@@ -46,3 +46,24 @@ pub const SEARCH_DEPTH: usize = 64;
 
 /// Part numbers in a section: nesting of MIME parts beyond this is not addressable.
 pub const PART_DEPTH: usize = 64;
+
+/// Fields of ID: RFC 2971 §3.3 allows 30.
+pub const ID_FIELDS: usize = 30;
+
+/// Patterns in one LIST: each is matched against every folder.
+pub const LIST_PATTERNS: usize = 100;
+
+/// There are nine keys, forward and reverse.
+pub const SORT_CRITERIA: usize = 18;
+
+/// Items in one FETCH: more sections than this are better fetched in pieces.
+pub const FETCH_ITEMS: usize = 256;
+
+/// Field names in one HEADER.FIELDS.
+pub const HEADER_FIELDS: usize = 256;
+
+/// Flags in one STORE.
+pub const FLAGS_PER_COMMAND: usize = 256;
+
+/// Resources in one SETQUOTA: RFC 9208 §5 knows four.
+pub const QUOTA_RESOURCES: usize = 16;

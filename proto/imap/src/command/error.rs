@@ -23,6 +23,8 @@ pub enum Problem {
     TooLarge { what: &'static str, at: usize },
     /// A charset that we cannot read: answer `NO [BADCHARSET (US-ASCII UTF-8)]`.
     BadCharset,
+    /// A special use that we do not know: answer `NO [USEATTR]` (RFC 6154 §3).
+    UnknownUse,
     /// Forbidden combinations, such as VANISHED without UID.
     Conflict(&'static str),
 }
@@ -35,6 +37,7 @@ impl fmt::Display for Problem {
             Problem::Syntax { expected, at } => write!(f, "Expected {expected} at byte {at}"),
             Problem::TooLarge { what, at } => write!(f, "{what} too large at byte {at}"),
             Problem::BadCharset => f.write_str("Charset not supported"),
+            Problem::UnknownUse => f.write_str("Special use not supported"),
             Problem::Conflict(text) => f.write_str(text),
         }
     }

@@ -4,6 +4,27 @@
 //! than the bytes that [`crate::frame`] handed over. APPEND and REPLACE carry a message that is streamed and never
 //! collected, so they are read from their head by [`parse_append`], not by [`parse`].
 
+mod append;
+mod error;
+mod fetch;
+mod folder;
+mod list;
+mod parser;
+mod printer;
+mod quota;
+mod search;
+mod session;
+mod sort;
+mod store;
+
+pub use append::{parse_append, parse_append_end, parse_append_next};
+pub use error::{ParseError, Problem};
+pub use search::CHARSETS;
+pub use session::{SaslResponse, is_done, sasl_response};
+
+use parser::Parser;
+use printer::Printer;
+
 use crate::value::{Date, DateTime, Flag, FolderName, Secret, SequenceSet, Tag};
 
 /// One complete command.
@@ -436,4 +457,189 @@ pub struct Dialect {
     /// After ENABLE IMAP4rev2 or UTF8=ACCEPT: folder names are UTF-8 and quoted strings may hold UTF-8. Otherwise
     /// folder names are modified UTF-7 (RFC 3501 §5.1.3).
     pub utf8: bool,
+}
+
+/// Reads a whole command: [`crate::frame::Event::Command`].
+///
+/// # Errors
+/// What is wrong with it, with the tag if that could be read. APPEND and REPLACE are an error here, since no message
+/// follows them.
+pub fn parse(text: &[u8], dialect: Dialect) -> Result<Command, ParseError> {
+    let mut p = Parser::new(text, dialect);
+    let tag = tag(&mut p)?;
+    let body = body(&mut p).and_then(|body| p.end().map(|()| body));
+    match body {
+        Ok(body) => Ok(Command { tag, body }),
+        Err(problem) => Err(ParseError { tag: Some(tag), problem }),
+    }
+}
+
+/// ```abnf
+/// command = tag SP (command-any / command-auth / command-nonauth / command-select)
+/// ```
+fn tag(p: &mut Parser<'_>) -> Result<Tag, ParseError> {
+    let text = p.take_while(|b| b != b' ');
+    match Tag::new(text) {
+        Some(tag) => match p.space() {
+            Ok(()) => Ok(tag),
+            Err(problem) => Err(ParseError { tag: Some(tag), problem }),
+        },
+        None => Err(ParseError { tag: None, problem: Problem::Tag }),
+    }
+}
+
+fn body(p: &mut Parser<'_>) -> parser::Result<Body> {
+    Ok(match p.word("a command")?.as_bytes() {
+        b"CAPABILITY" => Body::Capability,
+        b"NOOP" => Body::Noop,
+        b"LOGOUT" => Body::Logout,
+        b"ID" => session::id(p)?,
+        b"STARTTLS" => Body::StartTls,
+        b"AUTHENTICATE" => session::authenticate(p)?,
+        b"LOGIN" => session::login(p)?,
+        b"ENABLE" => session::enable(p)?,
+        b"SELECT" => folder::select(p, false)?,
+        b"EXAMINE" => folder::select(p, true)?,
+        b"CREATE" => folder::create(p)?,
+        b"DELETE" => Body::Delete(name(p)?),
+        b"RENAME" => {
+            let from = name(p)?;
+            Body::Rename { from, to: name(p)? }
+        }
+        b"SUBSCRIBE" => Body::Subscribe(name(p)?),
+        b"UNSUBSCRIBE" => Body::Unsubscribe(name(p)?),
+        b"LIST" => list::list(p)?,
+        b"LSUB" => list::lsub(p)?,
+        b"NAMESPACE" => Body::Namespace,
+        b"STATUS" => folder::status(p)?,
+        b"IDLE" => Body::Idle,
+        b"GETQUOTA" => quota::get(p)?,
+        b"GETQUOTAROOT" => Body::GetQuotaRoot(name(p)?),
+        b"SETQUOTA" => quota::set(p)?,
+        b"COMPRESS" => session::compress(p)?,
+        b"CHECK" => Body::Check,
+        b"CLOSE" => Body::Close,
+        b"UNSELECT" => Body::Unselect,
+        b"EXPUNGE" => Body::Expunge { uids: None },
+        b"UID" => {
+            p.space()?;
+            let word = p.word("a command after UID")?;
+            match word.as_bytes() {
+                b"EXPUNGE" => store::uid_expunge(p)?,
+                word => of_messages(p, word, true)?,
+            }
+        }
+        word => of_messages(p, word, false)?,
+    })
+}
+
+/// The commands that come with UID and without.
+fn of_messages(p: &mut Parser<'_>, word: &[u8], uid: bool) -> parser::Result<Body> {
+    Ok(match word {
+        b"SEARCH" => search::search(p, uid)?,
+        b"SORT" => sort::sort(p, uid)?,
+        b"THREAD" => sort::thread(p, uid)?,
+        b"FETCH" => fetch::fetch(p, uid)?,
+        b"STORE" => store::store(p, uid)?,
+        b"COPY" => {
+            let (set, folder) = store::set_and_folder(p)?;
+            Body::Copy { uid, set, folder }
+        }
+        b"MOVE" => {
+            let (set, folder) = store::set_and_folder(p)?;
+            Body::Move { uid, set, folder }
+        }
+        b"APPEND" if !uid => return p.expected("a folder's name and a message as a literal"),
+        b"REPLACE" => return p.expected("a message number, a folder's name and a message as a literal"),
+        _ => return Err(Problem::UnknownCommand),
+    })
+}
+
+fn name(p: &mut Parser<'_>) -> parser::Result<FolderName> {
+    p.space()?;
+    p.folder()
+}
+
+impl Command {
+    /// Appends the command in wire form with its CRLF. Literals in it are non-synchronising, so the peer must offer
+    /// LITERAL+, or LITERAL- if they are short.
+    pub fn encode(&self, dialect: Dialect, out: &mut Vec<u8>) {
+        let mut p = Printer { out, dialect };
+        p.raw(self.tag.as_str()).raw(" ");
+        print_body(&mut p, &self.body);
+        p.raw("\r\n");
+    }
+}
+
+fn print_body(p: &mut Printer<'_>, body: &Body) {
+    match body {
+        Body::Capability => p.raw("CAPABILITY"),
+        Body::Noop => p.raw("NOOP"),
+        Body::Logout => p.raw("LOGOUT"),
+        Body::StartTls => p.raw("STARTTLS"),
+        Body::Namespace => p.raw("NAMESPACE"),
+        Body::Idle => p.raw("IDLE"),
+        Body::Check => p.raw("CHECK"),
+        Body::Close => p.raw("CLOSE"),
+        Body::Unselect => p.raw("UNSELECT"),
+        Body::Expunge { uids: None } => p.raw("EXPUNGE"),
+        Body::Expunge { uids: Some(uids) } => p.raw("UID EXPUNGE ").sequence_set(uids),
+        Body::Login { user, password } => {
+            p.raw("LOGIN ").astring(user.as_bytes()).raw(" ").astring(&password.0)
+        }
+        Body::Enable(names) => p.raw("ENABLE ").raw(&names.join(" ")),
+        Body::Compress(algorithm) => p.raw("COMPRESS ").raw(algorithm),
+        Body::Delete(folder) => p.raw("DELETE ").folder(folder),
+        Body::Rename { from, to } => p.raw("RENAME ").folder(from).raw(" ").folder(to),
+        Body::Subscribe(folder) => p.raw("SUBSCRIBE ").folder(folder),
+        Body::Unsubscribe(folder) => p.raw("UNSUBSCRIBE ").folder(folder),
+        Body::Lsub { reference, pattern } => p.raw("LSUB ").folder(reference).raw(" ").pattern(pattern),
+        Body::GetQuota(root) => p.raw("GETQUOTA ").astring(root.as_bytes()),
+        Body::GetQuotaRoot(folder) => p.raw("GETQUOTAROOT ").folder(folder),
+        Body::Copy { uid, set, folder } => {
+            p.raw(if *uid { "UID COPY " } else { "COPY " }).sequence_set(set).raw(" ").folder(folder)
+        }
+        Body::Move { uid, set, folder } => {
+            p.raw(if *uid { "UID MOVE " } else { "MOVE " }).sequence_set(set).raw(" ").folder(folder)
+        }
+        body => return print_long(p, body),
+    };
+}
+
+fn print_long(p: &mut Printer<'_>, body: &Body) {
+    let uid = match body {
+        Body::Search(Search { uid, .. })
+        | Body::Sort(Sort { uid, .. })
+        | Body::Thread(Thread { uid, .. })
+        | Body::Fetch(Fetch { uid, .. })
+        | Body::Store(Store { uid, .. }) => *uid,
+        _ => false,
+    };
+    p.raw(if uid { "UID " } else { "" });
+    match body {
+        Body::Id(fields) => session::print_id(p, fields.as_deref()),
+        Body::Authenticate { mechanism, initial } => {
+            session::print_authenticate(p, mechanism, initial.as_ref());
+        }
+        Body::Select(select) => folder::print_select(p, select),
+        Body::Create { folder, special_use } => folder::print_create(p, folder, special_use),
+        Body::List(list) => list::print_list(p, list),
+        Body::Status { folder, items } => {
+            p.raw("STATUS ").folder(folder).raw(" ");
+            folder::print_status_items(p, items);
+        }
+        Body::SetQuota { root, limits } => quota::print_set(p, root, limits),
+        Body::Search(search) => {
+            p.raw("SEARCH ");
+            search::print_return(p, search.returns);
+            p.raw("CHARSET UTF-8 ");
+            search::print_program(p, &search.key);
+        }
+        Body::Sort(sort) => sort::print_sort(p, sort),
+        Body::Thread(thread) => sort::print_thread(p, thread),
+        Body::Fetch(fetch) => fetch::print_fetch(p, fetch),
+        Body::Store(store) => store::print_store(p, store),
+        // All others were written by the caller.
+        _ => {}
+    }
 }

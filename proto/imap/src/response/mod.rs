@@ -20,6 +20,9 @@ pub use search::{EsearchReply, ThreadNode};
 pub use status::{Code, Status};
 pub use text::ranges;
 
+pub(crate) use fetch::{write_part, write_section};
+pub(crate) use number::{date_time, decimal};
+
 use crate::value::{Flag, FolderName, Tag};
 
 /// The newline of every response.

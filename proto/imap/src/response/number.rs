@@ -46,7 +46,7 @@ pub(crate) fn date_time(out: &mut Vec<u8>, at: Timestamp, zone_minutes: i16) {
     let zone = u64::from(zone_minutes.unsigned_abs());
     let [d1, d2] = pair(u64::from(local.day));
     let month = MONTHS.get(usize::from(local.month).wrapping_sub(1)).map_or("Jan", |m| m).as_bytes();
-    let (&[m1, m2, m3, ..] | &[m1, m2, m3]) = month else { return };
+    let &[m1, m2, m3] = month else { return };
     let ([y1, y2], [y3, y4]) = (pair(year / 100), pair(year));
     let ([h1, h2], [n1, n2]) = (pair(u64::from(local.hour)), pair(u64::from(local.minute)));
     let ([s1, s2], [z1, z2], [z3, z4]) = (pair(u64::from(local.second)), pair(zone / 60), pair(zone % 60));

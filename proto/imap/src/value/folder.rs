@@ -48,7 +48,7 @@ impl FolderName {
     fn with_inbox_upper(mut self) -> FolderName {
         if let Some((head, rest)) = self.0.split_at_checked(5)
             && head.eq_ignore_ascii_case("INBOX")
-            && (rest.is_empty() || rest.starts_with(['/', '.']))
+            && (rest.is_empty() || rest.starts_with('/'))
         {
             self.0.get_mut(..5).map(str::make_ascii_uppercase).unwrap_or_default();
         }
