@@ -1,1 +1,4 @@
-//! Integration tests: one binary, see main.rs.
+//! What integration tests stand on: a real server process on free ports, and a plain line client to speak to it.
+
+pub mod line;
+pub mod server;

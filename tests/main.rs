@@ -1,1 +1,7 @@
+//! All integration tests in one binary: real clients, crashes, faults, conversations over sockets.
+//!
+//! They need the release binary (`cargo build --release -p waypost-server`) and the Debian packages that `./test` installs.
 
+mod clients;
+mod crash;
+mod first_light;

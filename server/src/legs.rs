@@ -1,0 +1,41 @@
+//! The legs that were taken lately, kept in memory so that they can be told: newest last, oldest forgotten first.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use waypost_base::explain::Leg;
+
+/// Legs of a busy minute; about 2 MiB.
+const KEPT: usize = 4096;
+
+/// A leg with the Message-ID that it carried, empty where there was none.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    pub message_id: String,
+    pub leg: Leg,
+}
+
+/// Shared by all roles of the process.
+#[derive(Clone, Default)]
+pub struct LegBook(Arc<Mutex<VecDeque<Taken>>>);
+
+impl LegBook {
+    pub fn note(&self, message_id: &str, leg: Leg) {
+        tracing::debug!(message_id, %leg, "leg");
+        let mut legs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if legs.len() == KEPT {
+            legs.pop_front();
+        }
+        legs.push_back(Taken { message_id: message_id.to_owned(), leg });
+    }
+
+    /// Takes out what was noted since the last call.
+    pub fn drain(&self) -> Vec<Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    }
+}
+
+impl waypost_transport::LegSink for LegBook {
+    fn leg(&self, message_id: &str, leg: Leg) {
+        self.note(message_id, leg);
+    }
+}

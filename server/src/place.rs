@@ -1,0 +1,109 @@
+//! The data folder: what lies where, and who may read it.
+//!
+//! ```text
+//! DIR/settings.toml       the settings document; earlier versions in settings.d/
+//! DIR/secret/             organisation.key: keys message ids and fake salts; lost, the store cannot be opened
+//! DIR/trust/              the inner CA and this server's inner certificate
+//! DIR/public/             the certificate that clients are shown
+//! DIR/store/              database and segments (docs/store.md)
+//! DIR/logs/               protocol logs
+//! DIR/run/control.sock    where commands reach the running server
+//! ```
+
+use crate::machine;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A data folder by its parts.
+#[derive(Clone, Debug)]
+pub struct Place {
+    root: PathBuf,
+}
+
+impl Place {
+    /// The folder need not exist yet. Relative paths are made absolute, so that a later `cd` changes nothing.
+    pub fn at(root: &Path) -> io::Result<Place> {
+        Ok(Place { root: std::path::absolute(root)? })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.root.join("store")
+    }
+
+    pub fn trust(&self) -> PathBuf {
+        self.root.join("trust")
+    }
+
+    pub fn public_certificate(&self) -> PathBuf {
+        self.root.join("public/certificate.pem")
+    }
+
+    pub fn public_key(&self) -> PathBuf {
+        self.root.join("public/key.pem")
+    }
+
+    pub fn logs(&self, kind: &str) -> PathBuf {
+        self.root.join("logs").join(kind)
+    }
+
+    pub fn control(&self) -> PathBuf {
+        self.root.join("run/control.sock")
+    }
+
+    /// The passwords that quickstart made up, so that its second start can print them again.
+    pub fn demonstration(&self) -> PathBuf {
+        self.root.join("secret/quickstart.json")
+    }
+
+    /// True when the folder was set up before.
+    pub fn is_set_up(&self) -> bool {
+        self.organisation_key_file().exists()
+    }
+
+    fn organisation_key_file(&self) -> PathBuf {
+        self.root.join("secret/organisation.key")
+    }
+
+    /// Makes the folders that are missing, for the owner alone.
+    pub fn create(&self) -> io::Result<()> {
+        for folder in ["", "secret", "trust", "public", "logs", "run"] {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(self.root.join(folder))?;
+        }
+        Ok(())
+    }
+
+    /// The organisation's key, made at the first call. It is synced before use: rows made with a key that a power cut
+    /// forgot could never be read again.
+    pub fn organisation_key(&self) -> io::Result<[u8; 32]> {
+        let path = self.organisation_key_file();
+        match fs::read(&path) {
+            Ok(bytes) => <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| {
+                let text = format!("{} should hold 32 bytes, not {}", path.display(), bytes.len());
+                io::Error::new(io::ErrorKind::InvalidData, text)
+            }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let key = machine::random::<32>();
+                write_secret(&path, &key)?;
+                Ok(key)
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// Writes a file that only its owner may read: whole and synced under its name, or not there at all.
+pub fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    let folder = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    File::open(folder)?.sync_all()
+}
