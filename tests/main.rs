@@ -3,5 +3,6 @@
 //! They need the release binary (`cargo build --release -p waypost-server`) and the Debian packages that `./test` installs.
 
 mod clients;
+mod corpus;
 mod crash;
 mod first_light;
