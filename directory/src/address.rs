@@ -98,8 +98,10 @@ pub fn canonical(text: &str) -> Result<Cow<'_, str>, AddressError> {
     let (local, domain) = (text.get(..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default());
     let new_local = canonical_local(local)?;
     let new_domain = canonical_domain(domain)?;
-    if let (Cow::Borrowed(l), Cow::Borrowed(_)) = (&new_local, &new_domain)
+    // Borrowed parts may still be shorter than the text: without quotes, without the trailing dot.
+    if let (Cow::Borrowed(l), Cow::Borrowed(d)) = (&new_local, &new_domain)
         && l.len() == local.len()
+        && d.len() == domain.len()
     {
         return Ok(Cow::Borrowed(text));
     }

@@ -77,6 +77,14 @@ impl Directory {
         }))
     }
 
+    /// The account that [`add_account`](Directory::add_account) would make now; nothing is changed.
+    pub fn plan_account(&self, new: &NewAccount) -> Result<Account, ChangeError> {
+        let now = self.snapshot();
+        let account = self.compose(&now, new)?;
+        check(&now, &account, None)?;
+        Ok(account)
+    }
+
     /// Fills in what was not said.
     fn compose(&self, now: &Snapshot, new: &NewAccount) -> Result<Account, ChangeError> {
         let alias = match (&new.alias, &new.primary) {
