@@ -66,6 +66,8 @@ pub struct Pending(State);
 enum State {
     Ready(Option<Result<Committed, CommitError>>),
     Waiting(oneshot::Receiver<Result<Committed, CommitError>>),
+    /// Several; the answer is the last one's, or the first error.
+    All(Vec<Pending>, Result<Committed, CommitError>),
 }
 
 impl Pending {
@@ -78,6 +80,18 @@ impl Pending {
     pub fn waiting(receiver: oneshot::Receiver<Result<Committed, CommitError>>) -> Pending {
         Pending(State::Waiting(receiver))
     }
+
+    /// All of these together: the first error, if there is one.
+    pub(crate) fn all(mut pending: Vec<Pending>) -> Pending {
+        match pending.pop() {
+            Some(only) if pending.is_empty() => only,
+            Some(last) => {
+                pending.insert(0, last);
+                Pending(State::All(pending, Ok(Committed::default())))
+            }
+            None => Pending::ready(Ok(Committed::default())),
+        }
+    }
 }
 
 impl Future for Pending {
@@ -87,6 +101,16 @@ impl Future for Pending {
         let lost = || CommitError::Unknown("the committer went away".into());
         match &mut self.0 {
             State::Ready(answer) => Poll::Ready(answer.take().unwrap_or_else(|| Err(lost()))),
+            State::All(pending, answer) => {
+                while let Some(next) = pending.last_mut() {
+                    let Poll::Ready(got) = Pin::new(next).poll(cx) else { return Poll::Pending };
+                    pending.pop();
+                    if answer.is_ok() {
+                        *answer = got;
+                    }
+                }
+                Poll::Ready(std::mem::replace(answer, Err(lost())))
+            }
             State::Waiting(receiver) => {
                 Pin::new(receiver).poll(cx).map(|sent| sent.unwrap_or_else(|_| Err(lost())))
             }
@@ -142,6 +166,17 @@ impl Page {
         let key_end = self.bytes.len() as u32;
         self.bytes.extend_from_slice(value);
         self.ends.push((key_end, self.bytes.len() as u32));
+    }
+}
+
+/// What is left of a range when `key` is the first row that a page did not take.
+pub(crate) fn rest(range: &Range<Key>, key: &[u8], rev: bool) -> Range<Key> {
+    if rev {
+        let mut end = key.to_vec();
+        end.push(0);
+        range.start.clone()..end
+    } else {
+        key.to_vec()..range.end.clone()
     }
 }
 

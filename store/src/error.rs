@@ -162,6 +162,8 @@ pub enum BackupError {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]
+    Blob(#[from] BlobError),
+    #[error(transparent)]
     Open(#[from] OpenError),
     #[error("the store is closed")]
     Closed,

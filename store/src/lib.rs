@@ -6,10 +6,12 @@
 
 pub mod batch;
 pub mod blob;
+pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod limits;
 pub mod model;
+pub mod sqlite;
 pub mod store;
 pub mod verify;
 
@@ -18,5 +20,6 @@ pub use blob::{Blob, BlobId, BlobReader, BlobWriter, Blobs, Body, Chunk, Compact
 pub use engine::{BackupInfo, Engine, Health, Limits, Page, Pending};
 pub use error::{BackupError, BlobError, CommitError, OpenError, ReadError};
 pub use model::Model;
+pub use sqlite::Sqlite;
 pub use store::{Options, Store, restore};
 pub use verify::{Check, Problem, Report};

@@ -198,13 +198,7 @@ impl Engine for Model {
         let mut rows = state.rows.range(range.clone());
         while let Some((key, value)) = if rev { rows.next_back() } else { rows.next() } {
             if page.len() >= max_rows || page.size() >= max_bytes {
-                page.next = Some(if rev {
-                    let mut end = key.clone();
-                    end.push(0);
-                    range.start..end
-                } else {
-                    key.clone()..range.end
-                });
+                page.next = Some(crate::engine::rest(&range, key, rev));
                 break;
             }
             page.push(key, value);

@@ -1,11 +1,13 @@
 //! The handle that rooms above use: an engine, the message bytes, and what both count.
 
 use crate::batch::{Batch, Committed, Key};
-use crate::blob::Blobs;
+use crate::blob::{BlobOptions, Blobs};
+use crate::disk::{self, Disk, Memory, Real};
 use crate::engine::{BackupInfo, Engine, Health, Page, Pending};
 use crate::error::{BackupError, CommitError, OpenError, ReadError};
 use crate::limits;
 use crate::model::Model;
+use crate::sqlite::{self, Sqlite, SqliteOptions};
 use crate::verify::{Check, Report};
 use bytes::Bytes;
 use std::ops::Range;
@@ -24,11 +26,16 @@ pub struct Options {
     pub free_floor: u64,
     /// Most reader threads (and read-only connections); they start when needed.
     pub readers: usize,
+    /// A segment is closed beyond this; smaller only in tests.
+    pub segment_bytes: u64,
+    /// Whom the engine asks for free space and for leave to commit, instead of the real disk: for tests of faults.
+    pub gate: Option<Arc<dyn Disk>>,
 }
 
 impl Options {
     pub fn new(key: [u8; 32], clock: Clock) -> Options {
-        Options { key, clock, free_floor: limits::FREE_FLOOR, readers: 3 }
+        let (free_floor, segment_bytes) = (limits::FREE_FLOOR, limits::SEGMENT_BYTES);
+        Options { key, clock, free_floor, readers: 3, segment_bytes, gate: None }
     }
 }
 
@@ -37,15 +44,37 @@ impl Options {
 pub struct Store {
     engine: Arc<dyn Engine>,
     blobs: Blobs,
+    /// Where it lies; `None` in memory.
+    dir: Option<Arc<Path>>,
 }
+
+/// Says what the folder is and which program can read it: `waypost store 1`.
+const FORMAT_FILE: &str = "format";
+const SEGMENTS: &str = "segments";
 
 impl Store {
     /// Opens the store in the folder `dir`, or makes a new one there. Blocks for as long as the disk takes, so call
     /// it before serving. Only one process can have a store open.
     pub fn open(dir: &Path, options: Options) -> Result<Store, OpenError> {
-        let _ = dir;
-        let engine: Arc<dyn Engine> = Arc::new(Model::new(options.clock));
-        Ok(Store { blobs: Blobs::new(options.key, engine.clone()), engine })
+        let real: Arc<dyn Disk> = Arc::new(Real::new(dir)?);
+        let known = read_format(dir)?;
+        let engine = Sqlite::open(
+            dir,
+            SqliteOptions {
+                clock: options.clock.clone(),
+                disk: options.gate.clone().unwrap_or(real),
+                free_floor: options.free_floor,
+                readers: options.readers,
+                key_check: key_check(&options.key),
+            },
+        )?;
+        let segments = Arc::new(Real::new(&dir.join(SEGMENTS))?);
+        let mut store = Store::assemble(Arc::new(engine), segments, options)?;
+        if !known {
+            write_format(dir)?;
+        }
+        store.dir = Some(dir.into());
+        Ok(store)
     }
 
     /// An empty store in memory, for tests: its clock stands at the epoch. Nothing in it needs a runtime's threads
@@ -56,8 +85,21 @@ impl Store {
 
     /// The same with other options.
     pub fn memory_with(options: Options) -> Store {
-        let engine: Arc<dyn Engine> = Arc::new(Model::new(options.clock));
-        Store { blobs: Blobs::new(options.key, engine.clone()), engine }
+        let engine: Arc<dyn Engine> = Arc::new(Model::new(options.clock.clone()));
+        let opened = Store::assemble(engine, Arc::new(Memory::default()), options);
+        opened.expect("an empty folder in memory can always be opened")
+    }
+
+    /// A store of any engine and any disk.
+    pub fn assemble(
+        engine: Arc<dyn Engine>,
+        segments: Arc<dyn Disk>,
+        options: Options,
+    ) -> Result<Store, OpenError> {
+        let Options { key, clock, free_floor, segment_bytes, .. } = options;
+        let options = BlobOptions { key, clock, free_floor, segment_bytes };
+        let blobs = Blobs::open(engine.clone(), segments, options)?;
+        Ok(Store { engine, blobs, dir: None })
     }
 
     pub fn engine(&self) -> &Arc<dyn Engine> {
@@ -117,7 +159,10 @@ impl Store {
 
     /// See [`Engine::commit`]: the batch is in line when this returns.
     pub fn commit(&self, batch: Batch) -> Pending {
-        self.engine.commit(batch)
+        match self.blobs.read_only() {
+            Some(reason) => Pending::ready(Err(CommitError::ReadOnly(reason))),
+            None => self.engine.commit(batch),
+        }
     }
 
     /// Builds and commits until there is no conflict: at most 8 times. `build` reads what it needs and makes the batch.
@@ -142,38 +187,123 @@ impl Store {
         self.engine.clock()
     }
 
+    /// Whether the store can do its work. Asks the disk for its free space.
     pub fn health(&self) -> Health {
-        self.engine.health()
+        let mut health = self.engine.health();
+        health.read_only = health.read_only.or_else(|| self.blobs.read_only());
+        health.corrupt += self.blobs.corrupt();
+        health
     }
 
     pub fn figures(&self) -> Vec<Figure> {
-        self.engine.figures()
+        let mut figures = self.engine.figures();
+        figures.extend(self.blobs.figures());
+        figures
     }
 
-    /// Looks at everything: rows, chunks, places, the engine's structures, and what `checks` look at.
+    /// Looks at everything: rows, chunks, places, the engine's structures, and what `checks` look at. It reads every
+    /// byte of the store.
     pub async fn verify(&self, checks: &[&dyn Check]) -> Report {
         let mut report = Report::default();
         self.engine.verify(&mut report).await;
+        {
+            let _quiet = self.blobs.quiet().await;
+            self.blobs.verify(&mut report).await;
+        }
         for check in checks {
             check.check(self, &mut report).await;
         }
         report
     }
 
-    /// Copies everything into the empty or new folder `to` while work goes on. The copy is a store.
+    /// Copies everything into the empty or new folder `to` while work goes on. The copy is a store, as of one
+    /// moment; [`BackupInfo`] counts it. Closed segments are hard links where the file system allows.
     pub async fn backup(&self, to: &Path) -> Result<BackupInfo, BackupError> {
-        self.engine.backup(to).await
+        let Some(dir) = &self.dir else { return Err(BackupError::Unsupported) };
+        make_empty(to)?;
+        // Rows first: everything that they refer to is in the segments already, and stays while compaction waits.
+        let _quiet = self.blobs.quiet().await;
+        let mut info = self.engine.backup(to).await?;
+        let segments = to.join(SEGMENTS);
+        disk::make_dir(&segments)?;
+        let (files, bytes) = self.blobs.copy_to(&dir.join(SEGMENTS), &segments).await?;
+        info.files += files + 1;
+        info.bytes += bytes;
+        disk::sync_dir(&segments)?;
+        // Last, so that a folder with this file is a whole backup.
+        write_format(to)?;
+        Ok(info)
     }
 
     /// Finishes what waits and closes. Later calls are refused.
     pub async fn close(&self) {
+        self.blobs.close().await;
         self.engine.close().await;
     }
 }
 
-/// Makes a store in the empty or new folder `to` from the backup in `from`, after verifying the backup.
-/// Opening a backup directly works as well; this one leaves the backup as it is.
+/// Makes a store in the empty or new folder `to` from the backup in `from`, leaving the backup as it is. Blocks.
+/// Opening a backup directly works as well, but then it is a backup no more.
 pub fn restore(from: &Path, to: &Path) -> Result<BackupInfo, BackupError> {
-    let _ = (from, to);
-    Err(BackupError::Unsupported)
+    if !read_format(from)? {
+        return Err(OpenError::Damaged("the folder has no whole backup".into()).into());
+    }
+    make_empty(to)?;
+    let mut info = BackupInfo::default();
+    let mut copy = |from: &Path, to: &Path| -> Result<(), BackupError> {
+        info.bytes += std::fs::copy(from, to)?;
+        info.files += 1;
+        Ok(std::fs::File::open(to)?.sync_all()?)
+    };
+    copy(&from.join(sqlite::DATABASE), &to.join(sqlite::DATABASE))?;
+    // A store that was opened, and not closed, has a part of itself in the log.
+    let log = format!("{}-wal", sqlite::DATABASE);
+    if from.join(&log).exists() {
+        copy(&from.join(&log), &to.join(&log))?;
+    }
+    let segments = to.join(SEGMENTS);
+    disk::make_dir(&segments)?;
+    for entry in std::fs::read_dir(from.join(SEGMENTS))? {
+        let entry = entry?;
+        copy(&entry.path(), &segments.join(entry.file_name()))?;
+    }
+    disk::sync_dir(&segments)?;
+    write_format(to)?;
+    info.files += 1;
+    Ok(info)
+}
+
+fn make_empty(dir: &Path) -> Result<(), BackupError> {
+    disk::make_dir(dir)?;
+    if std::fs::read_dir(dir)?.next().is_some() { Err(BackupError::NotEmpty) } else { Ok(()) }
+}
+
+/// Whether the folder says that it is a store; an error if it is one of a newer program.
+fn read_format(dir: &Path) -> Result<bool, OpenError> {
+    let text = match std::fs::read_to_string(dir.join(FORMAT_FILE)) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(e.into()),
+    };
+    let number = text.trim_end().strip_prefix("waypost store ").and_then(|n| n.parse::<u64>().ok());
+    match number {
+        Some(found) if found > sqlite::FORMAT => Err(OpenError::Newer { found, known: sqlite::FORMAT }),
+        Some(_) => Ok(true),
+        // Torn while the store was made: nothing has been promised then, and it is written again.
+        None if text.len() < 16 && "waypost store 1".starts_with(text.trim_end()) => Ok(false),
+        None => Err(OpenError::Damaged("the file `format` is not ours".into())),
+    }
+}
+
+fn write_format(dir: &Path) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut file = std::fs::File::create(dir.join(FORMAT_FILE))?;
+    writeln!(file, "waypost store {}", sqlite::FORMAT)?;
+    file.sync_all()?;
+    disk::sync_dir(dir)
+}
+
+/// What the store keeps of the organisation's key: enough to know it again, useless to anybody else.
+fn key_check(key: &[u8; 32]) -> [u8; 32] {
+    *blake3::keyed_hash(key, b"waypost store key").as_bytes()
 }

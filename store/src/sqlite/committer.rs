@@ -1,0 +1,400 @@
+//! The one thread that writes. It takes what waits, works it out in memory batch by batch, writes the sum of it in one
+//! transaction (keys in order, each counter once), waits for the one fsync and then answers everybody.
+
+use super::layer::Layer;
+use super::row;
+use super::shared::{Job, Shared, Work};
+use crate::batch::{Batch, Committed, Expect, Key, Op};
+use crate::disk;
+use crate::error::CommitError;
+use crate::limits::TOKEN_MILLIS;
+use rusqlite::{Connection, ErrorCode, Statement};
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Pages in the log (4 KiB each) at which it is folded into the database between two groups. Large, so that a page
+/// that is written again and again is copied once.
+const FOLD_PAGES: i64 = 8_192;
+
+/// Tokens are kept in buckets of an hour: `[0x7F][1][hour u32][token 16]`.
+const TOKEN_PREFIX: [u8; 2] = [0x7F, 1];
+
+pub(super) fn start(mut conn: Connection, shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    let watcher = shared.clone();
+    // An error here would only mean that the log is folded when idle and at the end alone.
+    let hooked = conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
+        watcher.figures.wal_pages.set(i64::from(pages));
+        Ok(())
+    }));
+    if let Err(error) = hooked {
+        tracing::warn!(%error, "the length of the log cannot be watched");
+    }
+    std::thread::Builder::new().name("store-commit".into()).spawn(move || {
+        match Committer::new(&conn, &shared) {
+            Ok(mut committer) => committer.run(),
+            Err(error) => shared.die(&format!("preparing statements: {error}")),
+        }
+        refuse_rest(&shared);
+    })
+}
+
+/// Answers whatever may still come in until the handle is closed.
+fn refuse_rest(shared: &Shared) {
+    let reason = shared.read_only().unwrap_or_else(|| "the store is closed".into());
+    while let Work::Group(jobs, _) = shared.next(false) {
+        for job in jobs {
+            let _ = job.reply.send(Err(CommitError::ReadOnly(reason.clone())));
+        }
+    }
+}
+
+struct Committer<'c> {
+    shared: &'c Shared,
+    conn: &'c Connection,
+    begin: Statement<'c>,
+    end: Statement<'c>,
+    get: Statement<'c>,
+    put: Statement<'c>,
+    del: Statement<'c>,
+    del_range: Statement<'c>,
+    fold_at: i64,
+    swept_hour: u32,
+}
+
+/// Why a batch did not pass: by its own fault or bad luck, or because the database failed under everybody.
+enum Fail {
+    Own(CommitError),
+    Sql(rusqlite::Error),
+}
+
+impl From<CommitError> for Fail {
+    fn from(e: CommitError) -> Fail {
+        Fail::Own(e)
+    }
+}
+
+impl From<rusqlite::Error> for Fail {
+    fn from(e: rusqlite::Error) -> Fail {
+        Fail::Sql(e)
+    }
+}
+
+impl<'c> Committer<'c> {
+    fn new(conn: &'c Connection, shared: &'c Shared) -> rusqlite::Result<Committer<'c>> {
+        Ok(Committer {
+            shared,
+            conn,
+            begin: conn.prepare("BEGIN IMMEDIATE")?,
+            end: conn.prepare("COMMIT")?,
+            get: conn.prepare("SELECT v FROM kv WHERE k = ?1")?,
+            put: conn.prepare("INSERT OR REPLACE INTO kv(k, v) VALUES(?1, ?2)")?,
+            del: conn.prepare("DELETE FROM kv WHERE k = ?1")?,
+            del_range: conn.prepare("DELETE FROM kv WHERE k >= ?1 AND k < ?2")?,
+            fold_at: FOLD_PAGES,
+            swept_hour: 0,
+        })
+    }
+
+    fn run(&mut self) {
+        loop {
+            let pages = self.shared.figures.wal_pages.value();
+            match self.shared.next(pages > 0) {
+                Work::Group(jobs, evidence) => {
+                    if self.group(jobs, evidence).is_err() {
+                        return;
+                    }
+                    let pages = self.shared.figures.wal_pages.value();
+                    if pages >= self.fold_at {
+                        self.fold("PASSIVE");
+                        // A reader may have kept the log from starting over: do not try again at once.
+                        self.fold_at = pages + FOLD_PAGES;
+                    } else if pages < FOLD_PAGES {
+                        self.fold_at = FOLD_PAGES;
+                    }
+                }
+                Work::Idle => {
+                    self.fold("TRUNCATE");
+                    // Even if a reader was in the way: not again before something new is written.
+                    self.shared.figures.wal_pages.set(0);
+                }
+                Work::End => {
+                    self.fold("TRUNCATE");
+                    return;
+                }
+            }
+            if self.shared.read_only().is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Copies the log into the database.
+    fn fold(&mut self, how: &str) {
+        self.shared.figures.checkpoints.one();
+        let done = self.conn.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
+        match done {
+            Err(error) if is_full(&error) || is_busy(&error) => {
+                tracing::warn!(%error, "the log could not be folded into the database yet");
+            }
+            Err(error) => self.shared.die(&format!("checkpoint: {error}")),
+            Ok(()) => {}
+        }
+    }
+
+    /// One transaction. `Err` means that the handle is dead; everybody has been answered in any case.
+    fn group(&mut self, jobs: Vec<Job>, evidence: Vec<(Key, Vec<u8>)>) -> Result<(), ()> {
+        let full = self.shared.full();
+        let mut answers = Vec::with_capacity(jobs.len());
+        let mut layer = Layer::default();
+        let mut broken = self.begin.execute([]).err();
+        for Job { batch, reply } in jobs {
+            let answer = match (&broken, &full) {
+                (Some(_), _) => Ok(Committed::default()),
+                (None, Some(reason)) if batch.grows() => Err(CommitError::Full(reason.clone())),
+                (None, _) => match self.batch(batch, &layer) {
+                    Ok((committed, later)) => {
+                        layer.merge(later);
+                        Ok(committed)
+                    }
+                    Err(Fail::Own(e)) => Err(e),
+                    Err(Fail::Sql(e)) => {
+                        broken = Some(e);
+                        Ok(Committed::default())
+                    }
+                },
+            };
+            answers.push((reply, answer));
+        }
+        let mut failure = broken.map(|e| self.failed(&e, false));
+        if failure.is_none() {
+            failure = self.write(layer, &evidence, full.is_none()).err();
+        }
+        if failure.is_some() && !self.conn.is_autocommit() && self.conn.execute_batch("ROLLBACK").is_err() {
+            self.shared.die("a transaction could not be rolled back");
+        }
+        self.answer(answers, failure);
+        if self.shared.read_only().is_some() { Err(()) } else { Ok(()) }
+    }
+
+    /// Sends the answers; a failure of the transaction replaces every success.
+    fn answer(
+        &self,
+        answers: Vec<(
+            tokio::sync::oneshot::Sender<Result<Committed, CommitError>>,
+            Result<Committed, CommitError>,
+        )>,
+        failure: Option<CommitError>,
+    ) {
+        let figures = &self.shared.figures;
+        figures.groups.one();
+        for (reply, answer) in answers {
+            let answer = match (&failure, answer) {
+                (Some(failure), Ok(_)) => Err(failure.clone()),
+                (_, answer) => answer,
+            };
+            match &answer {
+                Ok(_) => figures.batches.one(),
+                Err(CommitError::Conflict(_)) => figures.conflicts.one(),
+                Err(_) => figures.refused.one(),
+            }
+            // A caller who no longer listens has chosen so.
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Works a batch out over the database and what the group has changed so far.
+    fn batch(&mut self, batch: Batch, group: &Layer) -> Result<(Committed, Layer), Fail> {
+        let mut own = Layer::default();
+        let hour = (self.shared.clock.now().as_millis().max(0) / TOKEN_MILLIS) as u32;
+        if let Some(token) = batch.token
+            && let Some(allocated) = self.replay(hour, &token, group)?
+        {
+            return Ok((Committed { allocated, replayed: true }, own));
+        }
+        let mut failed = Vec::new();
+        for (key, expect) in batch.expect {
+            let holds = self.look(&key, group, &own, |found| match (&expect, found) {
+                (Expect::Absent, found) => found.is_none(),
+                (Expect::Present, found) => found.is_some(),
+                (Expect::Version(v), Some(value)) => value.starts_with(&v.to_be_bytes()),
+                (Expect::Value(v), Some(value)) => v == value,
+                (_, None) => false,
+            })?;
+            if !holds {
+                failed.push(key);
+            }
+        }
+        if !failed.is_empty() {
+            return Err(CommitError::Conflict(failed).into());
+        }
+        let mut allocated = Vec::with_capacity(batch.alloc.len());
+        for (key, count) in batch.alloc {
+            let old = u64::from_be_bytes(self.counter(&key, group, &own)?);
+            let new = old.checked_add(u64::from(count)).ok_or(CommitError::Exhausted)?;
+            allocated.push(old.checked_add(1).ok_or(CommitError::Exhausted)?);
+            own.rows.insert(key, Some(sealable(&new.to_be_bytes())));
+        }
+        for op in batch.ops {
+            match op {
+                Op::Put(key, value) => {
+                    own.rows.insert(key.fill(&allocated)?, Some(value.fill(&allocated)?));
+                }
+                Op::Del(key) => {
+                    own.rows.insert(key, None);
+                }
+                Op::DelRange(from, to) => own.delete_range(from, to),
+                Op::Add(key, amount) => {
+                    let old = i64::from_be_bytes(self.counter(&key, group, &own)?);
+                    let new = old.checked_add(amount).ok_or(CommitError::Exhausted)?;
+                    own.rows.insert(key, Some(sealable(&new.to_be_bytes())));
+                }
+            }
+        }
+        if let Some(token) = batch.token {
+            let value = allocated.iter().flat_map(|n| n.to_be_bytes()).collect();
+            own.rows.insert(token_key(hour, &token), Some(value));
+            self.sweep(hour, &mut own);
+        }
+        Ok((Committed { allocated, replayed: false }, own))
+    }
+
+    /// The first answer to this token, if it is known.
+    fn replay(&mut self, hour: u32, token: &[u8; 16], group: &Layer) -> Result<Option<Vec<u64>>, Fail> {
+        let none = Layer::default();
+        for hour in [hour, hour.saturating_sub(1)] {
+            let key = token_key(hour, token);
+            let found = self.look(&key, group, &none, |found| {
+                let numbers = |v: &[u8]| -> Vec<u64> {
+                    v.as_chunks::<8>().0.iter().map(|c| u64::from_be_bytes(*c)).collect()
+                };
+                found.map(numbers)
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Once an hour: forgets the tokens that are older than the previous hour.
+    fn sweep(&mut self, hour: u32, own: &mut Layer) {
+        if self.swept_hour == hour || hour == 0 {
+            return;
+        }
+        self.swept_hour = hour;
+        own.ranges.push((token_key(0, &[]), token_key(hour - 1, &[])));
+    }
+
+    fn counter(&mut self, key: &[u8], group: &Layer, own: &Layer) -> Result<[u8; 8], Fail> {
+        let number = self.look(key, group, own, |found| match found {
+            None => Some([0; 8]),
+            Some(value) => value.try_into().ok(),
+        })?;
+        Ok(number.ok_or(CommitError::Invalid("not a counter row"))?)
+    }
+
+    /// Shows a row as it is now: by the batch, else by the group, else by the database.
+    fn look<R>(
+        &mut self,
+        key: &[u8],
+        group: &Layer,
+        own: &Layer,
+        show: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R, Fail> {
+        if let Some(found) = own.look(key).or_else(|| group.look(key)) {
+            return Ok(show(found));
+        }
+        let mut rows = self.get.query([key])?;
+        let Some(row) = rows.next()? else { return Ok(show(None)) };
+        let stored = row.get_ref(0)?.as_blob().unwrap_or_default();
+        match row::unseal(key, stored) {
+            Some(value) => Ok(show(Some(value))),
+            None => {
+                self.shared.corrupt(key, stored);
+                Err(CommitError::Corrupt(key.to_vec()).into())
+            }
+        }
+    }
+
+    /// Writes the group's changes and commits.
+    fn write(&mut self, layer: Layer, evidence: &[(Key, Vec<u8>)], room: bool) -> Result<(), CommitError> {
+        if let Err(e) = self.write_rows(layer, evidence, room) {
+            return Err(self.failed(&e, false));
+        }
+        if let Err(e) = self.shared.disk.may_commit() {
+            let text = format!("commit: {e}");
+            if disk::is_full(&e) {
+                return Err(CommitError::Full(text));
+            }
+            self.shared.die(&text);
+            return Err(CommitError::Unknown(text));
+        }
+        self.end.execute([]).map_err(|e| self.failed(&e, true)).map(|_| ())
+    }
+
+    fn write_rows(&mut self, layer: Layer, evidence: &[(Key, Vec<u8>)], room: bool) -> rusqlite::Result<()> {
+        if room && !evidence.is_empty() {
+            let at = self.shared.clock.now().as_millis();
+            let mut keep =
+                self.conn.prepare_cached("INSERT OR IGNORE INTO quarantine(k, v, at) VALUES(?1, ?2, ?3)")?;
+            for (key, stored) in evidence {
+                keep.execute((key, stored, at))?;
+            }
+        }
+        for (from, to) in &layer.ranges {
+            self.del_range.execute((from, to))?;
+        }
+        let figures = &self.shared.figures;
+        figures.rows.add(layer.rows.len() as u64);
+        for (key, value) in layer.rows {
+            match value {
+                Some(mut value) => {
+                    row::seal(&key, &mut value);
+                    figures.bytes.add((key.len() + value.len()) as u64);
+                    self.put.execute((&key, &value))?;
+                }
+                None => {
+                    self.del.execute([&key])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What an error of the database means for the batches and for the handle.
+    fn failed(&self, error: &rusqlite::Error, committing: bool) -> CommitError {
+        let text = error.to_string();
+        if is_full(error) {
+            return CommitError::Full(text);
+        }
+        if is_busy(error) {
+            return CommitError::Unavailable(text);
+        }
+        self.shared.die(&text);
+        if committing { CommitError::Unknown(text) } else { CommitError::ReadOnly(text) }
+    }
+}
+
+/// A small value with room for its sum.
+fn sealable(bytes: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(bytes.len() + row::SUM_BYTES);
+    value.extend_from_slice(bytes);
+    value
+}
+
+fn token_key(hour: u32, token: &[u8]) -> Key {
+    let mut key = Vec::with_capacity(22);
+    key.extend_from_slice(&TOKEN_PREFIX);
+    key.extend_from_slice(&hour.to_be_bytes());
+    key.extend_from_slice(token);
+    key
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
