@@ -186,7 +186,7 @@ impl Framer {
     }
 
     /// Takes bytes off the front of `input` until something can be said.
-    pub fn next<'a>(&'a mut self, input: &mut &'a [u8]) -> Option<Event<'a>> {
+    pub fn next<'f, 'i: 'f>(&'f mut self, input: &mut &'i [u8]) -> Option<Event<'f>> {
         if self.spent {
             self.release();
         }

@@ -11,6 +11,7 @@
 
 pub mod command;
 pub mod frame;
+pub mod fuzz;
 pub mod limits;
 pub mod response;
 pub mod state;
