@@ -156,6 +156,7 @@ impl Framer {
             self.release();
             self.streaming = true;
             self.counted = 0;
+            self.text_from = 0;
             self.state = State::Message(announced.size);
         }
     }

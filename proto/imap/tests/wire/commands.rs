@@ -210,7 +210,7 @@ fn refusals() {
         "a SEARCH RETURN (NONSENSE) ALL",
         "a SORT () UTF-8 ALL",
         "a SORT (REVERSE) UTF-8 ALL",
-        "a SORT (DATE) ALL",
+        "a SORT (DATE)",
         "a THREAD NONSENSE UTF-8 ALL",
         "a AUTHENTICATE PLAIN ===",
         "a ID (\"a\")",
