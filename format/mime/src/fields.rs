@@ -1,1 +1,135 @@
-//! See lib.rs.
+//! Header blocks taken apart into fields (RFC 5322 §2.2), whatever state they are in.
+
+use memchr::memchr;
+use std::ops::Range;
+
+/// A field of a header block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawField<'a> {
+    /// Without the colon and the white space before it. Empty for a line that is no field.
+    pub name: &'a [u8],
+    /// All after the colon, still folded, with its line end.
+    pub value: &'a [u8],
+    /// Where in the block the whole field is.
+    pub start: usize,
+    pub end: usize,
+}
+
+/// The fields of a header block, up to the blank line.
+pub fn iter(block: &[u8]) -> impl Iterator<Item = RawField<'_>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = block.get(at..)?;
+        if rest.is_empty() || rest.starts_with(b"\n") || rest.starts_with(b"\r\n") {
+            return None;
+        }
+        let length = field_length(rest);
+        let field = &rest[..length];
+        let (name, value) = split(field);
+        let start = at;
+        at += length;
+        Some(RawField { name, value, start, end: at })
+    })
+}
+
+fn field_length(bytes: &[u8]) -> usize {
+    let mut end = 0;
+    loop {
+        let rest = bytes.get(end..).unwrap_or_default();
+        match memchr(b'\n', rest) {
+            None => return bytes.len(),
+            Some(lf) => end += lf + 1,
+        }
+        if !matches!(bytes.get(end), Some(b' ' | b'\t')) {
+            return end;
+        }
+    }
+}
+
+/// A whole field into name and value; the name is empty when there is no colon or what is before it cannot be a name.
+pub fn split(field: &[u8]) -> (&[u8], &[u8]) {
+    let Some(colon) = memchr(b':', field) else { return (b"", field) };
+    let name = field[..colon].trim_ascii_end();
+    if name.is_empty() || name.iter().any(|b| *b <= b' ' || *b == 127) {
+        return (b"", field);
+    }
+    (name, &field[colon + 1..])
+}
+
+/// A value on one line: without line ends, NUL bytes and the white space around it (RFC 5322 §2.2.3).
+pub fn unfold(value: &[u8]) -> Vec<u8> {
+    let value = value.trim_ascii();
+    let mut out = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let Some(at) = memchr::memchr3(b'\r', b'\n', 0, rest) {
+        out.extend_from_slice(&rest[..at]);
+        if rest[at] == b'\r' && rest.get(at + 1) != Some(&b'\n') {
+            out.push(b' ');
+        }
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// Ranges of the block's fields that have (or, with `not`, have not) one of `names`, and of its blank line.
+pub fn select(block: &[u8], names: &[&[u8]], not: bool) -> Vec<Range<u64>> {
+    let mut out = Vec::new();
+    let mut end = 0;
+    for field in iter(block) {
+        end = field.end;
+        if wanted(field.name, names, not) {
+            push(&mut out, field.start as u64..field.end as u64);
+        }
+    }
+    push(&mut out, end as u64..block.len() as u64);
+    out
+}
+
+pub(crate) fn wanted(name: &[u8], names: &[&[u8]], not: bool) -> bool {
+    names.iter().any(|n| n.eq_ignore_ascii_case(name)) != not
+}
+
+/// Appends a range, joining it to the last when they touch.
+pub(crate) fn push(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {
+    if range.is_empty() {
+        return;
+    }
+    match ranges.last_mut() {
+        Some(last) if last.end == range.start => last.end = range.end,
+        _ => ranges.push(range),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_any_shape() {
+        let block = b"From junk line\r\nA: 1\r\nB : two\r\n  more\r\nno colon\nC:\n\r\nbody: no\r\n";
+        let found: Vec<_> =
+            iter(block).map(|f| (f.name, String::from_utf8(unfold(f.value)).unwrap())).collect();
+        assert_eq!(
+            found,
+            [
+                (&b""[..], "From junk line".to_string()),
+                (b"A", "1".into()),
+                (b"B", "two  more".into()),
+                (b"", "no colon".into()),
+                (b"C", "".into()),
+            ]
+        );
+    }
+
+    #[test]
+    fn selects_with_the_blank_line() {
+        let block = b"A: 1\r\nB: 2\r\na: 3\r\n\r\n";
+        let text = |r: Vec<Range<u64>>| -> Vec<u8> {
+            r.iter().flat_map(|r| block[r.start as usize..r.end as usize].to_vec()).collect()
+        };
+        assert_eq!(text(select(block, &[b"a"], false)), b"A: 1\r\na: 3\r\n\r\n");
+        assert_eq!(text(select(block, &[b"A"], true)), b"B: 2\r\n\r\n");
+        assert_eq!(text(select(block, &[b"x"], false)), b"\r\n");
+    }
+}

@@ -11,10 +11,12 @@ pub mod collate;
 pub mod compose;
 pub mod date;
 pub mod decode;
+mod digest;
 pub mod fields;
 pub mod html;
 pub mod limits;
 pub mod param;
+mod preview;
 mod render;
 pub mod rfc2047;
 pub mod rfc2231;
@@ -22,12 +24,18 @@ pub mod scan;
 pub mod section;
 pub mod subject;
 pub mod summary;
+mod summary_ref;
 pub mod text;
 pub mod thread;
+mod tree;
+mod wire;
 
 mod fuzz;
 
 pub use fuzz::fuzz_one;
 pub use limits::Limits;
 pub use scan::{Scanner, scan};
-pub use summary::{DecodeError, Encoding, Field, Part, PartKind, SentDate, Summary, SummaryRef};
+pub use summary::{
+    AddressText, DecodeError, Encoding, Facts, Field, Part, PartKind, SentDate, Structure, Summary,
+};
+pub use summary_ref::{AddressRef, SummaryRef};

@@ -72,5 +72,8 @@ pub const PREVIEW_PLAIN_BYTES: usize = 2 * 1024;
 pub const PREVIEW_HTML_BYTES: usize = 16 * 1024;
 /// Parameters of one structured field (RFC 2231 continuations count one each).
 pub const PARAMETERS: usize = 64;
-/// Parts that a search looks into.
-pub const SEARCH_PARTS: usize = 1000;
+/// Links from a message up to its thread's root. Real threads end at some hundreds; a chain without end would make each new link
+/// walk all of it.
+pub const THREAD_DEPTH: usize = 1000;
+/// Bytes of one part's header that a search of a large message looks into.
+pub const SEARCH_HEADER_BYTES: u64 = 1024 * 1024;

@@ -1,5 +1,6 @@
 //! What is remembered of a message, and its encoding.
 
+use crate::wire;
 use std::ops::Range;
 use waypost_base::Timestamp;
 
@@ -183,93 +184,12 @@ impl Summary {
         self.facts.envelope_partial() || self.facts.structure_partial()
     }
 
-    /// Stored form, version 1; at most `Limits::summary_bytes`.
+    /// Stored form; at most `Limits::summary_bytes`. See `wire.rs` for its layout.
     pub fn encode(&self) -> Vec<u8> {
-        Vec::new()
+        wire::encode(self)
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Summary, DecodeError> {
-        SummaryRef::new(bytes).and_then(|s| s.to_owned())
-    }
-}
-
-/// A stored summary, read in place. Making one costs a walk over some twenty lengths; nothing is copied.
-#[derive(Clone, Copy, Debug)]
-pub struct SummaryRef<'a> {
-    pub size: u64,
-    pub facts: Facts,
-    pub date: Option<SentDate>,
-    pub message_id: &'a str,
-    pub subject: &'a str,
-    pub base_subject: &'a str,
-    pub from: AddressRef<'a>,
-    pub to: AddressRef<'a>,
-    pub cc: AddressRef<'a>,
-    pub bcc: AddressRef<'a>,
-    pub preview: &'a str,
-    envelope: &'a [u8],
-}
-
-/// [`AddressText`] in place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AddressRef<'a> {
-    pub text: &'a str,
-    /// Local part of the first address.
-    pub mailbox: &'a str,
-    /// Display name of the first address, or else `mailbox@host`.
-    pub display: &'a str,
-}
-
-impl<'a> SummaryRef<'a> {
-    pub fn new(bytes: &'a [u8]) -> Result<SummaryRef<'a>, DecodeError> {
-        if bytes.is_empty() {
-            return Err(DecodeError::Short);
-        }
-        Err(DecodeError::Version(bytes[0]))
-    }
-
-    /// A whole copy.
-    pub fn to_owned(&self) -> Result<Summary, DecodeError> {
-        Ok(Summary::default())
-    }
-
-    /// `(…)` as it goes on the wire. `utf8`: the client enabled UTF8=ACCEPT or IMAP4rev2.
-    pub fn envelope(&self, utf8: bool) -> &'a [u8] {
-        let _ = utf8;
-        self.envelope
-    }
-
-    /// BODYSTRUCTURE as it goes on the wire.
-    pub fn body_structure(&self, utf8: bool) -> &'a [u8] {
-        let _ = utf8;
-        self.envelope
-    }
-
-    /// Appends BODY (without extension data) as it goes on the wire.
-    pub fn write_body(&self, utf8: bool, out: &mut Vec<u8>) {
-        let _ = (utf8, out);
-    }
-
-    pub fn in_reply_to(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        std::iter::empty()
-    }
-
-    pub fn references(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        std::iter::empty()
-    }
-
-    /// The part table. Only sections other than BODY[], HEADER and TEXT need it.
-    pub fn parts(&self) -> Vec<Part> {
-        Vec::new()
-    }
-
-    /// The top-level header with its blank line.
-    pub fn header(&self) -> Range<u64> {
-        0..0
-    }
-
-    /// The index of top-level header fields.
-    pub fn fields(&self) -> Vec<Field> {
-        Vec::new()
+        crate::SummaryRef::new(bytes)?.to_owned()
     }
 }
