@@ -39,3 +39,9 @@ impl waypost_transport::LegSink for LegBook {
         self.note(message_id, leg);
     }
 }
+
+impl waypost_access::log::LegSink for LegBook {
+    fn leg(&self, leg: Leg) {
+        self.note("", leg);
+    }
+}

@@ -40,12 +40,9 @@ impl Place {
         self.root.join("trust")
     }
 
-    pub fn public_certificate(&self) -> PathBuf {
-        self.root.join("public/certificate.pem")
-    }
-
-    pub fn public_key(&self) -> PathBuf {
-        self.root.join("public/key.pem")
+    /// Where the certificate lies that clients are shown: `public.crt` and `public.key`.
+    pub fn public(&self) -> PathBuf {
+        self.root.join("public")
     }
 
     pub fn logs(&self, kind: &str) -> PathBuf {
@@ -72,7 +69,7 @@ impl Place {
 
     /// Makes the folders that are missing, for the owner alone.
     pub fn create(&self) -> io::Result<()> {
-        for folder in ["", "secret", "trust", "public", "logs", "run"] {
+        for folder in ["", "store", "secret", "trust", "public", "logs", "run"] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(self.root.join(folder))?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 pub mod csv;
 pub mod panics;
+pub mod sinks;
 
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;

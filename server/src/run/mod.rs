@@ -1,0 +1,279 @@
+//! Starting the roles of this process, keeping them running, stopping them without dropping anybody's work.
+
+pub mod organisation;
+pub mod settings;
+
+use crate::legs::LegBook;
+use crate::listen::{self, Door, Session};
+use crate::logs::sinks::Switched;
+use crate::{control, metrics, tls};
+use organisation::Organisation;
+use settings::Settings;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use waypost_access::imap::ImapService;
+use waypost_access::pop3::Pop3Service;
+use waypost_base::metrics::Figure;
+use waypost_directory::signin::SignIn;
+use waypost_transport::accept::Kind;
+use waypost_transport::{Hub, Parts, deliver};
+use waypost_trust::channel::{Channel, TlsAccept};
+
+/// Sessions get so long to finish their message or command before the process ends anyway.
+const GRACE: Duration = Duration::from_secs(30);
+/// How often what expired is swept away, and what was only noted in memory is written.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+
+/// Where to listen: name of the door → addresses. Port 0 takes whatever is free.
+pub type Doors = BTreeMap<&'static str, Vec<SocketAddr>>;
+
+/// The running roles.
+pub struct Roles {
+    addresses: Vec<(&'static str, SocketAddr)>,
+    tasks: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    services: Arc<Services>,
+    public: Arc<tls::Public>,
+    logs: Logs,
+}
+
+struct Services {
+    organisation: Organisation,
+    hub: Arc<Hub>,
+    imap: Arc<ImapService>,
+    pop3: Arc<Pop3Service>,
+    sign_in: Arc<SignIn>,
+    legs: LegBook,
+}
+
+/// The protocol logs, each of which can be switched while sessions run.
+#[derive(Clone)]
+struct Logs {
+    smtp: Arc<Switched>,
+    imap: Arc<Switched>,
+    pop3: Arc<Switched>,
+}
+
+impl Logs {
+    fn start(organisation: &Organisation) -> io::Result<Logs> {
+        let (place, clock) = (&organisation.place, &organisation.clock);
+        Ok(Logs {
+            smtp: Arc::new(Switched::smtp(place.logs("SmtpReceive"), clock.clone())?),
+            imap: Arc::new(Switched::imap(place.logs("Imap4"), clock.clone())?),
+            pop3: Arc::new(Switched::pop3(place.logs("Pop3"), clock.clone())?),
+        })
+    }
+}
+
+impl Roles {
+    /// Binds every door, then begins to serve. Nothing is served when one of them cannot be bound.
+    pub async fn start(organisation: &Organisation, settings: Settings, doors: Doors) -> io::Result<Roles> {
+        let logs = Logs::start(organisation)?;
+        let public = &organisation.public;
+        let public = Arc::new(tls::Public::new(public.chain_pem.as_bytes(), public.key_pem.as_bytes())?);
+        let services = Arc::new(Services::new(organisation, &settings, &logs));
+        let recovered = deliver::recover(&services.hub).await.map_err(io::Error::other)?;
+        tracing::info!(messages = recovered, "queue looked through");
+        let mut roles =
+            Roles { addresses: Vec::new(), tasks: Vec::new(), stop: watch::Sender::new(false), services, public, logs };
+        roles.apply(&settings);
+        let mut bound = Vec::new();
+        for (name, addresses) in doors {
+            for address in addresses {
+                let listener = listen::bind(address)
+                    .map_err(|e| io::Error::new(e.kind(), format!("{name} cannot listen on {address}: {e}")))?;
+                roles.addresses.push((name, listener.local_addr()?));
+                bound.push((name, listener));
+            }
+        }
+        for (name, listener) in bound {
+            roles.open(name, listener, &settings);
+        }
+        roles.keep_house();
+        let control = control::listen(&roles.services.organisation.place)?;
+        let context = roles.services.context();
+        roles.tasks.push(tokio::spawn(control::serve(control, context, roles.stop.subscribe())));
+        Ok(roles)
+    }
+
+    fn open(&mut self, name: &'static str, listener: TcpListener, settings: &Settings) {
+        let stop = self.stop.subscribe();
+        if name == "metrics" {
+            let services = Arc::clone(&self.services);
+            let collect: metrics::Collect = Arc::new(move || services.figures());
+            self.tasks.push(tokio::spawn(metrics::serve(listener, collect, stop)));
+            return;
+        }
+        let (connections_max, per_address_max) = settings.connections(name);
+        let door = Door {
+            name,
+            tls: (name != "lmtp").then(|| Arc::clone(&self.public) as Arc<dyn TlsAccept>),
+            implicit: matches!(name, "submissions" | "imaps" | "pop3s"),
+            connections_max,
+            per_address_max,
+            serve: self.services.serve(name),
+        };
+        self.tasks.push(tokio::spawn(listen::accept_until(listener, Arc::new(door), stop)));
+    }
+
+    /// Settings that take effect without a restart.
+    pub fn apply(&self, settings: &Settings) {
+        let services = &self.services;
+        services.organisation.directory.set_policy(settings.directory_policy());
+        settings.apply_imap(&services.imap);
+        settings.apply_pop3(&services.pop3);
+        self.logs.smtp.switch(settings.smtp_log());
+        self.logs.imap.switch(settings.imap_log());
+        self.logs.pop3.switch(settings.pop3_log());
+    }
+
+    /// Name and address of each door, in the order of names.
+    pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        self.addresses.clone()
+    }
+
+    pub fn legs(&self) -> &LegBook {
+        &self.services.legs
+    }
+
+    /// Reads settings and certificate again. What cannot be used is logged, and the old stays.
+    pub fn reload(&self) {
+        let place = &self.services.organisation.place;
+        match settings::load(place) {
+            Ok(settings) => self.apply(&settings),
+            Err(e) => tracing::error!(error = %e, "settings not reloaded: the old ones stay"),
+        }
+        let shown = waypost_trust::files::load(&place.public(), "public").map_err(io::Error::other);
+        match shown.and_then(|c| self.public.replace(c.chain_pem.as_bytes(), c.key_pem.as_bytes())) {
+            Ok(()) => tracing::info!("settings and certificate reloaded"),
+            Err(e) => tracing::error!(error = %e, "certificate not reloaded: the old one stays"),
+        }
+    }
+
+    /// Sweeps what has expired, from time to time.
+    fn keep_house(&mut self) {
+        let services = Arc::clone(&self.services);
+        let mut stop = self.stop.subscribe();
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(HOUSEKEEPING) => services.sweep().await,
+                    _ = stop.wait_for(|stop| *stop) => return,
+                }
+            }
+        }));
+    }
+
+    /// Closes the doors, lets sessions finish, and returns when all are gone or the grace is over.
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        self.services.hub.stop();
+        self.services.imap.stop();
+        self.services.pop3.stop();
+        let finished = async {
+            for task in self.tasks {
+                // A task that panicked has been counted and logged.
+                let _ = task.await;
+            }
+            while listen::OPEN.value() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            self.services.hub.idle().await;
+        };
+        if tokio::time::timeout(GRACE, finished).await.is_err() {
+            tracing::warn!(sessions = listen::OPEN.value(), "stopping although sessions have not ended");
+        }
+    }
+}
+
+impl Services {
+    fn new(organisation: &Organisation, settings: &Settings, logs: &Logs) -> Services {
+        let legs = LegBook::default();
+        let (directory, clock) = (Arc::clone(&organisation.directory), organisation.clock.clone());
+        let sign_in = Arc::new(SignIn::new(Arc::clone(&directory), clock.clone(), Default::default()));
+        let hub = Hub::new(Parts {
+            directory: Arc::clone(&directory),
+            mailboxes: organisation.mailboxes.clone(),
+            clock: clock.clone(),
+            random: Arc::new(|bytes| getrandom::fill(bytes).expect("the operating system gives random bytes")),
+            sign_in: sign_in.clone(),
+            settings: settings.transport(),
+            legs: Some(Arc::new(legs.clone())),
+            log: Some(logs.smtp.clone()),
+        });
+        let imap = settings.imap_service(organisation, &sign_in, &legs, logs.imap.clone());
+        let pop3 = settings.pop3_service(organisation, &sign_in, &legs, logs.pop3.clone());
+        Services { organisation: organisation.clone(), hub, imap, pop3, sign_in, legs }
+    }
+
+    /// What a connection at this door becomes.
+    fn serve(&self, name: &'static str) -> listen::Serve {
+        let kind = match name {
+            "smtp" => Kind::Smtp,
+            "submission" => Kind::Submission,
+            "submissions" => Kind::Submissions,
+            "lmtp" => Kind::Lmtp,
+            "pop3" | "pop3s" => {
+                let service = Arc::clone(&self.pop3);
+                return Arc::new(move |channel: Channel, correlation| {
+                    Box::pin(waypost_access::pop3::serve(channel, Arc::clone(&service), correlation)) as Session
+                });
+            }
+            _ => {
+                let service = Arc::clone(&self.imap);
+                return Arc::new(move |channel: Channel, correlation| {
+                    Box::pin(waypost_access::imap::serve(channel, Arc::clone(&service), correlation)) as Session
+                });
+            }
+        };
+        let service = self.hub.service(kind, name);
+        Arc::new(move |channel: Channel, correlation| {
+            Box::pin(waypost_transport::accept::serve(channel, Arc::clone(&service), correlation)) as Session
+        })
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let mut all = metrics::own();
+        all.extend(self.hub.figures());
+        all.extend(self.imap.figures());
+        all.extend(self.pop3.figures());
+        all.extend(self.organisation.mailboxes.figures());
+        all.extend(self.organisation.store.figures());
+        all.extend(self.sign_in.figures());
+        all
+    }
+
+    async fn sweep(&self) {
+        let organisation = &self.organisation;
+        if let Err(e) = organisation.mailboxes.sweep(organisation.clock.now()).await {
+            tracing::warn!(error = %e, "expired items were not swept");
+        }
+        if let Err(e) = organisation.directory.flush_sign_ins().await {
+            tracing::warn!(error = %e, "the times of the last sign-ins were not written");
+        }
+    }
+}
+
+/// Serves until SIGINT or SIGTERM, reloading at SIGHUP; then stops and closes the store.
+pub async fn until_stopped(roles: Roles, organisation: Organisation) {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Only a bad signal number could fail here.
+    let [mut hang_up, mut terminate, mut interrupt] = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()]
+        .map(|kind| signal(kind).expect("a signal that can be handled"));
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => roles.reload(),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    tracing::info!("stopping: sessions get {} seconds to finish", GRACE.as_secs());
+    roles.stop().await;
+    organisation.close().await;
+}

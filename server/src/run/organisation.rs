@@ -1,0 +1,116 @@
+//! An organisation's data, opened: store, directory, mailboxes, certificates.
+
+use crate::machine;
+use crate::place::Place;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use waypost_base::Clock;
+use waypost_directory::Directory;
+use waypost_mailbox::Mailboxes;
+use waypost_store::Store;
+use waypost_trust::files::{self, FileError};
+use waypost_trust::{InnerCa, KeyedCertificate, ServerId, self_signed};
+
+/// The self-signed certificate that a new organisation begins with is good for so long.
+const SELF_SIGNED_DAYS: i64 = 825;
+/// The name of this server inside the organisation. Servers that join later get the next numbers.
+const FIRST_SERVER: &str = "server-1";
+
+/// Everything that outlives a session.
+#[derive(Clone)]
+pub struct Organisation {
+    pub place: Place,
+    pub clock: Clock,
+    pub store: Store,
+    pub directory: Arc<Directory>,
+    pub mailboxes: Mailboxes,
+    pub public: KeyedCertificate,
+}
+
+/// Why an organisation could not be opened: each names the part, so that the reader knows where to look.
+#[derive(Debug)]
+pub enum OpenFault {
+    Folder(io::Error),
+    Store(waypost_store::OpenError),
+    Directory(waypost_directory::OpenError),
+    Trust(FileError),
+    Certificate(waypost_trust::TrustError),
+}
+
+impl fmt::Display for OpenFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenFault::Folder(e) => write!(f, "the data folder cannot be used: {e}"),
+            OpenFault::Store(e) => write!(f, "the store cannot be opened: {e}"),
+            OpenFault::Directory(e) => write!(f, "the directory cannot be read: {e}"),
+            OpenFault::Trust(e) => write!(f, "a certificate file cannot be used: {e}"),
+            OpenFault::Certificate(e) => write!(f, "a certificate cannot be made: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenFault {}
+
+impl Organisation {
+    /// Opens the organisation in a folder, and makes there what is missing: the key, the inner CA, certificates.
+    ///
+    /// `names` go into the self-signed certificate, if one has to be made.
+    pub async fn open(place: &Place, names: &[&str], limits: waypost_mailbox::Limits) -> Result<Organisation, OpenFault> {
+        place.create().map_err(OpenFault::Folder)?;
+        let clock = machine::clock();
+        let key = place.organisation_key().map_err(OpenFault::Folder)?;
+        inner_trust(place, &clock)?;
+        let public = public_certificate(place, names, &clock)?;
+        let options = waypost_store::Options::new(key, clock.clone());
+        let store = Store::open(&place.store(), options).map_err(OpenFault::Store)?;
+        let directory =
+            Directory::open(Arc::clone(store.engine()), clock.clone()).await.map_err(OpenFault::Directory)?;
+        let mailboxes = Mailboxes::open(store.clone(), clock.clone(), limits);
+        Ok(Organisation { place: place.clone(), clock, store, directory, mailboxes, public })
+    }
+
+    /// Writes what is only in memory and closes the store. No session may be left.
+    pub async fn close(self) {
+        if let Err(e) = self.directory.flush_sign_ins().await {
+            tracing::warn!(error = %e, "the times of the last sign-ins were not written");
+        }
+        self.store.close().await;
+    }
+}
+
+/// The inner CA and this server's certificate by it, made or renewed when needed. Public certificates play no part here.
+fn inner_trust(place: &Place, clock: &Clock) -> Result<(), OpenFault> {
+    let folder = place.trust();
+    let now = clock.now();
+    let ca = if folder.join("inner-ca.crt").exists() {
+        let both = files::load(&folder, "inner-ca").map_err(OpenFault::Trust)?;
+        InnerCa::load(&both.chain_pem, &both.key_pem).map_err(OpenFault::Certificate)?
+    } else {
+        let ca = InnerCa::create("Waypost organisation", now).map_err(OpenFault::Certificate)?;
+        let both = KeyedCertificate { chain_pem: ca.certificate_pem().to_owned(), key_pem: ca.key_pem() };
+        files::save(&folder, "inner-ca", &both).map_err(OpenFault::Trust)?;
+        ca
+    };
+    let renew = match files::load(&folder, "server") {
+        Ok(own) => ca.should_renew(&own.chain_pem, now),
+        Err(_) => true,
+    };
+    if renew {
+        let id = ServerId::parse(FIRST_SERVER).map_err(OpenFault::Certificate)?;
+        let own = ca.issue(&id, now).map_err(OpenFault::Certificate)?;
+        files::save(&folder, "server", &own).map_err(OpenFault::Trust)?;
+    }
+    Ok(())
+}
+
+/// Whatever certificate lies in the folder, or a self-signed one where there is none.
+fn public_certificate(place: &Place, names: &[&str], clock: &Clock) -> Result<KeyedCertificate, OpenFault> {
+    let folder = place.public();
+    if folder.join("public.crt").exists() {
+        return files::load(&folder, "public").map_err(OpenFault::Trust);
+    }
+    let made = self_signed(names, SELF_SIGNED_DAYS, clock.now()).map_err(OpenFault::Certificate)?;
+    files::save(&folder, "public", &made).map_err(OpenFault::Trust)?;
+    Ok(made)
+}
