@@ -66,7 +66,7 @@ pub struct Blob {
     pub size: u64,
     pub body: Body,
     /// Keeps compaction away; `None` for inline bytes.
-    pin: Option<Arc<Pin>>,
+    _pin: Option<Arc<Pin>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +181,7 @@ impl Blobs {
 
     /// Bytes that the caller kept in its own rows.
     pub fn inline(&self, id: BlobId, size: u64, compressed: Bytes) -> Blob {
-        Blob { id, size, body: Body::Inline(compressed), pin: None }
+        Blob { id, size, body: Body::Inline(compressed), _pin: None }
     }
 
     /// Looks up where stored bytes lie. [`BlobError::Missing`] if this holder does not hold them.
@@ -201,7 +201,7 @@ impl Blobs {
 
     fn pinned(&self, id: BlobId, place: Place) -> Option<Blob> {
         let pin = self.inner.segments.core().pin(&place.chunks)?;
-        Some(Blob { id, size: place.size, body: Body::Stored(place.chunks), pin: Some(Arc::new(pin)) })
+        Some(Blob { id, size: place.size, body: Body::Stored(place.chunks), _pin: Some(Arc::new(pin)) })
     }
 
     /// The same bytes as somebody else holds them.

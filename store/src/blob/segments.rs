@@ -212,7 +212,10 @@ fn recover(disk: &dyn Disk, number: u32, segment: &mut Segment) -> io::Result<bo
             holes |= bad_tail.take().is_some();
             good = chunk.offset + RECORD_BYTES as u64 + u64::from(chunk.stored_len);
         }
-        Met::Bad { offset, .. } => bad_tail = bad_tail.or(Some(offset)),
+        Met::Bad { offset, end, what } => {
+            tracing::warn!(segment = number, offset, end, what, "bytes that are no record");
+            bad_tail = bad_tail.or(Some(offset));
+        }
     })?;
     if bad_tail.is_some_and(|offset| offset < HEADER_BYTES as u64) && good == 0 {
         tracing::warn!(segment = number, "a segment that was never begun is removed");

@@ -118,6 +118,6 @@ impl BlobWriter {
     async fn durable(&self, id: BlobId, draft: Draft) -> Result<Blob, BlobError> {
         self.blobs.inner.segments.sync().await?;
         let Draft { chunks, size, pin, .. } = draft;
-        Ok(Blob { id, size, body: Body::Stored(chunks), pin: Some(Arc::new(pin)) })
+        Ok(Blob { id, size, body: Body::Stored(chunks), _pin: Some(Arc::new(pin)) })
     }
 }
