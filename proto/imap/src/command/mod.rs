@@ -602,7 +602,10 @@ fn print_body(p: &mut Printer<'_>, body: &Body) {
         Body::Move { uid, set, folder } => {
             p.raw(if *uid { "UID MOVE " } else { "MOVE " }).sequence_set(set).raw(" ").folder(folder)
         }
-        body => return print_long(p, body),
+        body => {
+            print_long(p, body);
+            p
+        }
     };
 }
 

@@ -69,7 +69,7 @@ fn month_number(name: &[u8]) -> Option<u8> {
 }
 
 fn days(year: u32, month: u8, day: u32) -> Option<i64> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let last = match month {
         4 | 6 | 9 | 11 => 30,
         2 if leap => 29,

@@ -236,7 +236,7 @@ fn threads() {
         node(3, vec![node(6, vec![node(4, vec![leaf(23)]), node(44, vec![node(7, vec![leaf(96)])])])]);
     is("* THREAD (2)(3 6 (4 23)(44 7 96))", |r| r.thread(&[leaf(2), second.clone()]));
     let orphans = ThreadNode { number: None, children: vec![leaf(3), leaf(5)] };
-    is("* THREAD ((3)(5))", |r| r.thread(&[orphans.clone()]));
+    is("* THREAD ((3)(5))", |r| r.thread(std::slice::from_ref(&orphans)));
     is("* THREAD", |r| r.thread(&[]));
     let deep = (1..5000).fold(leaf(5000), |below, n| node(5000 - n, vec![below]));
     assert!(written(false, |r| r.thread(std::slice::from_ref(&deep))).ends_with("4999 5000)\r\n"));
