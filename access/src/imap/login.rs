@@ -1,0 +1,173 @@
+//! LOGIN, AUTHENTICATE and STARTTLS (RFC 9051 §6.2), and what follows a sign-in.
+
+use super::legs;
+use super::outcome::{Done, DoneCode, End, Fail, Outcome};
+use super::session::{Login, Next, Session};
+use crate::signin::{Caller, NoMechanism, Refused, SignedIn, Turn};
+use waypost_imap::command::{SaslResponse, sasl_response};
+use waypost_imap::response::{Code, Status};
+use waypost_imap::value::{Secret, Tag};
+use waypost_sasl::{Failure, Why};
+
+impl Session {
+    pub(crate) async fn login(&mut self, user: String, password: Secret) -> Outcome {
+        self.noted = format!("{user} *****");
+        let mut caller = self.caller()?;
+        let started = tokio::time::Instant::now();
+        let result = match std::str::from_utf8(&password.0) {
+            Ok(password) => caller.password(&user, password).await,
+            // No password of ours is not UTF-8; the caller counts it like any other that is wrong.
+            Err(_) => caller.password(&user, "\u{fffd}").await,
+        };
+        self.caller = Some(caller);
+        legs::step(self, "sign-in", started.elapsed());
+        self.enter(result).await
+    }
+
+    pub(crate) async fn authenticate(&mut self, mechanism: String, initial: Option<Secret>) -> Outcome {
+        self.noted = mechanism.clone();
+        let mut caller = self.caller()?;
+        let started = tokio::time::Instant::now();
+        let result = self.exchange(&mut caller, &mechanism, initial).await;
+        self.caller = Some(caller);
+        legs::step(self, "sign-in", started.elapsed());
+        self.enter(result?).await
+    }
+
+    fn caller(&mut self) -> Result<Box<Caller>, Fail> {
+        self.caller.take().ok_or(Fail::Bad("Already signed in".into()))
+    }
+
+    /// Challenges and responses until the exchange is over.
+    async fn exchange(
+        &mut self,
+        caller: &mut Caller,
+        mechanism: &str,
+        initial: Option<Secret>,
+    ) -> Result<Result<SignedIn, Refused>, Fail> {
+        let mut conversation = match caller.begin(mechanism.as_bytes()) {
+            Ok(conversation) => conversation,
+            Err(NoMechanism::NeedsTls) => {
+                return Err(Fail::no(Code::PrivacyRequired, "Start TLS first"));
+            }
+            Err(NoMechanism::Unknown) => {
+                return Err(Fail::no(Code::Cannot, "No such authentication mechanism here"));
+            }
+        };
+        let mut turn = conversation.begin(initial.as_ref().map(|s| s.0.as_slice())).await;
+        loop {
+            let challenge = match turn {
+                Turn::Challenge(challenge) => challenge,
+                Turn::Over(result) => return Ok(result),
+            };
+            self.reply().challenge(&challenge);
+            self.inbox.framer().expect_line();
+            turn = match self.next().await? {
+                Next::Line(line) => match sasl_response(&line) {
+                    Ok(SaslResponse::Octets(response)) => conversation.respond(&response.0).await,
+                    Ok(SaslResponse::Cancel) => {
+                        return Ok(Err(conversation.malformed("cancelled by the client").await));
+                    }
+                    Err(_) => return Ok(Err(conversation.malformed("not base64").await)),
+                },
+                Next::Refused(refusal) => {
+                    self.refused(&refusal)?;
+                    return Ok(Err(conversation.malformed("response too long").await));
+                }
+                // The framer was told to expect a line.
+                Next::Command(..) | Next::Append(..) => {
+                    return Ok(Err(conversation.malformed("out of turn").await));
+                }
+            };
+        }
+    }
+
+    async fn enter(&mut self, result: Result<SignedIn, Refused>) -> Outcome {
+        let signed_in = match result {
+            Ok(signed_in) => signed_in,
+            Err(refused) => {
+                legs::sign_in_failed(self, &refused.failure);
+                if refused.close {
+                    self.close_after = Some("Too many failed sign-ins");
+                }
+                return Err(refusal(refused.failure));
+            }
+        };
+        let account = match self.svc.mailboxes.account(signed_in.account).await {
+            Ok(account) => account,
+            Err(error) => {
+                legs::sign_in_failed(self, &Failure::Unavailable(error.to_string()));
+                return Err(error.into());
+            }
+        };
+        self.scribe.user(&signed_in.address);
+        // Statistics are nobody's reason to wait.
+        let (now, seen) = (self.svc.clock.now(), account.clone());
+        tokio::spawn(async move { seen.signed_in(now).await });
+        legs::signed_in(self, signed_in.mechanism, signed_in.by.as_deref().unwrap_or(&signed_in.address));
+        self.login = Some(Box::new(Login { account, _place: signed_in.place }));
+        self.caller = None;
+        self.upgrade = None;
+        self.inbox.framer().signed_in();
+        Ok(Done::with(DoneCode::Capability(self.capabilities()), "Signed in"))
+    }
+
+    /// The tagged OK is the last thing in clear; whatever the client sent after its command is thrown away, since anybody
+    /// on the way could have put it there (RFC 9051 §6.2.1).
+    pub(crate) async fn start_tls(&mut self, tag: &Tag) -> Outcome {
+        if self.tls.is_some() {
+            return Err(Fail::bad("TLS is active already"));
+        }
+        let Some(upgrade) = self.upgrade.clone() else {
+            return Err(Fail::bad("TLS is not available on this service"));
+        };
+        self.reply().tagged(tag, Status::Ok, None, "Begin TLS now");
+        self.wire.flush().await?;
+        self.inbox = super::inbox::Inbox::default();
+        let Some(plain) = self.wire.take_stream() else {
+            return Err(End::Gone(std::io::ErrorKind::NotConnected).into());
+        };
+        let started = tokio::time::Instant::now();
+        let accepted = tokio::time::timeout_at(self.sign_in_by, upgrade.accept(plain)).await;
+        legs::step(self, "tls", started.elapsed());
+        match accepted {
+            Ok(Ok((stream, facts))) => {
+                if let Some(caller) = &mut self.caller {
+                    caller.secured(&facts);
+                }
+                self.tls = Some(Box::new(facts));
+                self.wire.put_stream(stream);
+                Ok(Done::default())
+            }
+            Ok(Err(error)) => {
+                legs::tls_failed(self, &error.to_string());
+                Err(error.into())
+            }
+            Err(_) => {
+                legs::tls_failed(self, "no handshake in time");
+                Err(End::Gone(std::io::ErrorKind::TimedOut).into())
+            }
+        }
+    }
+}
+
+/// The three kinds of failure, each in its own words (RFC 5530 §3).
+fn refusal(failure: Failure) -> Fail {
+    match failure {
+        Failure::Wrong | Failure::Binding(_) => {
+            Fail::no(Code::AuthenticationFailed, "Wrong user name or password")
+        }
+        Failure::Unavailable(why) => Fail::unavailable(why),
+        Failure::Malformed(text) => Fail::bad(format!("Authentication exchange: {text}")),
+        Failure::NotAllowed(why) => {
+            let code = match &why {
+                Why::Disabled => Code::ContactAdmin,
+                Why::Expired => Code::Expired,
+                Why::Locked | Why::TooManySessions => Code::Limit,
+                Why::NeedsTls => Code::PrivacyRequired,
+                _ => Code::AuthorizationFailed,
+            };
+            Fail::no(code, format!("Not allowed: {why}"))
+        }
+    }
+}
