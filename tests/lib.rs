@@ -1,4 +1,5 @@
 //! What integration tests stand on: a real server process on free ports, and a plain line client to speak to it.
 
 pub mod line;
+pub mod mount;
 pub mod server;

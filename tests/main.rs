@@ -5,4 +5,5 @@
 mod clients;
 mod corpus;
 mod crash;
+mod faults;
 mod first_light;

@@ -77,7 +77,9 @@ impl Server {
 
     /// By a command that ends up in the binary, such as `prlimit … waypost`.
     pub fn start_by(data: &Path, mut command: Command) -> Server {
-        let log = data.with_extension("log");
+        // Beside the data folder, or above it where that is a mounted disk that may die.
+        let above = data.ancestors().nth(2).unwrap_or(data);
+        let log = if above.join("image").exists() { above.join("server.log") } else { data.with_extension("log") };
         let errors = File::options().create(true).append(true).open(&log).expect("a log file");
         let mut child = command
             .args(["quickstart", "--json", "--ports", "auto", "--data"])

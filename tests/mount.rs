@@ -1,0 +1,70 @@
+//! File systems of the test's own, for disks that fill up or lose their power. They need root; elsewhere the tests say
+//! that they were skipped.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+fn done(program: &str, words: &[&str]) -> bool {
+    Command::new(program).args(words).output().is_ok_and(|o| o.status.success())
+}
+
+/// A mounted file system, unmounted when dropped.
+pub struct Mount {
+    point: PathBuf,
+}
+
+impl Mount {
+    /// Memory of `megabytes`; `None` without the right to mount.
+    pub fn memory(point: &Path, megabytes: u32) -> Option<Mount> {
+        std::fs::create_dir_all(point).ok()?;
+        let size = format!("size={megabytes}m");
+        done("mount", &["-t", "tmpfs", "-o", &size, "none", point.to_str()?])
+            .then(|| Mount { point: point.to_owned() })
+    }
+
+    /// An ext4 image in a file, made when it is not there.
+    pub fn image(file: &Path, point: &Path, megabytes: u32) -> Option<Mount> {
+        std::fs::create_dir_all(point).ok()?;
+        if !file.exists() {
+            let made = done("truncate", &["-s", &format!("{megabytes}M"), file.to_str()?])
+                && done("mkfs.ext4", &["-q", file.to_str()?]);
+            if !made {
+                return None;
+            }
+        }
+        done("mount", &["-o", "loop", file.to_str()?, point.to_str()?]).then(|| Mount { point: point.to_owned() })
+    }
+
+    pub fn point(&self) -> &Path {
+        &self.point
+    }
+
+    /// The power goes: ext4 drops whatever was not synced, and every later access fails (EXT4_IOC_SHUTDOWN without
+    /// flushing the log).
+    pub fn cut_power(&self) {
+        let script = "import fcntl,os,struct,sys; fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
+        let point = self.point.to_str().expect("a plain path");
+        assert!(done("python3", &["-c", script, point]), "the file system could not be shut down");
+    }
+
+    /// Unmounts for certain: a file system that is still mounted would prove nothing at the next start.
+    pub fn unmount(self) {
+        for _ in 0..200 {
+            if done("umount", &[self.point.to_str().expect("a plain path")]) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{} could not be unmounted", self.point.display());
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if let Some(point) = self.point.to_str() {
+            // Already unmounted, or a test that failed: nothing more can be done here.
+            done("umount", &["-l", point]);
+        }
+    }
+}
