@@ -1,0 +1,22 @@
+//! The settings document: `settings.toml` in the data folder, written by people and by commands alike.
+//!
+//! Two steps: as written ([`Document`], comments and order kept) and as meant ([`Settings`], checked, defaults filled
+//! in). Nothing derived is stored beside what was read. A document with a mistake is refused as a whole, with every
+//! mistake named, and what holds goes on holding.
+//!
+//! Every change made by a command is kept: `settings.d/NNNN-TIME.toml` is the document after change number NNNN, headed
+//! by who, when, why and by which command. `0000` is what stood there before the first command.
+
+pub mod document;
+pub mod example;
+mod fields;
+pub mod store;
+pub mod value;
+
+pub use document::{Document, Edit, Mistake};
+pub use fields::{
+    CalendarOption, ExtendedProtection, Field, Imap, Listeners, Log, LogFormat, LogLevel, LoginType,
+    Mailboxes, MimeFormat, Network, Pop, RollOver, Server, Settings, SignIn, Smtp, SortOrder, Tls,
+};
+pub use store::{Author, Saved, SettingsError, SettingsStore, Version, load, save_change};
+pub use value::{Bytes, Kind, Span, Unlimited};
