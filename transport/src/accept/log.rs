@@ -1,0 +1,67 @@
+//! The protocol log of one session.
+
+use crate::accept::Service;
+use crate::sink::{Event, Record};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use waypost_base::id::Correlation;
+
+/// Numbers the lines of a session. Costs nothing where nobody takes them.
+pub(crate) struct Log {
+    service: Arc<Service>,
+    session: Correlation,
+    local: SocketAddr,
+    remote: SocketAddr,
+    sequence: u32,
+}
+
+impl Log {
+    pub(crate) fn new(
+        service: Arc<Service>,
+        session: Correlation,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Log {
+        Log { service, session, local, remote, sequence: 0 }
+    }
+
+    pub(crate) fn write(&mut self, event: Event, data: &str, context: &str) {
+        let Some(log) = &self.service.hub.log else { return };
+        log.record(&Record {
+            time: self.service.hub.clock.now(),
+            connector: &self.service.connector,
+            session: self.session,
+            sequence: self.sequence,
+            local: self.local,
+            remote: self.remote,
+            event,
+            data,
+            context,
+        });
+        self.sequence = self.sequence.wrapping_add(1);
+    }
+
+    /// A command line; what stands behind `secret` is not shown.
+    pub(crate) fn received(&mut self, line: &[u8], secret: Option<usize>) {
+        let shown = String::from_utf8_lossy(line.get(..secret.unwrap_or(line.len())).unwrap_or_default());
+        match secret {
+            Some(_) => self.write(Event::Received, &format!("{shown}<hidden>"), ""),
+            None => self.write(Event::Received, &shown, ""),
+        }
+    }
+
+    /// Replies as they go out, one record for each line.
+    pub(crate) fn sent(&mut self, bytes: &[u8]) {
+        if self.service.hub.log.is_none() {
+            return;
+        }
+        for line in bytes.split(|b| *b == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.is_empty() {
+                continue;
+            }
+            let shown = if line.starts_with(b"334 ") { b"334 <authentication>" } else { line };
+            self.write(Event::Sent, &String::from_utf8_lossy(shown), "");
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! Whole conversations, in memory, with a store and a directory behind them.
+
+use super::Kind;
+use crate::world::{PASSWORD, World};
+use waypost_base::explain::Outcome;
+
+/// base64 of `\0ann\0<PASSWORD>`
+const ANN: &str = "AGFubgBjb3JyZWN0IGhvcnNlIGJhdHRlcnkgc3RhcGxl";
+/// base64 of `\0dan\0<PASSWORD>`
+const DAN: &str = "AGRhbgBjb3JyZWN0IGhvcnNlIGJhdHRlcnkgc3RhcGxl";
+/// base64 of `\0ann\0wrong password`
+const WRONG: &str = "AGFubgB3cm9uZyBwYXNzd29yZA==";
+
+#[tokio::test(start_paused = true)]
+async fn from_a_stranger() {
+    let world = World::new().await;
+    let mut talk = world.connect(Kind::Smtp);
+    talk.script("S: 220 mx.contoso.test ESMTP Waypost").await;
+    let hello = talk.ehlo("EHLO").await;
+    assert!(hello.contains(&"250-STARTTLS".to_owned()));
+    assert!(!hello.iter().any(|l| l.contains("AUTH")), "strangers have nothing to sign in with");
+    talk.script(
+        "
+        C: MAIL FROM:<pat@elsewhere.example>
+        S: 250 2.1.0 Sender OK
+        C: RCPT TO:<Ann+Lists@Contoso.TEST>
+        S: 250 2.1.5 Recipient OK
+        C: DATA
+        S: 354 *
+        C: From: pat@elsewhere.example
+        C: Message-ID: <m1@elsewhere.example>
+        C: Subject: hi
+        C:
+        C: ..dot
+        C: .
+        S: 250 2.0.0 Accepted as 0000000000000001-1
+        C: QUIT
+        S: 221 2.0.0 Goodbye
+    ",
+    )
+    .await;
+    assert_eq!(talk.rest().await, "");
+    talk.task.await.unwrap();
+    assert_eq!(
+        world.inbox("ann").await,
+        ["Return-Path: <pat@elsewhere.example>\r\n\
+          Received: from client.example ([192.0.2.1])\r\n\
+          \tby mx.contoso.test with ESMTP id 0000000000000001-1\r\n\
+          \tfor <Ann+Lists@Contoso.TEST>;\r\n\
+          \tTue, 3 Mar 2026 08:15:20 +0000\r\n\
+          From: pat@elsewhere.example\r\n\
+          Message-ID: <m1@elsewhere.example>\r\n\
+          Subject: hi\r\n\r\n.dot\r\n"]
+    );
+    let legs = world.seen.legs.lock().unwrap();
+    let told: Vec<_> = legs.iter().map(|(id, leg)| (id.as_str(), leg.operation.as_ref())).collect();
+    assert_eq!(told, [("m1@elsewhere.example", "deliver"), ("m1@elsewhere.example", "smtp.receive")]);
+    let steps: Vec<_> = legs[1].1.steps.iter().map(|s| s.name.as_ref()).collect();
+    assert_eq!(steps, ["connect", "ehlo", "mail", "rcpt", "data", "commit"]);
+    assert_eq!(legs[1].1.outcome, Outcome::Ok);
+    let lines = world.seen.lines.lock().unwrap();
+    assert_eq!(lines[..3], ["+", "> 220 mx.contoso.test ESMTP Waypost", "< EHLO client.example"]);
+    assert_eq!(lines.last().unwrap(), "- Local");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals() {
+    let world = World::new().await;
+    let mut talk = world.connect(Kind::Smtp);
+    talk.hello().await;
+    talk.script(
+        "
+        C: MAIL FROM:<>
+        S: 250 2.1.0 Sender OK
+        C: RCPT TO:<nobody@contoso.test>
+        S: 550 5.1.1 No such recipient here
+        C: RCPT TO:<ann@elsewhere.example>
+        S: 550 5.7.1 Relaying denied*
+        C: RCPT TO:<dan@contoso.test>
+        S: 550 5.2.1 This mailbox is disabled
+        C: RCPT TO:<staff@contoso.test>
+        S: 550 5.7.1 This group takes mail from authenticated senders only
+        C: RCPT TO:<ann@[192.0.2.1]>
+        S: 550 5.7.1 Relaying denied*
+        C: DATA
+        S: 554 5.5.1 No valid recipients
+        C: VRFY ann
+        S: 252 *
+        C: RSET
+        S: 250 2.0.0 OK
+        C: MAIL FROM:<a@b.example> SIZE=3000
+        S: 250 2.1.0 Sender OK
+        C: RCPT TO:<cat@contoso.test>
+        S: 452 4.2.2 This mailbox is full
+        C: AUTH PLAIN
+        S: 502 5.5.1 Authentication is not available here
+    ",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipelined_conversation_is_answered_in_one_piece() {
+    let world = World::new().await;
+    let mut talk = world.connect(Kind::Smtp);
+    talk.hello().await;
+    talk.send(
+        b"MAIL FROM:<a@b.example>\r\nRCPT TO:<nobody@contoso.test>\r\nRCPT TO:<ann@contoso.test>\r\n\
+          BDAT 17\r\nSubject: one\r\n\r\nxBDAT 2 LAST\r\nyzMAIL FROM:<a@b.example>\r\nRCPT TO:<ben@contoso.test>\r\n\
+          BDAT 3 LAST\r\nabcQUIT\r\n",
+    )
+    .await;
+    let answers = talk.rest().await;
+    let codes: Vec<&str> = answers.lines().map(|l| &l[..3]).collect();
+    assert_eq!(codes, ["250", "550", "250", "250", "250", "250", "250", "250", "221"], "{answers}");
+    assert!(world.inbox("ann").await[0].ends_with("\r\nSubject: one\r\n\r\nxyz"));
+    assert!(world.inbox("ben").await[0].ends_with("\r\nabc"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn submission() {
+    let world = World::new().await;
+    let mut talk = world.connect_from(Kind::Submission, "127.0.0.1:4000");
+    talk.line().await;
+    let hello = talk.ehlo("EHLO").await;
+    assert!(hello.contains(&"250-AUTH SCRAM-SHA-256 PLAIN LOGIN".to_owned()), "{hello:?}");
+    talk.script(&format!(
+        "
+        C: MAIL FROM:<ann@contoso.test>
+        S: 530 5.7.0 Authentication required
+        C: AUTH PLAIN {WRONG}
+        S: 535 5.7.8 Authentication credentials invalid
+        C: AUTH PLAIN {DAN}
+        S: 535 5.7.1 Signing in is not allowed: the account is disabled
+        C: AUTH PLAIN {ANN}
+        S: 235 2.7.0 Authentication successful
+        C: MAIL FROM:<ben@contoso.test>
+        S: 550 5.7.60 You may not send as this address
+        C: MAIL FROM:<ann@contoso.test>
+        S: 250 2.1.0 Sender OK
+        C: RCPT TO:<pat@elsewhere.example>
+        S: 451 4.4.0 Mail to other domains cannot be sent yet: this server has no outbound queue
+        C: RCPT TO:<ben@contoso.test>
+        S: 250 2.1.5 Recipient OK
+        C: DATA
+        S: 354 *
+        C: Subject: bare
+        C:
+        C: text
+        C: .
+        S: 250 *
+        C: VRFY ben@contoso.test
+        S: 250 2.1.5 ben <ben@contoso.test>
+        C: MAIL FROM:<ann+tag@contoso.test>
+        S: 250 2.1.0 Sender OK
+        C: RCPT TO:<ben@contoso.test>
+        S: 250 2.1.5 Recipient OK
+        C: DATA
+        S: 354 *
+        C: no header
+        C: .
+        S: 250 *
+        C: QUIT
+        S: 221 *
+    "
+    ))
+    .await;
+    let messages = world.inbox("ben").await;
+    assert!(messages[0].contains("with ESMTPA id"), "{}", messages[0]);
+    assert!(
+        messages[0].ends_with(
+            "From: <ann@contoso.test>\r\nDate: Tue, 3 Mar 2026 08:15:20 +0000\r\n\
+             Message-ID: <1772525720114.0000000000000001-2@mx.contoso.test>\r\nSubject: bare\r\n\r\ntext\r\n"
+        ),
+        "{}",
+        messages[0]
+    );
+    assert!(messages[1].ends_with("@mx.contoso.test>\r\n\r\nno header\r\n"), "{}", messages[1]);
+    let lines = world.seen.lines.lock().unwrap().join("\n");
+    assert!(
+        lines.contains("< AUTH PLAIN <hidden>") && !lines.contains(ANN) && !lines.contains(PASSWORD),
+        "{lines}"
+    );
+    let legs = world.seen.legs.lock().unwrap();
+    let leg = &legs.iter().find(|(_, leg)| leg.operation == "smtp.submit").unwrap().1;
+    assert_eq!((leg.mechanism.as_ref(), leg.key.as_deref()), ("PLAIN", Some("ann@contoso.test")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn passwords_stay_off_an_open_wire() {
+    let world = World::new().await;
+    let mut talk = world.connect(Kind::Submission);
+    talk.line().await;
+    let hello = talk.ehlo("EHLO").await;
+    assert!(hello.contains(&"250-AUTH SCRAM-SHA-256".to_owned()), "{hello:?}");
+    talk.script(&format!(
+        "
+        C: AUTH PLAIN {ANN}
+        S: 538 5.7.11 *
+        C: STARTTLS
+        S: 220 2.0.0 Begin TLS now
+    "
+    ))
+    .await;
+    let hello = talk.ehlo("EHLO").await;
+    assert!(hello.contains(&"250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN".to_owned()), "{hello:?}");
+    talk.script(&format!(
+        "
+        C: AUTH PLAIN {ANN}
+        S: 235 *
+        C: MAIL FROM:<ann@contoso.test>
+        S: 250 *
+        C: RCPT TO:<ann@contoso.test>
+        S: 250 *
+        C: BDAT 0 LAST
+        S: 250 *
+    "
+    ))
+    .await;
+    let message = world.inbox("ann").await.remove(0);
+    assert!(message.contains("with ESMTPSA id") && message.contains("tls TLS_AES_256_GCM_SHA384 (TLSv1.3);"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_before_the_handshake_is_not_heard_after_it() {
+    let world = World::new().await;
+    let mut talk = world.connect(Kind::Smtp);
+    talk.hello().await;
+    talk.send(b"STARTTLS\r\nMAIL FROM:<evil@b.example>\r\n").await;
+    talk.script(
+        "
+        S: 220 2.0.0 Begin TLS now
+        C: RCPT TO:<ann@contoso.test>
+        S: 503 5.5.1 MAIL comes first
+    ",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_recipients_get_it_once_each() {
+    let world = World::new().await;
+    let mut talk = world.connect(Kind::Smtp);
+    talk.hello().await;
+    // ann is there by herself, by her tag, and through a group that holds itself.
+    talk.script(
+        "
+        C: MAIL FROM:<pat@elsewhere.example>
+        S: 250 *
+        C: RCPT TO:<ann@contoso.test>
+        S: 250 *
+        C: RCPT TO:<ann+x@contoso.test>
+        S: 250 *
+        C: RCPT TO:<all@contoso.test>
+        S: 250 *
+        C: DATA
+        S: 354 *
+        C: Subject: to all
+        C:
+        C: .
+        S: 250 *
+    ",
+    )
+    .await;
+    world.hub.idle().await;
+    assert_eq!(world.inbox("ann").await.len(), 1);
+    let ben = world.inbox("ben").await;
+    assert_eq!(ben.len(), 1);
+    assert!(!ben[0].contains("\tfor "), "nobody learns of the others");
+    assert_eq!(crate::queue::list(world.hub.mailboxes.store()).await.unwrap(), (vec![], vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_account_behind_two_addresses_needs_no_queue() {
+    let world = World::new().await;
+    let mut talk = world.connect(Kind::Smtp);
+    talk.hello().await;
+    talk.script(
+        "
+        C: MAIL FROM:<pat@elsewhere.example>
+        S: 250 *
+        C: RCPT TO:<ann@contoso.test>
+        S: 250 *
+        C: RCPT TO:<ann+x@contoso.test>
+        S: 250 *
+        C: BDAT 0 LAST
+        S: 250 *
+    ",
+    )
+    .await;
+    assert_eq!(world.inbox("ann").await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_messages_stream() {
+    let world = World::new().await;
+    let mut talk = world.connect(Kind::Smtp);
+    talk.hello().await;
+    talk.script(
+        "
+        C: MAIL FROM:<pat@elsewhere.example>
+        S: 250 *
+        C: RCPT TO:<ann@contoso.test>
+        S: 250 *
+        C: RCPT TO:<ben@contoso.test>
+        S: 250 *
+        C: DATA
+        S: 354 *
+    ",
+    )
+    .await;
+    let mut random = 88172645463325252u64;
+    let mut body = String::from("Subject: large\r\n\r\n");
+    while body.len() < 1_000_000 {
+        for _ in 0..8 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            body.push_str(&format!("{random:016x}"));
+        }
+        body.push_str("\r\n");
+    }
+    talk.send(body.as_bytes()).await;
+    talk.script("C: .\nS: 250 *").await;
+    world.hub.idle().await;
+    for name in ["ann", "ben"] {
+        let messages = world.inbox(name).await;
+        assert!(messages.len() == 1 && messages[0].ends_with(&body), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lmtp_answers_for_each_recipient() {
+    let world = World::new().await;
+    let mut talk = world.connect(Kind::Lmtp);
+    talk.script("S: 220 mx.contoso.test LMTP Waypost").await;
+    talk.ehlo("LHLO").await;
+    talk.script(
+        "
+        C: MAIL FROM:<pat@elsewhere.example>
+        S: 250 *
+        C: RCPT TO:<ann@contoso.test>
+        S: 250 *
+        C: RCPT TO:<nobody@contoso.test>
+        S: 550 5.1.1 *
+        C: RCPT TO:<cat@contoso.test>
+        S: 250 *
+        C: RCPT TO:<ben@contoso.test>
+        S: 250 *
+        C: DATA
+        S: 354 *
+    ",
+    )
+    .await;
+    talk.send("x".repeat(3000).as_bytes()).await;
+    talk.script(
+        "
+        C:
+        C: .
+        S: 250 2.0.0 *
+        S: 452 4.2.2 This mailbox is full
+        S: 250 2.0.0 *
+        C: QUIT
+        S: 221 *
+    ",
+    )
+    .await;
+    assert_eq!(world.inbox("ann").await.len(), 1);
+    assert_eq!(world.inbox("ben").await.len(), 1);
+    assert_eq!(world.inbox("cat").await.len(), 0);
+    assert!(world.inbox("ann").await[0].contains("with LMTP id"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_puts_mail_off_and_later_it_flows() {
+    let world = World::new().await;
+    let mut talk = world.connect(Kind::Smtp);
+    talk.hello().await;
+    let envelope = "
+        C: MAIL FROM:<pat@elsewhere.example>
+        S: 250 *
+        C: RCPT TO:<ann@contoso.test>
+        S: 250 *
+    ";
+    for more in ["", "C: RCPT TO:<ben@contoso.test>\nS: 250 *\n"] {
+        talk.script(&format!("{envelope}{more}C: DATA\nS: 354 *")).await;
+        world.model.set_full(Some("no space left"));
+        talk.script(
+            "
+            C: x
+            C: .
+            S: 452 4.3.1 *
+            C: MAIL FROM:<pat@elsewhere.example>
+            S: 452 4.3.1 *
+        ",
+        )
+        .await;
+        world.model.set_full(None);
+    }
+    world.model.set_read_only(Some("an fsync failed"));
+    talk.script("C: MAIL FROM:<pat@elsewhere.example>\nS: 451 4.3.0 *").await;
+    world.model.set_read_only(None);
+    talk.script(&format!("{envelope}C: DATA\nS: 354 *\nC: x\nC: .\nS: 250 *")).await;
+    world.hub.idle().await;
+    assert_eq!(world.inbox("ann").await.len(), 1);
+    assert_eq!(world.inbox("ben").await.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_lets_messages_finish() {
+    let world = World::new().await;
+    let mut idle = world.connect(Kind::Smtp);
+    idle.hello().await;
+    let mut busy = world.connect(Kind::Smtp);
+    busy.hello().await;
+    busy.script("C: MAIL FROM:<>\nS: 250 *\nC: RCPT TO:<ann@contoso.test>\nS: 250 *\nC: DATA\nS: 354 *")
+        .await;
+    world.hub.stop();
+    assert_eq!(idle.rest().await, "421 4.3.2 mx.contoso.test Service is shutting down, please reconnect\r\n");
+    busy.script("C: x\nC: .\nS: 250 *\nS: 421 4.3.2 *").await;
+    assert_eq!(busy.rest().await, "");
+    assert_eq!(world.inbox("ann").await.len(), 1);
+    // One who never finishes is not waited for for ever.
+    let mut late = world.connect(Kind::Smtp);
+    assert!(
+        late.rest()
+            .await
+            .ends_with("421 4.3.2 mx.contoso.test Service is shutting down, please reconnect\r\n")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_goes_in_circles_ends_here() {
+    let world = World::new().await;
+    let mut talk = world.connect(Kind::Smtp);
+    talk.hello().await;
+    talk.script("C: MAIL FROM:<>\nS: 250 *\nC: RCPT TO:<ann@contoso.test>\nS: 250 *\nC: DATA\nS: 354 *")
+        .await;
+    talk.send("Received: from a by b\r\n".repeat(101).as_bytes()).await;
+    talk.script("C:\nC: .\nS: 554 5.4.6 *").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_connection_leaves_nothing() {
+    let world = World::new().await;
+    let mut talk = world.connect(Kind::Smtp);
+    talk.hello().await;
+    talk.script(
+        "C: MAIL FROM:<>\nS: 250 *\nC: RCPT TO:<ann@contoso.test>\nS: 250 *\nC: DATA\nS: 354 *\nC: half",
+    )
+    .await;
+    let task = talk.task;
+    drop(world.connect(Kind::Smtp));
+    task.abort();
+    let _ = task.await;
+    assert_eq!(world.inbox("ann").await.len(), 0);
+}

@@ -1,0 +1,178 @@
+//! What all sessions of this room share.
+
+use crate::accept::Kind;
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::sink::{LegSink, ProtocolLog};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Semaphore, watch};
+use waypost_base::AccountId;
+use waypost_base::metrics::Figure;
+use waypost_base::{Clock, Timestamp};
+use waypost_directory::Directory;
+use waypost_directory::signin::SignIn;
+use waypost_mailbox::{Account, AccountError, AccountOptions, Mailboxes, Quota};
+use waypost_smtp::{BareEnds, Limits};
+
+/// What an administrator may choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Our name in greetings and Received fields.
+    pub host: String,
+    /// Limits of sessions, and so the largest message.
+    pub limits: Limits,
+    pub bare_ends: BareEnds,
+    /// Passwords may cross the wire without TLS even from other machines. From this one they always may.
+    pub passwords_in_clear: bool,
+    /// A recipient over quota is put off (452) rather than refused (552).
+    pub over_quota_is_temporary: bool,
+    /// AUTH is offered on the `smtp` listener too.
+    pub auth_on_smtp: bool,
+}
+
+impl Settings {
+    pub fn new(host: impl Into<String>) -> Settings {
+        Settings {
+            host: host.into(),
+            limits: Limits::default(),
+            bare_ends: BareEnds::Refuse,
+            passwords_in_clear: false,
+            over_quota_is_temporary: true,
+            auth_on_smtp: false,
+        }
+    }
+}
+
+/// What a hub is made of; the binary and the tests put it together.
+pub struct Parts {
+    pub directory: Arc<Directory>,
+    pub sign_in: Arc<SignIn>,
+    pub mailboxes: Mailboxes,
+    pub clock: Clock,
+    pub settings: Settings,
+    pub legs: Option<Arc<dyn LegSink>>,
+    pub log: Option<Arc<dyn ProtocolLog>>,
+}
+
+/// The transport role of a server: everything between a socket and the mailboxes.
+pub struct Hub {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) sign_in: Arc<SignIn>,
+    pub(crate) mailboxes: Mailboxes,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Settings,
+    pub(crate) legs: Option<Arc<dyn LegSink>>,
+    pub(crate) log: Option<Arc<dyn ProtocolLog>>,
+    pub(crate) metrics: Metrics,
+    /// Permits of messages on their way to several accounts.
+    pub(crate) delivering: Arc<Semaphore>,
+    in_flight: Mutex<BTreeSet<u64>>,
+    last_id: AtomicU64,
+    stop: watch::Sender<bool>,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    pub fn new(parts: Parts) -> Arc<Hub> {
+        let Parts { directory, sign_in, mailboxes, clock, settings, legs, log } = parts;
+        Arc::new(Hub {
+            directory,
+            sign_in,
+            mailboxes,
+            clock,
+            settings,
+            legs,
+            log,
+            metrics: Metrics::default(),
+            delivering: Arc::new(Semaphore::new(limits::DELIVERING)),
+            in_flight: Mutex::default(),
+            last_id: AtomicU64::new(0),
+            stop: watch::Sender::new(false),
+        })
+    }
+
+    /// What stands behind one of the four listeners. `name` is the connector's in the protocol log.
+    pub fn service(self: &Arc<Hub>, kind: Kind, name: impl Into<String>) -> Arc<crate::accept::Service> {
+        Arc::new(crate::accept::Service::new(self.clone(), kind, name.into()))
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn figures(&self) -> Vec<Figure> {
+        self.metrics.figures()
+    }
+
+    /// Tells every session to finish its message and go (421), and new ones to go at once. Cannot be taken back.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    /// Resolves when no message is on its way to several accounts any more.
+    pub async fn idle(&self) {
+        let all = u32::try_from(limits::DELIVERING).unwrap_or(u32::MAX);
+        // The semaphore is never closed, so waiting cannot fail.
+        let _ = self.delivering.acquire_many(all).await;
+    }
+
+    /// The mailbox of an account; made at its first use, if the directory knows the account.
+    pub(crate) async fn mailbox(&self, id: AccountId) -> Result<Account, AccountError> {
+        let Some(known) = self.directory.snapshot().account(id).cloned() else {
+            return Err(AccountError::NoAccount(id));
+        };
+        match self.mailboxes.account(id).await {
+            Err(AccountError::NoAccount(_)) => {}
+            answer => return answer,
+        }
+        let quota = Quota {
+            prohibit_bytes: known.quotas.prohibit_send_receive.or(None),
+            warn_bytes: known.quotas.warn.or(None),
+            messages: None,
+        };
+        match self.mailboxes.create_account(id, AccountOptions { quota }).await {
+            Err(AccountError::Exists(_)) => self.mailboxes.account(id).await,
+            answer => answer,
+        }
+    }
+
+    /// A number for a queue item: greater than all before it in this process, and, as long as the clock does not go
+    /// back, than those of earlier runs.
+    pub(crate) fn next_id(&self, now: Timestamp) -> u64 {
+        let floor = u64::try_from(now.as_millis()).unwrap_or(0) << 20;
+        let step = |last: u64| Some(last.saturating_add(1).max(floor));
+        match self.last_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step) {
+            Ok(last) | Err(last) => last.saturating_add(1).max(floor),
+        }
+    }
+
+    /// Claims a queue item for whoever delivers it; `None` when somebody does already.
+    pub(crate) fn claim(self: &Arc<Hub>, id: u64) -> Option<Claim> {
+        let fresh = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        fresh.then(|| Claim { hub: self.clone(), id })
+    }
+}
+
+/// Nobody else delivers this item as long as this lives.
+pub(crate) struct Claim {
+    hub: Arc<Hub>,
+    id: u64,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.hub.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}

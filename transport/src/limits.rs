@@ -1,0 +1,22 @@
+//! What a message or a peer can make this room hold. What a session may say is bounded in `waypost_smtp::limits`.
+
+/// Octets read at once. A session that is idle keeps [`IDLE_BUFFER`] of them.
+pub const READ_BUFFER: usize = 64 * 1024;
+/// Octets of buffer that a session keeps between messages, so that ten thousand idle ones cost 40 MiB.
+pub const IDLE_BUFFER: usize = 4 * 1024;
+/// Octets of replies gathered before they are written, however much the peer has pipelined.
+pub const WRITE_BUFFER: usize = 16 * 1024;
+/// Octets of a submitted message's header held back until it is known which fields are missing.
+pub const HEADER: usize = 256 * 1024;
+/// Received fields beyond which a message is taken to go round in circles; RFC 5321 §6.3 asks for at least 100.
+pub const HOPS: usize = 100;
+/// Messages for several recipients that may be under way to their accounts at once. More wait before their 250.
+pub const DELIVERING: usize = 256;
+/// Accounts of one message delivered at the same time.
+pub const FAN_OUT: usize = 64;
+/// Octets of one row of recipients in the queue; the store takes 64 KiB.
+pub const QUEUE_PAGE: usize = 32 * 1024;
+/// Milliseconds that sessions get to finish their messages when the server stops.
+pub const GRACE_MILLIS: u64 = 30_000;
+/// Milliseconds that a reply may take to be written, so that a peer who does not read holds nothing.
+pub const WRITE_MILLIS: u64 = 5 * 60_000;
