@@ -102,3 +102,31 @@ fn need(body: &Body) -> Need {
         | Body::Move { .. } => Need::Selected,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Dialect, parse};
+
+    #[test]
+    fn commands_and_their_states() {
+        let table = [
+            ("a NOOP", [true, true, true]),
+            ("a LOGIN x y", [true, false, false]),
+            ("a STARTTLS", [true, false, false]),
+            ("a SELECT x", [false, true, true]),
+            ("a IDLE", [false, true, true]),
+            ("a FETCH 1 FLAGS", [false, false, true]),
+            ("a CLOSE", [false, false, true]),
+        ];
+        for (text, expected) in table {
+            let body = parse(text.as_bytes(), Dialect::default()).expect("an example").body;
+            let states = [State::NotAuthenticated, State::Authenticated, State::Selected];
+            assert_eq!(states.map(|s| s.permits(&body).is_ok()), expected, "{text}");
+            assert_eq!(State::Logout.permits(&body), Err(Misplaced::LoggedOut));
+        }
+        assert_eq!(State::Authenticated.permits_append(true), Err(Misplaced::NothingSelected));
+        assert_eq!(State::NotAuthenticated.permits_append(false), Err(Misplaced::NotSignedIn));
+        assert_eq!(State::Selected.permits_append(false), Ok(()));
+    }
+}
