@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use waypost_base::AccountId;
+use waypost_base::explain::Cause;
 use waypost_base::metrics::{Counter, Figure, Kind};
 use waypost_directory::Protocol;
 use waypost_directory::signin::Asking;
@@ -444,6 +445,49 @@ impl Conversation<'_> {
                 (Step::Failed(failure), _) => return Turn::Over(Err(self.caller.refuse(failure).await)),
             }
         }
+    }
+}
+
+const WRONG: Cause = Cause {
+    code: "SIGNIN-WRONG",
+    meaning: "no such user, or not the password",
+    remedy: "check the name and set the password anew; Get-Mailbox shows whether the account exists",
+    reference: "RFC 5530 AUTHENTICATIONFAILED, RFC 3206 §4",
+};
+const NOT_ALLOWED: Cause = Cause {
+    code: "SIGNIN-NOTALLOWED",
+    meaning: "the credentials are good, but the account, the protocol or the channel is not allowed",
+    remedy: "the text says what; Get-Mailbox and the protocol's settings show the switches",
+    reference: "RFC 5530 AUTHORIZATIONFAILED, RFC 3206 §4",
+};
+const UNAVAILABLE: Cause = Cause {
+    code: "SIGNIN-UNAVAILABLE",
+    meaning: "we could not tell whether the credentials are good",
+    remedy: "look at the directory and the store's health; the client's password is not at fault",
+    reference: "RFC 5530 UNAVAILABLE, RFC 3206 §4",
+};
+const MALFORMED: Cause = Cause {
+    code: "SIGNIN-MALFORMED",
+    meaning: "the client broke the grammar of the mechanism, or cancelled",
+    remedy: "a defect of the client, or something that alters what it sends",
+    reference: "RFC 4422 §3",
+};
+const BINDING: Cause = Cause {
+    code: "SIGNIN-BINDING",
+    meaning: "client and server do not see the same TLS channel",
+    remedy: "look for a proxy that ends TLS in between; without one, this is an attack",
+    reference: "RFC 5802 §6, RFC 9266",
+};
+
+/// The reason to name on a leg, and whether trying again may help.
+pub fn cause(failure: &Failure) -> (Cause, bool) {
+    match failure {
+        Failure::Wrong => (WRONG, false),
+        Failure::NotAllowed(Why::Locked | Why::TooManySessions) => (NOT_ALLOWED, true),
+        Failure::NotAllowed(_) => (NOT_ALLOWED, false),
+        Failure::Unavailable(_) => (UNAVAILABLE, true),
+        Failure::Malformed(_) => (MALFORMED, false),
+        Failure::Binding(_) => (BINDING, false),
     }
 }
 
