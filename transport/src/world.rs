@@ -49,7 +49,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// ann, ben, cat (almost no quota), dan (disabled), and the group staff: ann, ben and a group that holds staff.
+    /// ann, ben, cat (almost no quota), dan (disabled); the groups staff (ann, ben, all; not for strangers) and all
+    /// (ann, ben, staff).
     pub(crate) async fn new() -> World {
         World::with(|_| {}).await
     }
@@ -62,7 +63,6 @@ impl World {
         let mut ids = Vec::new();
         for name in ["ann", "ben", "cat", "dan"] {
             let mut new = NewAccount::new(name);
-            new.password = Some(PASSWORD.into());
             new.enabled = Some(name != "dan");
             if name == "cat" {
                 new.quotas = Quotas { prohibit_send_receive: Limit::At(2000), ..Quotas::default() };
@@ -73,10 +73,19 @@ impl World {
         staff.members = ids.iter().take(2).map(|id| Member::Account(*id)).collect();
         let staff = directory.add_group(staff).await.unwrap();
         let mut all = NewGroup::new("all");
-        all.members = vec![Member::Group(staff.id), Member::Account(ids[0])];
+        all.members = vec![Member::Group(staff.id), Member::Account(ids[0]), Member::Account(ids[1])];
         all.require_sender_authentication = Some(false);
         let all = directory.add_group(all).await.unwrap();
         directory.add_member(staff.id, Member::Group(all.id)).await.unwrap();
+        world
+    }
+
+    /// The same, with passwords for ann and dan. Hashing takes its time, so only where it is needed.
+    pub(crate) async fn with_passwords() -> World {
+        let world = World::new().await;
+        for name in ["ann", "dan"] {
+            world.directory.set_password(world.account(name), PASSWORD).await.unwrap();
+        }
         world
     }
 

@@ -119,7 +119,7 @@ async fn a_pipelined_conversation_is_answered_in_one_piece() {
 
 #[tokio::test(start_paused = true)]
 async fn submission() {
-    let world = World::new().await;
+    let world = World::with_passwords().await;
     let mut talk = world.connect_from(Kind::Submission, "127.0.0.1:4000");
     talk.line().await;
     let hello = talk.ehlo("EHLO").await;
@@ -170,7 +170,7 @@ async fn submission() {
     assert!(
         messages[0].ends_with(
             "From: <ann@contoso.test>\r\nDate: Tue, 3 Mar 2026 08:15:20 +0000\r\n\
-             Message-ID: <1772525720114.0000000000000001-2@mx.contoso.test>\r\nSubject: bare\r\n\r\ntext\r\n"
+             Message-ID: <1772525720114.0000000000000001-1@mx.contoso.test>\r\nSubject: bare\r\n\r\ntext\r\n"
         ),
         "{}",
         messages[0]
@@ -188,7 +188,7 @@ async fn submission() {
 
 #[tokio::test(start_paused = true)]
 async fn passwords_stay_off_an_open_wire() {
-    let world = World::new().await;
+    let world = World::with_passwords().await;
     let mut talk = world.connect(Kind::Submission);
     talk.line().await;
     let hello = talk.ehlo("EHLO").await;
