@@ -1,5 +1,6 @@
 //! Header blocks taken apart into fields (RFC 5322 §2.2), whatever state they are in.
 
+use crate::limits;
 use memchr::memchr;
 use std::ops::Range;
 
@@ -72,18 +73,70 @@ pub fn unfold(value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Ranges of the block's fields that have (or, with `not`, have not) one of `names`, and of its blank line.
-pub fn select(block: &[u8], names: &[&[u8]], not: bool) -> Vec<Range<u64>> {
-    let mut out = Vec::new();
-    let mut end = 0;
-    for field in iter(block) {
-        end = field.end;
-        if wanted(field.name, names, not) {
-            push(&mut out, field.start as u64..field.end as u64);
+/// Finds the fields of a header, fed in pieces, that have (or, with `not`, have not) one of some names, and the blank line.
+/// Gives their ranges, at most [`limits::SECTION_RANGES`] of them.
+pub(crate) struct Selector<'n> {
+    names: &'n [&'n [u8]],
+    not: bool,
+    out: Vec<Range<u64>>,
+    /// Beginning of the line being read, and where it and its field begin.
+    line: Vec<u8>,
+    line_start: u64,
+    field_start: u64,
+    at: u64,
+    /// Whether the field that the line may continue is wanted; None before the first.
+    field: Option<bool>,
+}
+
+/// What is looked at of a line: more than any name that a client asks for.
+const NAME_BYTES: usize = 1024;
+
+impl<'n> Selector<'n> {
+    pub fn new(start: u64, names: &'n [&'n [u8]], not: bool) -> Selector<'n> {
+        let (line_start, field_start, at) = (start, start, start);
+        Selector { names, not, out: Vec::new(), line: Vec::new(), line_start, field_start, at, field: None }
+    }
+
+    pub fn push(&mut self, piece: &[u8]) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let end = memchr(b'\n', rest).map(|lf| lf + 1);
+            let (part, tail) = rest.split_at(end.unwrap_or(rest.len()));
+            let room = NAME_BYTES.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
+            self.at += part.len() as u64;
+            if end.is_some() {
+                self.end_line();
+            }
+            rest = tail;
         }
     }
-    push(&mut out, end as u64..block.len() as u64);
-    out
+
+    fn end_line(&mut self) {
+        let continues = matches!(self.line.first(), Some(b' ' | b'\t')) && self.field.is_some();
+        if !continues {
+            self.end_field();
+            let blank = self.line == b"\n" || self.line == b"\r\n";
+            self.field = Some(blank || wanted(split(&self.line).0, self.names, self.not));
+        }
+        self.line.clear();
+        self.line_start = self.at;
+    }
+
+    fn end_field(&mut self) {
+        if self.field == Some(true) && self.out.len() < limits::SECTION_RANGES {
+            push(&mut self.out, self.field_start..self.line_start);
+        }
+        self.field_start = self.line_start;
+    }
+
+    pub fn finish(mut self) -> Vec<Range<u64>> {
+        if !self.line.is_empty() {
+            self.end_line();
+        }
+        self.end_field();
+        self.out
+    }
 }
 
 pub(crate) fn wanted(name: &[u8], names: &[&[u8]], not: bool) -> bool {
@@ -125,11 +178,23 @@ mod tests {
     #[test]
     fn selects_with_the_blank_line() {
         let block = b"A: 1\r\nB: 2\r\na: 3\r\n\r\n";
-        let text = |r: Vec<Range<u64>>| -> Vec<u8> {
+        fn text_of(block: &[u8], r: Vec<Range<u64>>) -> Vec<u8> {
             r.iter().flat_map(|r| block[r.start as usize..r.end as usize].to_vec()).collect()
+        }
+        let select = |block: &[u8], names: &[&[u8]], not: bool| {
+            let mut whole = Selector::new(0, names, not);
+            whole.push(block);
+            let whole = whole.finish();
+            let mut pieces = Selector::new(0, names, not);
+            block.iter().for_each(|b| pieces.push(&[*b]));
+            assert_eq!(pieces.finish(), whole);
+            whole
         };
-        assert_eq!(text(select(block, &[b"a"], false)), b"A: 1\r\na: 3\r\n\r\n");
-        assert_eq!(text(select(block, &[b"A"], true)), b"B: 2\r\n\r\n");
-        assert_eq!(text(select(block, &[b"x"], false)), b"\r\n");
+        assert_eq!(text_of(block, select(block, &[b"a"], false)), b"A: 1\r\na: 3\r\n\r\n");
+        assert_eq!(text_of(block, select(block, &[b"A"], true)), b"B: 2\r\n\r\n");
+        assert_eq!(text_of(block, select(block, &[b"x"], false)), b"\r\n");
+        let block = b"A: 1\n two\nnone\nB:\nA: 3";
+        assert_eq!(text_of(block, select(block, &[b"a"], false)), b"A: 1\n two\nA: 3");
+        assert_eq!(text_of(block, select(block, &[b"a"], true)), b"none\nB:\n");
     }
 }

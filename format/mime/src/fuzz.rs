@@ -140,4 +140,13 @@ fn search(stored: &SummaryRef<'_>, bytes: &[u8]) {
         }
         matcher.matches_header(b"subject", stored, bytes);
     }
+    // The index of fields and the header itself say the same.
+    let names: [&[u8]; 2] = [b"subject", b"from"];
+    for not in [false, true] {
+        let mut selector = crate::fields::Selector::new(0, &names, not);
+        selector.push(&bytes[..stored.header().end as usize]);
+        let what = if not { What::FieldsNot(&names) } else { What::Fields(&names) };
+        let indexed = section::ranges(stored, Section { path: &[], what }, reader(bytes));
+        assert_eq!(indexed, Ok(Some(selector.finish())));
+    }
 }

@@ -99,10 +99,10 @@ impl Stripper {
             "title" if !closing => self.raw = Some("</title"),
             "br" | "p" | "div" | "tr" | "table" | "li" | "ul" | "ol" | "h1" | "h2" | "h3" | "h4" | "h5"
             | "h6" | "blockquote" | "pre" | "hr" | "section" | "article" | "header" | "footer" | "title"
-            | "body" => {
-                if !out.ends_with('\n') {
-                    out.push('\n');
-                }
+            | "body"
+                if !out.ends_with('\n') =>
+            {
+                out.push('\n');
             }
             "td" | "th" | "dt" | "dd" => out.push(' '),
             _ => {}

@@ -75,5 +75,7 @@ pub const PARAMETERS: usize = 64;
 /// Links from a message up to its thread's root. Real threads end at some hundreds; a chain without end would make each new link
 /// walk all of it.
 pub const THREAD_DEPTH: usize = 1000;
+/// Separate pieces of one HEADER.FIELDS; the rest of such a header is left out.
+pub const SECTION_RANGES: usize = 20_000;
 /// Bytes of one part's header that a search of a large message looks into.
 pub const SEARCH_HEADER_BYTES: u64 = 1024 * 1024;

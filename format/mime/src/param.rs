@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn good_and_bad() {
-        let cases: [(&str, &str, &[(&str, &str)]); 10] = [
+        type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+        let cases: [Case; 10] = [
             ("text/plain; charset=us-ascii (Plain text)", "text/plain", &[("charset", "us-ascii")]),
             ("text/plain; charset=\"us-ascii\"", "text/plain", &[("charset", "us-ascii")]),
             ("text/plain (a;b) ; a=b", "text/plain", &[("a", "b")]),

@@ -97,9 +97,14 @@ fn fields_of<E>(
     not: bool,
     read: &mut impl FnMut(Range<u64>) -> Result<Vec<u8>, E>,
 ) -> Result<Vec<Range<u64>>, E> {
-    let start = part.header.start;
-    let block = read(part.header.clone())?;
-    Ok(fields::select(&block, names, not).into_iter().map(|r| start + r.start..start + r.end).collect())
+    let mut selector = fields::Selector::new(part.header.start, names, not);
+    let mut at = part.header.start;
+    while at < part.header.end {
+        let end = part.header.end.min(at + PIECE);
+        selector.push(&read(at..end)?);
+        at = end;
+    }
+    Ok(selector.finish())
 }
 
 /// The part that numbers such as `1.2` name; the message itself for none.
@@ -221,7 +226,8 @@ pub fn binary_size<E>(
     Ok(size)
 }
 
-fn source<E>(summary: &SummaryRef<'_>, path: &[u32]) -> Result<(Range<u64>, Encoding), BinaryError<E>> {
+/// Where the bytes of a part are and how they are encoded, for those who decode piece by piece with [`Decoder`].
+pub fn source<E>(summary: &SummaryRef<'_>, path: &[u32]) -> Result<(Range<u64>, Encoding), BinaryError<E>> {
     if path.is_empty() {
         return Ok((0..summary.size, Encoding::Binary));
     }

@@ -92,13 +92,11 @@ impl Matcher {
 
     /// All fields of a header, names included.
     fn matches_header_block(&self, block: &[u8]) -> bool {
-        if !self.spaced
-            && self.ascii.is_some()
-            && block.is_ascii()
-            && memmem::find(block, b"=?").is_none()
-            && memmem::find(block, b"*=").is_none()
-        {
+        if !self.spaced && self.ascii.is_some() && is_plain(block) {
             return self.quick(block) == Some(true);
+        }
+        if self.ascii.is_none() && is_plain(block) {
+            return false;
         }
         fields::iter(block).any(|f| {
             if f.name.is_empty() {
@@ -218,6 +216,11 @@ fn searches_header(parts: &[Part], part: &Part, all: bool) -> bool {
 fn searches_body(part: &Part, opaque: bool) -> bool {
     part.kind == PartKind::Leaf
         && (opaque || part.media.starts_with("text/") || part.media.starts_with("message/"))
+}
+
+/// Nothing in the header is encoded, so that it says what it says.
+fn is_plain(block: &[u8]) -> bool {
+    block.is_ascii() && memmem::find(block, b"=?").is_none() && memmem::find(block, b"*=").is_none()
 }
 
 fn is_html(part: &Part) -> bool {

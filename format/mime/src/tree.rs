@@ -65,8 +65,10 @@ pub(crate) struct Head {
     pub to: Vec<u8>,
     pub cc: Vec<u8>,
     pub bcc: Vec<u8>,
-    /// A field was cut.
+    /// A field was cut or left out.
     pub cut: bool,
+    /// Bytes kept: at most those of one field too many.
+    pub bytes: usize,
 }
 
 impl Node {
@@ -165,6 +167,10 @@ impl Node {
             return 0;
         }
         let head = self.head.get_or_insert_default();
+        if head.bytes > limits.field_bytes {
+            head.cut = true;
+            return 0;
+        }
         let first = |slot: &mut Option<Vec<u8>>| {
             let fresh = slot.is_none();
             if fresh {
@@ -173,9 +179,6 @@ impl Node {
             fresh
         };
         let all = |slot: &mut Vec<u8>| {
-            if slot.len() >= limits.field_bytes {
-                return;
-            }
             if !slot.is_empty() {
                 slot.extend_from_slice(b", ");
             }
@@ -198,6 +201,7 @@ impl Node {
             b"bcc" => all(&mut head.bcc),
             _ => return 0,
         }
+        head.bytes += value.len();
         head.cut |= cut;
         0
     }
