@@ -29,10 +29,12 @@ mod recover;
 mod rows;
 pub mod search;
 pub mod session;
+mod snapshot;
 pub mod statistics;
 pub mod uidset;
 mod verify;
 pub mod view;
+mod writing;
 
 pub use account::{Account, AccountOptions, Mailboxes};
 pub use body::{BodyReader, MessageBody};

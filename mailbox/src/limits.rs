@@ -14,10 +14,10 @@ pub const FOLDERS: usize = 10_000;
 pub const FLAG_CHUNK: usize = 1_000;
 /// Most messages that one batch expunges: a delete and a recoverable row each.
 pub const EXPUNGE_CHUNK: usize = 900;
-/// Most messages that one batch copies or moves: up to four operations each.
-pub const COPY_CHUNK: usize = 450;
+/// Most messages that one batch copies or moves: two operations each.
+pub const COPY_CHUNK: usize = 900;
 /// Most messages of one batch of an import.
-pub const APPEND_CHUNK: usize = 250;
+pub const APPEND_CHUNK: usize = 450;
 /// Bytes of one batch that an import fills before it begins the next; the store's limit is 1 MiB.
 pub const APPEND_BYTES: usize = 900 * 1024;
 /// Tries of an operation that meets other writers' changes.

@@ -2,6 +2,7 @@
 
 use crate::account::Account;
 use crate::error::AccountError;
+use crate::error::DeliverError;
 
 /// None is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,11 +38,20 @@ impl Usage {
 impl Account {
     /// O(1), from memory.
     pub fn usage(&self) -> Usage {
-        todo!()
+        self.state.usage()
     }
 
     pub async fn set_quota(&self, quota: Quota) -> Result<(), AccountError> {
-        let _ = quota;
-        todo!()
+        self.state.change_row(|row| row.quota = quota).await
+    }
+
+    /// For whoever is about to add so much. Concurrent deliveries may pass the limit together by their own size.
+    pub(crate) async fn check_quota(&self, messages: u64, bytes: u64) -> Result<(), DeliverError> {
+        self.state.refresh_usage().await?;
+        if self.usage().would_exceed(messages, bytes) {
+            self.state.core.figures.over_quota.one();
+            return Err(DeliverError::OverQuota);
+        }
+        Ok(())
     }
 }
