@@ -76,7 +76,11 @@ impl Conversation<'_> {
             Some(body) => body,
             None => {
                 let wanted = plan(open, number, id, self.wire.pending());
-                let bodies = open.drop.bodies(&wanted).await;
+                // The last answers go out while the next messages are read.
+                let (flushed, bodies) = tokio::join!(self.wire.flush(), open.drop.bodies(&wanted));
+                if flushed.is_err() {
+                    return Next::Break;
+                }
                 open.ahead.bodies = wanted.into_iter().zip(bodies).collect();
                 open.ahead.take(id).unwrap_or_else(|| Err(missing(id)))
             }
@@ -142,6 +146,9 @@ impl Conversation<'_> {
             if self.wire.flush_if_full().await.is_err() {
                 return Sent::Gone;
             }
+        }
+        if size == 0 {
+            begin(&mut self.wire.out, octets, retrieved);
         }
         writer.finish(&mut self.wire.out);
         Sent::All(at)

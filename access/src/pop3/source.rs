@@ -6,7 +6,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 use waypost_base::{AccountId, FolderId, MessageId};
-use waypost_mailbox::{Account, AccountError, Fault, Mailboxes, MessageBody, UidSet};
+use waypost_mailbox::{Account, AccountError, Fault, FaultKind, Mailboxes, MessageBody, UidSet};
 
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -57,7 +57,14 @@ impl From<AccountError> for Trouble {
 impl Drops for Mailboxes {
     fn open(&self, account: AccountId) -> Pending<'_, Result<Opened, Trouble>> {
         Box::pin(async move {
-            let account = self.account(account).await?;
+            let account = match self.account(account).await {
+                Ok(account) => account,
+                // Whoever signs in exists; the mailbox is made when the first message comes.
+                Err(AccountError::NoAccount(_)) => {
+                    return Ok(Opened { validity: 1, items: Vec::new(), drop: Box::new(Nothing) });
+                }
+                Err(error) => return Err(error.into()),
+            };
             let inbox = account.inbox();
             let session = account.select(inbox).await?;
             let item = |row: waypost_mailbox::Row| Item {
@@ -87,8 +94,26 @@ impl Drop for Inbox {
 
     fn remove(&self, uids: UidSet) -> Pending<'_, Result<(), Trouble>> {
         Box::pin(async move {
-            self.account.remove(self.inbox, &uids).await?;
+            self.account.remove(self.inbox, &uids).await?.changes.announce();
             Ok(())
         })
+    }
+}
+
+/// A mailbox that is not there yet.
+struct Nothing;
+
+impl Drop for Nothing {
+    fn bodies<'a>(&'a self, ids: &'a [MessageId]) -> Pending<'a, Vec<Result<MessageBody, Fault>>> {
+        let gone = |id: &MessageId| Err(Fault { message: *id, kind: FaultKind::Gone });
+        Box::pin(std::future::ready(ids.iter().map(gone).collect()))
+    }
+
+    fn read<'a>(&'a self, _: &'a MessageBody, _: Range<u64>) -> Pending<'a, Result<Bytes, Fault>> {
+        Box::pin(std::future::ready(Ok(Bytes::new())))
+    }
+
+    fn remove(&self, _: UidSet) -> Pending<'_, Result<(), Trouble>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }

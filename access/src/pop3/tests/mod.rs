@@ -2,6 +2,7 @@
 
 mod signing_in;
 mod speed;
+mod store;
 mod transaction;
 mod trouble;
 
@@ -236,16 +237,7 @@ impl World {
     }
 
     fn channel(&self, tls: Option<TlsFacts>, upgrade: Option<Arc<dyn TlsAccept>>) -> Client {
-        let (near, far) = tokio::io::duplex(64 * 1024);
-        let channel = Channel {
-            stream: Box::new(far),
-            local: "192.0.2.1:110".parse().unwrap(),
-            peer: "192.0.2.7:40000".parse().unwrap(),
-            tls,
-            upgrade,
-        };
-        tokio::spawn(serve(channel, self.service.clone(), Correlation(0x1a)));
-        Client(BufReader::new(near))
+        Client::call(&self.service, tls, upgrade)
     }
 
     /// A session that has signed in as adele.
@@ -259,6 +251,19 @@ impl World {
 struct Client(BufReader<DuplexStream>);
 
 impl Client {
+    fn call(service: &Arc<Service>, tls: Option<TlsFacts>, upgrade: Option<Arc<dyn TlsAccept>>) -> Client {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let channel = Channel {
+            stream: Box::new(far),
+            local: "192.0.2.1:110".parse().unwrap(),
+            peer: "192.0.2.7:40000".parse().unwrap(),
+            tls,
+            upgrade,
+        };
+        tokio::spawn(serve(channel, service.clone(), Correlation(0x1a)));
+        Client(BufReader::new(near))
+    }
+
     /// `C:` lines are sent, `S:` lines have to come (without spaces at the end); `…` at the end stands for anything. `S: (closed)` is the end.
     async fn talk(&mut self, script: &str) {
         for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
