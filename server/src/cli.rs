@@ -18,7 +18,8 @@ The data folder is --data, else $WAYPOST_DATA, else ./data if it holds settings,
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 not reachable, 5 partly done.";
 
 pub fn command() -> Command {
-    let data = Arg::new("data").long("data").value_name("DIR").value_parser(value_parser!(PathBuf)).global(true);
+    let data =
+        Arg::new("data").long("data").value_name("DIR").value_parser(value_parser!(PathBuf)).global(true);
     let log = Arg::new("log").long("log").value_parser(["human", "json"]).default_value("human").global(true);
     Command::new("waypost")
         .about(ABOUT)
@@ -44,7 +45,8 @@ fn quickstart() -> Command {
 
 fn init() -> Command {
     let domain = Arg::new("domain").long("domain").required(true).help("First accepted domain");
-    let host = Arg::new("host").long("host").help("Name in greetings and in the certificate [default: mail.DOMAIN]");
+    let host =
+        Arg::new("host").long("host").help("Name in greetings and in the certificate [default: mail.DOMAIN]");
     Command::new("init").about("Set up an organisation in the data folder").arg(domain).arg(host)
 }
 
@@ -57,5 +59,9 @@ pub fn data_folder(matches: &ArgMatches, default_here: bool) -> PathBuf {
         return given.into();
     }
     let here = Path::new("data");
-    if default_here || here.join("settings.toml").exists() { here.to_owned() } else { "/var/lib/waypost".into() }
+    if default_here || here.join("settings.toml").exists() {
+        here.to_owned()
+    } else {
+        "/var/lib/waypost".into()
+    }
 }

@@ -31,11 +31,23 @@ pub async fn serve(listener: TcpListener, collect: Collect, mut stop: watch::Rec
 pub fn own() -> Vec<Figure> {
     let counter = |name, help, value: u64| Figure { name, help, kind: Kind::Counter, value: value as f64 };
     vec![
-        counter("connections_accepted_total", "Connections accepted on all listeners.", listen::ACCEPTED.value()),
-        counter("connections_refused_total", "Connections closed at once for a limit.", listen::REFUSED.value()),
+        counter(
+            "connections_accepted_total",
+            "Connections accepted on all listeners.",
+            listen::ACCEPTED.value(),
+        ),
+        counter(
+            "connections_refused_total",
+            "Connections closed at once for a limit.",
+            listen::REFUSED.value(),
+        ),
         counter("tls_handshakes_failed_total", "TLS handshakes that failed.", listen::TLS_FAILED.value()),
         counter("panics_total", "Defects that ended a connection or task.", logs::panics::PANICS.value()),
-        counter("protocol_log_lines_dropped_total", "Log lines that the disk was too slow for.", logs::csv::DROPPED.value()),
+        counter(
+            "protocol_log_lines_dropped_total",
+            "Log lines that the disk was too slow for.",
+            logs::csv::DROPPED.value(),
+        ),
         Figure {
             name: "connections_open",
             help: "Connections now open.",
@@ -72,7 +84,11 @@ mod tests {
     #[test]
     fn renders_the_text_format() {
         let figure = |name, value| Figure { name, help: "Help.", kind: Kind::Counter, value };
-        let text = render(&[figure("a_total", 3.0), figure("b_total{x=\"1\"}", 1.0), figure("b_total{x=\"2\"}", 2.5)]);
+        let text = render(&[
+            figure("a_total", 3.0),
+            figure("b_total{x=\"1\"}", 1.0),
+            figure("b_total{x=\"2\"}", 2.5),
+        ]);
         assert_eq!(
             text,
             "# HELP waypost_a_total Help.\n# TYPE waypost_a_total counter\nwaypost_a_total 3\n\

@@ -4,7 +4,7 @@
 //! DIR/settings.toml       the settings document; earlier versions in settings.d/
 //! DIR/secret/             organisation.key: keys message ids and fake salts; lost, the store cannot be opened
 //! DIR/trust/              the inner CA and this server's inner certificate
-//! DIR/public/             the certificate that clients are shown
+//! DIR/tls/                the certificate that clients are shown, unless the settings name another place
 //! DIR/store/              database and segments (docs/store.md)
 //! DIR/logs/               protocol logs
 //! DIR/run/control.sock    where commands reach the running server
@@ -40,15 +40,6 @@ impl Place {
         self.root.join("trust")
     }
 
-    /// Where the certificate lies that clients are shown: `public.crt` and `public.key`.
-    pub fn public(&self) -> PathBuf {
-        self.root.join("public")
-    }
-
-    pub fn logs(&self, kind: &str) -> PathBuf {
-        self.root.join("logs").join(kind)
-    }
-
     pub fn control(&self) -> PathBuf {
         self.root.join("run/control.sock")
     }
@@ -69,7 +60,7 @@ impl Place {
 
     /// Makes the folders that are missing, for the owner alone.
     pub fn create(&self) -> io::Result<()> {
-        for folder in ["", "store", "secret", "trust", "public", "logs", "run"] {
+        for folder in ["", "store", "secret", "trust", "tls", "logs", "run"] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(self.root.join(folder))?;
         }
         Ok(())

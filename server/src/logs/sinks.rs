@@ -2,15 +2,10 @@
 
 use super::csv::{CsvLog, Layout, join};
 use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use waypost_access::log as access_log;
 use waypost_base::Clock;
 use waypost_transport as transport;
-
-/// Bytes of one file, as Exchange's default for SMTP logs; and of all files of one log.
-const FILE_BYTES: u64 = 10 << 20;
-const FOLDER_BYTES: u64 = 250 << 20;
 
 /// A log that can be switched while sessions run.
 pub struct Switched {
@@ -19,31 +14,26 @@ pub struct Switched {
 }
 
 impl Switched {
-    fn start(folder: PathBuf, prefix: &'static str, kind: (&'static str, &'static str), clock: Clock) -> io::Result<Switched> {
-        let layout = Layout {
-            folder,
-            prefix,
-            log_type: kind.0,
-            fields: kind.1,
-            hourly: true,
-            file_bytes_max: FILE_BYTES,
-            folder_bytes_max: FOLDER_BYTES,
-        };
+    fn start(
+        layout: Layout,
+        log_type: &'static str,
+        fields: &'static str,
+        clock: Clock,
+    ) -> io::Result<Switched> {
+        let layout = Layout { log_type, fields, ..layout };
         Ok(Switched { log: CsvLog::start(layout, clock)?, on: AtomicBool::new(true) })
     }
 
-    pub fn smtp(folder: PathBuf, clock: Clock) -> io::Result<Switched> {
-        Switched::start(folder, "RECV", (transport::Record::LOG_TYPE, transport::Record::FIELDS), clock)
+    pub fn smtp(layout: Layout, clock: Clock) -> io::Result<Switched> {
+        Switched::start(layout, transport::Record::LOG_TYPE, transport::Record::FIELDS, clock)
     }
 
-    pub fn imap(folder: PathBuf, clock: Clock) -> io::Result<Switched> {
-        let kind = (access_log::Record::IMAP4_LOG_TYPE, access_log::Record::FIELDS);
-        Switched::start(folder, "IMAP4", kind, clock)
+    pub fn imap(layout: Layout, clock: Clock) -> io::Result<Switched> {
+        Switched::start(layout, access_log::Record::IMAP4_LOG_TYPE, access_log::Record::FIELDS, clock)
     }
 
-    pub fn pop3(folder: PathBuf, clock: Clock) -> io::Result<Switched> {
-        let kind = (access_log::Record::POP3_LOG_TYPE, access_log::Record::FIELDS);
-        Switched::start(folder, "POP3", kind, clock)
+    pub fn pop3(layout: Layout, clock: Clock) -> io::Result<Switched> {
+        Switched::start(layout, access_log::Record::POP3_LOG_TYPE, access_log::Record::FIELDS, clock)
     }
 
     pub fn switch(&self, on: bool) {

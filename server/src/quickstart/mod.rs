@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use waypost_admin::settings::{Author, Edit, SettingsStore, save_change};
 use waypost_directory::{Address, NewAccount, NewDomain, Recipient};
 use waypost_mailbox::AccountOptions;
 
@@ -52,9 +54,9 @@ struct Person {
 /// Runs until Ctrl-C.
 pub async fn run(place: Place, auto_ports: bool, as_json: bool) -> Result<(), Failure> {
     place.create()?;
-    let settings = run::settings::load_or_create(&place, HOST)?;
+    let settings = settings(&place)?;
     let names = ["localhost", "mail.contoso.test", "mail.fabrikam.test", "127.0.0.1", "::1"];
-    let organisation = Organisation::open(&place, &names, settings.mailbox_limits()).await?;
+    let organisation = Organisation::open(&place, &names, &settings.current()).await?;
     let people = set_up(&organisation).await?;
     let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, if auto_ports { 0 } else { port }));
     let doors: Doors = PORTS.iter().map(|(name, port)| (*name, vec![address(*port)])).collect();
@@ -67,6 +69,25 @@ pub async fn run(place: Place, auto_ports: bool, as_json: bool) -> Result<(), Fa
     }
     run::until_stopped(roles, organisation).await;
     Ok(())
+}
+
+/// The settings of the data folder; at the first start with what suits a demonstration.
+fn settings(place: &Place) -> Result<Arc<SettingsStore>, Failure> {
+    if !place.root().join("settings.toml").exists() {
+        let author = Author { who: "quickstart".into(), command: "quickstart".into(), ..Author::default() };
+        let edits = [
+            Edit::set("server.name", &HOST.to_owned()),
+            Edit::set("imap.protocol_log_enabled", &true),
+            Edit::set("pop.protocol_log_enabled", &true),
+            Edit::set("smtp.protocol_log_enabled", &true),
+            // Four accounts stand for a whole organisation here, and one machine for all of its clients.
+            Edit::set("imap.max_connections_per_user", &20_000),
+            Edit::set("pop.max_connections_per_user", &20_000),
+            Edit::set("smtp.max_connections_per_source", &5_000),
+        ];
+        save_change(place.root(), &edits, &author)?;
+    }
+    Ok(Arc::new(SettingsStore::open(place.root())?))
 }
 
 /// Domains, accounts and their mailboxes: what is missing of them.
@@ -102,13 +123,16 @@ fn passwords(place: &Place) -> Result<Vec<Person>, Failure> {
     let known: BTreeMap<String, String> = match std::fs::read(&file) {
         Ok(bytes) => serde_json::from_slice(&bytes)?,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let made = PEOPLE.iter().map(|(address, _)| ((*address).to_owned(), machine::password())).collect();
+            let made =
+                PEOPLE.iter().map(|(address, _)| ((*address).to_owned(), machine::password())).collect();
             write_secret(&file, &serde_json::to_vec_pretty(&made)?)?;
             made
         }
         Err(e) => return Err(e.into()),
     };
-    let find = |address: &str| known.get(address).cloned().ok_or_else(|| format!("{address} is not in {}", file.display()));
+    let find = |address: &str| {
+        known.get(address).cloned().ok_or_else(|| format!("{address} is not in {}", file.display()))
+    };
     PEOPLE
         .iter()
         .map(|(address, _)| Ok(Person { address: (*address).to_owned(), password: find(address)? }))
@@ -118,18 +142,25 @@ fn passwords(place: &Place) -> Result<Vec<Person>, Failure> {
 /// Every listener greets, or at least takes a connection where TLS comes first.
 async fn answers(roles: &Roles) -> Result<(), Failure> {
     for (name, address) in roles.addresses() {
-        let mut stream = TcpStream::connect(address).await.map_err(|e| format!("{name} at {address}: {e}"))?;
+        let mut stream =
+            TcpStream::connect(address).await.map_err(|e| format!("{name} at {address}: {e}"))?;
         if !name.ends_with("s") && name != "metrics" {
             let mut greeting = [0; 1];
-            stream.read_exact(&mut greeting).await.map_err(|e| format!("{name} at {address} is silent: {e}"))?;
+            stream
+                .read_exact(&mut greeting)
+                .await
+                .map_err(|e| format!("{name} at {address} is silent: {e}"))?;
         }
     }
     Ok(())
 }
 
 fn ready(place: &Place, roles: &Roles, people: &[Person]) -> io::Result<Value> {
-    let listeners: serde_json::Map<String, Value> =
-        roles.addresses().into_iter().map(|(name, address)| (name.to_owned(), address.to_string().into())).collect();
+    let listeners: serde_json::Map<String, Value> = roles
+        .addresses()
+        .into_iter()
+        .map(|(name, address)| (name.to_owned(), address.to_string().into()))
+        .collect();
     let accounts: Vec<Value> =
         people.iter().map(|p| json!({ "address": p.address, "password": p.password })).collect();
     Ok(json!({

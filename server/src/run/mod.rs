@@ -6,9 +6,8 @@ pub mod settings;
 use crate::legs::LegBook;
 use crate::listen::{self, Door, Session};
 use crate::logs::sinks::Switched;
-use crate::{control, metrics, tls};
+use crate::{metrics, tls};
 use organisation::Organisation;
-use settings::Settings;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +17,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use waypost_access::imap::ImapService;
-use waypost_access::pop3::Pop3Service;
+use waypost_access::pop3::Service as Pop3Service;
+use waypost_access::signin::Entrance;
+use waypost_admin::settings::{Settings, SettingsStore};
 use waypost_base::metrics::Figure;
 use waypost_directory::signin::SignIn;
 use waypost_transport::accept::Kind;
@@ -41,64 +42,59 @@ pub struct Roles {
     services: Arc<Services>,
     public: Arc<tls::Public>,
     logs: Logs,
+    settings: Arc<SettingsStore>,
 }
 
-struct Services {
+pub struct Services {
     organisation: Organisation,
     hub: Arc<Hub>,
     imap: Arc<ImapService>,
+    imap_entrance: Arc<Entrance>,
     pop3: Arc<Pop3Service>,
-    sign_in: Arc<SignIn>,
     legs: LegBook,
 }
 
 /// The protocol logs, each of which can be switched while sessions run.
 #[derive(Clone)]
-struct Logs {
+pub struct Logs {
     smtp: Arc<Switched>,
     imap: Arc<Switched>,
     pop3: Arc<Switched>,
 }
 
-impl Logs {
-    fn start(organisation: &Organisation) -> io::Result<Logs> {
-        let (place, clock) = (&organisation.place, &organisation.clock);
-        Ok(Logs {
-            smtp: Arc::new(Switched::smtp(place.logs("SmtpReceive"), clock.clone())?),
-            imap: Arc::new(Switched::imap(place.logs("Imap4"), clock.clone())?),
-            pop3: Arc::new(Switched::pop3(place.logs("Pop3"), clock.clone())?),
-        })
-    }
-}
-
 impl Roles {
     /// Binds every door, then begins to serve. Nothing is served when one of them cannot be bound.
-    pub async fn start(organisation: &Organisation, settings: Settings, doors: Doors) -> io::Result<Roles> {
-        let logs = Logs::start(organisation)?;
+    pub async fn start(
+        organisation: &Organisation,
+        store: Arc<SettingsStore>,
+        doors: Doors,
+    ) -> io::Result<Roles> {
+        let settings = store.current();
+        let logs = settings::logs(&settings, organisation.place.root(), &organisation.clock)?;
         let public = &organisation.public;
         let public = Arc::new(tls::Public::new(public.chain_pem.as_bytes(), public.key_pem.as_bytes())?);
         let services = Arc::new(Services::new(organisation, &settings, &logs));
-        let recovered = deliver::recover(&services.hub).await.map_err(io::Error::other)?;
-        tracing::info!(messages = recovered, "queue looked through");
-        let mut roles =
-            Roles { addresses: Vec::new(), tasks: Vec::new(), stop: watch::Sender::new(false), services, public, logs };
-        roles.apply(&settings);
         let mut bound = Vec::new();
-        for (name, addresses) in doors {
-            for address in addresses {
-                let listener = listen::bind(address)
-                    .map_err(|e| io::Error::new(e.kind(), format!("{name} cannot listen on {address}: {e}")))?;
-                roles.addresses.push((name, listener.local_addr()?));
+        let mut addresses = Vec::new();
+        for (name, at) in doors {
+            for address in at {
+                let listener = listen::bind(address).map_err(|e| {
+                    io::Error::new(e.kind(), format!("{name} cannot listen on {address}: {e}"))
+                })?;
+                addresses.push((name, listener.local_addr()?));
                 bound.push((name, listener));
             }
         }
+        let recovered = deliver::recover(&services.hub).await.map_err(io::Error::other)?;
+        tracing::info!(?recovered, "queue looked through");
+        let stop = watch::Sender::new(false);
+        let mut roles = Roles { addresses, tasks: Vec::new(), stop, services, public, logs, settings: store };
+        roles.apply(&settings);
         for (name, listener) in bound {
             roles.open(name, listener, &settings);
         }
+        roles.follow_settings();
         roles.keep_house();
-        let control = control::listen(&roles.services.organisation.place)?;
-        let context = roles.services.context();
-        roles.tasks.push(tokio::spawn(control::serve(control, context, roles.stop.subscribe())));
         Ok(roles)
     }
 
@@ -110,7 +106,7 @@ impl Roles {
             self.tasks.push(tokio::spawn(metrics::serve(listener, collect, stop)));
             return;
         }
-        let (connections_max, per_address_max) = settings.connections(name);
+        let (connections_max, per_address_max) = settings::connections(settings, name);
         let door = Door {
             name,
             tls: (name != "lmtp").then(|| Arc::clone(&self.public) as Arc<dyn TlsAccept>),
@@ -123,14 +119,8 @@ impl Roles {
     }
 
     /// Settings that take effect without a restart.
-    pub fn apply(&self, settings: &Settings) {
-        let services = &self.services;
-        services.organisation.directory.set_policy(settings.directory_policy());
-        settings.apply_imap(&services.imap);
-        settings.apply_pop3(&services.pop3);
-        self.logs.smtp.switch(settings.smtp_log());
-        self.logs.imap.switch(settings.imap_log());
-        self.logs.pop3.switch(settings.pop3_log());
+    fn apply(&self, settings: &Settings) {
+        settings::apply(settings, &self.services, &self.logs);
     }
 
     /// Name and address of each door, in the order of names.
@@ -144,16 +134,33 @@ impl Roles {
 
     /// Reads settings and certificate again. What cannot be used is logged, and the old stays.
     pub fn reload(&self) {
-        let place = &self.services.organisation.place;
-        match settings::load(place) {
-            Ok(settings) => self.apply(&settings),
-            Err(e) => tracing::error!(error = %e, "settings not reloaded: the old ones stay"),
+        // Whoever follows the settings hears of it by the store.
+        if let Err(e) = self.settings.reload() {
+            tracing::error!(error = %e, "settings not reloaded: the old ones stay");
         }
-        let shown = waypost_trust::files::load(&place.public(), "public").map_err(io::Error::other);
+        let shown =
+            organisation::shown_certificate(&self.services.organisation.place, &self.settings.current());
         match shown.and_then(|c| self.public.replace(c.chain_pem.as_bytes(), c.key_pem.as_bytes())) {
             Ok(()) => tracing::info!("settings and certificate reloaded"),
             Err(e) => tracing::error!(error = %e, "certificate not reloaded: the old one stays"),
         }
+    }
+
+    /// Takes over every change of the settings that needs no restart, whoever made it.
+    fn follow_settings(&mut self) {
+        let mut changes = self.settings.subscribe();
+        let mut stop = self.stop.subscribe();
+        let (services, logs) = (Arc::clone(&self.services), self.logs.clone());
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    changed = changes.changed() => if changed.is_err() { return },
+                    _ = stop.wait_for(|stop| *stop) => return,
+                }
+                let now = changes.borrow_and_update().clone();
+                settings::apply(&now, &services, &logs);
+            }
+        }));
     }
 
     /// Sweeps what has expired, from time to time.
@@ -163,9 +170,10 @@ impl Roles {
         self.tasks.push(tokio::spawn(async move {
             loop {
                 tokio::select! {
-                    () = tokio::time::sleep(HOUSEKEEPING) => services.sweep().await,
+                    () = tokio::time::sleep(HOUSEKEEPING) => {}
                     _ = stop.wait_for(|stop| *stop) => return,
                 }
+                services.sweep().await;
             }
         }));
     }
@@ -196,20 +204,20 @@ impl Services {
     fn new(organisation: &Organisation, settings: &Settings, logs: &Logs) -> Services {
         let legs = LegBook::default();
         let (directory, clock) = (Arc::clone(&organisation.directory), organisation.clock.clone());
-        let sign_in = Arc::new(SignIn::new(Arc::clone(&directory), clock.clone(), Default::default()));
+        let sign_in = Arc::new(SignIn::new(Arc::clone(&directory), clock.clone(), settings.sign_in.rules()));
         let hub = Hub::new(Parts {
             directory: Arc::clone(&directory),
             mailboxes: organisation.mailboxes.clone(),
             clock: clock.clone(),
-            random: Arc::new(|bytes| getrandom::fill(bytes).expect("the operating system gives random bytes")),
             sign_in: sign_in.clone(),
-            settings: settings.transport(),
+            settings: settings::transport(settings),
             legs: Some(Arc::new(legs.clone())),
             log: Some(logs.smtp.clone()),
         });
-        let imap = settings.imap_service(organisation, &sign_in, &legs, logs.imap.clone());
-        let pop3 = settings.pop3_service(organisation, &sign_in, &legs, logs.pop3.clone());
-        Services { organisation: organisation.clone(), hub, imap, pop3, sign_in, legs }
+        let imap_entrance = settings::imap_entrance(settings, &sign_in);
+        let imap = settings::imap_service(settings, organisation, &imap_entrance, &legs, logs.imap.clone());
+        let pop3 = settings::pop3_service(settings, organisation, &sign_in, &legs, logs.pop3.clone());
+        Services { organisation: organisation.clone(), hub, imap, imap_entrance, pop3, legs }
     }
 
     /// What a connection at this door becomes.
@@ -222,13 +230,15 @@ impl Services {
             "pop3" | "pop3s" => {
                 let service = Arc::clone(&self.pop3);
                 return Arc::new(move |channel: Channel, correlation| {
-                    Box::pin(waypost_access::pop3::serve(channel, Arc::clone(&service), correlation)) as Session
+                    Box::pin(waypost_access::pop3::serve(channel, Arc::clone(&service), correlation))
+                        as Session
                 });
             }
             _ => {
                 let service = Arc::clone(&self.imap);
                 return Arc::new(move |channel: Channel, correlation| {
-                    Box::pin(waypost_access::imap::serve(channel, Arc::clone(&service), correlation)) as Session
+                    Box::pin(waypost_access::imap::serve(channel, Arc::clone(&service), correlation))
+                        as Session
                 });
             }
         };
@@ -242,10 +252,10 @@ impl Services {
         let mut all = metrics::own();
         all.extend(self.hub.figures());
         all.extend(self.imap.figures());
-        all.extend(self.pop3.figures());
+        all.extend(self.pop3.metrics());
         all.extend(self.organisation.mailboxes.figures());
         all.extend(self.organisation.store.figures());
-        all.extend(self.sign_in.figures());
+
         all
     }
 
@@ -264,8 +274,9 @@ impl Services {
 pub async fn until_stopped(roles: Roles, organisation: Organisation) {
     use tokio::signal::unix::{SignalKind, signal};
     // Only a bad signal number could fail here.
-    let [mut hang_up, mut terminate, mut interrupt] = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()]
-        .map(|kind| signal(kind).expect("a signal that can be handled"));
+    let [mut hang_up, mut terminate, mut interrupt] =
+        [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()]
+            .map(|kind| signal(kind).expect("a signal that can be handled"));
     loop {
         tokio::select! {
             _ = hang_up.recv() => roles.reload(),

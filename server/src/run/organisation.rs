@@ -1,10 +1,13 @@
 //! An organisation's data, opened: store, directory, mailboxes, certificates.
 
+use super::settings::mailbox_limits;
 use crate::machine;
 use crate::place::Place;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
+use waypost_admin::settings::Settings;
 use waypost_base::Clock;
 use waypost_directory::Directory;
 use waypost_mailbox::Mailboxes;
@@ -56,16 +59,17 @@ impl Organisation {
     /// Opens the organisation in a folder, and makes there what is missing: the key, the inner CA, certificates.
     ///
     /// `names` go into the self-signed certificate, if one has to be made.
-    pub async fn open(place: &Place, names: &[&str], limits: waypost_mailbox::Limits) -> Result<Organisation, OpenFault> {
+    pub async fn open(place: &Place, names: &[&str], settings: &Settings) -> Result<Organisation, OpenFault> {
         place.create().map_err(OpenFault::Folder)?;
         let clock = machine::clock();
         let key = place.organisation_key().map_err(OpenFault::Folder)?;
         inner_trust(place, &clock)?;
-        let public = public_certificate(place, names, &clock)?;
+        let public = public_certificate(place, settings, names, &clock)?;
         let options = waypost_store::Options::new(key, clock.clone());
         let store = Store::open(&place.store(), options).map_err(OpenFault::Store)?;
         let directory =
             Directory::open(Arc::clone(store.engine()), clock.clone()).await.map_err(OpenFault::Directory)?;
+        let limits = mailbox_limits(settings);
         let mailboxes = Mailboxes::open(store.clone(), clock.clone(), limits);
         Ok(Organisation { place: place.clone(), clock, store, directory, mailboxes, public })
     }
@@ -104,13 +108,36 @@ fn inner_trust(place: &Place, clock: &Clock) -> Result<(), OpenFault> {
     Ok(())
 }
 
-/// Whatever certificate lies in the folder, or a self-signed one where there is none.
-fn public_certificate(place: &Place, names: &[&str], clock: &Clock) -> Result<KeyedCertificate, OpenFault> {
-    let folder = place.public();
-    if folder.join("public.crt").exists() {
-        return files::load(&folder, "public").map_err(OpenFault::Trust);
+/// Whatever certificate the settings name, or a self-signed one in its place where there is none.
+fn public_certificate(
+    place: &Place,
+    settings: &Settings,
+    names: &[&str],
+    clock: &Clock,
+) -> Result<KeyedCertificate, OpenFault> {
+    let (chain, key) = certificate_files(place, settings);
+    if !chain.exists() && !key.exists() {
+        let made = self_signed(names, SELF_SIGNED_DAYS, clock.now()).map_err(OpenFault::Certificate)?;
+        for folder in [&chain, &key].into_iter().filter_map(|f| f.parent()) {
+            std::fs::create_dir_all(folder).map_err(OpenFault::Folder)?;
+        }
+        files::write_private(&key, &made.key_pem).map_err(OpenFault::Trust)?;
+        files::write_public(&chain, &made.chain_pem).map_err(OpenFault::Trust)?;
     }
-    let made = self_signed(names, SELF_SIGNED_DAYS, clock.now()).map_err(OpenFault::Certificate)?;
-    files::save(&folder, "public", &made).map_err(OpenFault::Trust)?;
-    Ok(made)
+    shown_certificate(place, settings).map_err(OpenFault::Folder)
+}
+
+fn certificate_files(place: &Place, settings: &Settings) -> (PathBuf, PathBuf) {
+    (place.root().join(&settings.tls.certificate), place.root().join(&settings.tls.key))
+}
+
+/// The certificate that clients are to be shown, read anew; chain and key must belong together.
+pub fn shown_certificate(place: &Place, settings: &Settings) -> io::Result<KeyedCertificate> {
+    let (chain, key) = certificate_files(place, settings);
+    let both = KeyedCertificate {
+        chain_pem: files::read(&chain).map_err(io::Error::other)?,
+        key_pem: files::read(&key).map_err(io::Error::other)?,
+    };
+    both.check().map_err(|e| io::Error::other(format!("{}: {e}", chain.display())))?;
+    Ok(both)
 }

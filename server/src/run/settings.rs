@@ -1,0 +1,193 @@
+//! From the settings document to what each room wants to know. Nothing is decided here: names meet names.
+
+use super::organisation::Organisation;
+use super::{Doors, Logs, Services};
+use crate::legs::LegBook;
+use crate::logs::csv::Layout;
+use crate::logs::sinks::Switched;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use waypost_access::imap::{ImapService, ImapSettings};
+use waypost_access::pop3::{self, Service as Pop3Service};
+use waypost_access::signin::{Entrance, LoginType, Policy};
+use waypost_admin::settings::{self as written, Settings, SortOrder, Span};
+use waypost_base::Clock;
+use waypost_directory::Protocol;
+use waypost_directory::signin::SignIn;
+use waypost_transport as transport;
+
+fn duration(span: Span) -> Duration {
+    Duration::from_millis(span.0)
+}
+
+fn login_type(meant: written::LoginType) -> LoginType {
+    match meant {
+        written::LoginType::PlainTextLogin => LoginType::PlainTextLogin,
+        written::LoginType::PlainTextAuthentication => LoginType::PlainTextAuthentication,
+        written::LoginType::SecureLogin => LoginType::SecureLogin,
+    }
+}
+
+pub fn mailbox_limits(settings: &Settings) -> waypost_mailbox::Limits {
+    let kept = settings.mailboxes.retain_deleted_items_for.0;
+    waypost_mailbox::Limits {
+        recoverable_millis: i64::try_from(kept).unwrap_or(i64::MAX),
+        ..waypost_mailbox::Limits::default()
+    }
+}
+
+fn directory_policy(settings: &Settings) -> waypost_directory::Policy {
+    waypost_directory::Policy { separator: settings.mailboxes.sub_address_separator.chars().next() }
+}
+
+/// Every door of the settings, metrics included.
+pub fn doors(settings: &Settings) -> Doors {
+    let l = &settings.listeners;
+    let all = [
+        ("smtp", &l.smtp),
+        ("submission", &l.submission),
+        ("submissions", &l.submissions),
+        ("lmtp", &l.lmtp),
+        ("imap", &l.imap),
+        ("imaps", &l.imaps),
+        ("pop3", &l.pop3),
+        ("pop3s", &l.pop3s),
+        ("metrics", &l.metrics),
+    ];
+    all.into_iter().map(|(name, addresses)| (name, addresses.clone())).collect()
+}
+
+/// Connections at a time on a door: all of them, and from one address.
+pub fn connections(settings: &Settings, door: &str) -> (usize, usize) {
+    let (all, one) = match door {
+        "imap" | "imaps" => (settings.imap.max_connections, settings.imap.max_connection_from_single_ip),
+        "pop3" | "pop3s" => (settings.pop.max_connections, settings.pop.max_connection_from_single_ip),
+        _ => (settings.smtp.max_connections, settings.smtp.max_connections_per_source),
+    };
+    (all as usize, one as usize)
+}
+
+pub fn transport(settings: &Settings) -> transport::Settings {
+    let s = &settings.smtp;
+    let mut meant = transport::Settings::new(settings.server.name.clone());
+    meant.limits.message = s.max_message_size.0;
+    meant.limits.recipients = s.max_recipients;
+    meant.limits.errors = s.max_errors;
+    meant.limits.command_millis = i64::try_from(s.timeout.0).unwrap_or(i64::MAX);
+    if s.max_messages_per_session > 0 {
+        meant.limits.messages = s.max_messages_per_session;
+    }
+    meant.passwords_in_clear = s.login_type == written::LoginType::PlainTextLogin;
+    meant
+}
+
+fn imap_policy(settings: &Settings) -> Policy {
+    Policy {
+        login_type: login_type(settings.imap.login_type),
+        loopback_is_secure: true,
+        sessions_per_user_max: settings.imap.max_connections_per_user,
+        ..Policy::default()
+    }
+}
+
+fn imap_settings(settings: &Settings) -> ImapSettings {
+    let s = &settings.imap;
+    ImapSettings {
+        banner: s.banner.clone(),
+        authenticated_timeout: duration(s.authenticated_connection_timeout),
+        pre_authenticated_timeout: duration(s.pre_authenticated_connection_timeout),
+        append_max: settings.smtp.max_message_size.0,
+        ..ImapSettings::default()
+    }
+}
+
+fn pop3_policy(settings: &Settings) -> Policy {
+    Policy {
+        login_type: login_type(settings.pop.login_type),
+        loopback_is_secure: true,
+        sessions_per_user_max: settings.pop.max_connections_per_user,
+        ..Policy::default()
+    }
+}
+
+fn pop3_settings(settings: &Settings) -> pop3::Settings {
+    let s = &settings.pop;
+    pop3::Settings {
+        banner: s.banner.clone(),
+        command_bytes_max: s.max_command_size as usize,
+        pre_authenticated_timeout: duration(s.pre_authenticated_connection_timeout),
+        authenticated_timeout: duration(s.authenticated_connection_timeout),
+        newest_first: s.message_retrieval_sort_order == SortOrder::Descending,
+        ..pop3::Settings::default()
+    }
+}
+
+/// The way in by IMAP, which the service does not hand out again.
+pub fn imap_entrance(settings: &Settings, sign_in: &Arc<SignIn>) -> Arc<Entrance> {
+    Entrance::new(Protocol::Imap, sign_in.clone(), imap_policy(settings))
+}
+
+pub fn imap_service(
+    settings: &Settings,
+    organisation: &Organisation,
+    entrance: &Arc<Entrance>,
+    legs: &LegBook,
+    log: Arc<Switched>,
+) -> Arc<ImapService> {
+    let legs = Arc::new(legs.clone());
+    ImapService::new(organisation.mailboxes.clone(), Arc::clone(entrance), log, legs, imap_settings(settings))
+}
+
+pub fn pop3_service(
+    settings: &Settings,
+    organisation: &Organisation,
+    sign_in: &Arc<SignIn>,
+    legs: &LegBook,
+    log: Arc<Switched>,
+) -> Arc<Pop3Service> {
+    let entrance = Entrance::new(Protocol::Pop, sign_in.clone(), pop3_policy(settings));
+    let drops = Arc::new(organisation.mailboxes.clone());
+    let service = Pop3Service::new(pop3_settings(settings), entrance, drops, organisation.clock.clone());
+    Arc::new(service.with_log(log).with_legs(Arc::new(legs.clone())))
+}
+
+/// What running services take over without a restart.
+pub fn apply(settings: &Settings, services: &Services, logs: &Logs) {
+    let Services { imap, imap_entrance, pop3, organisation, .. } = services;
+    organisation.directory.set_policy(directory_policy(settings));
+    imap.set_settings(imap_settings(settings));
+    imap_entrance.set_policy(imap_policy(settings));
+    pop3.set_settings(pop3_settings(settings));
+    pop3.entrance().set_policy(pop3_policy(settings));
+    logs.smtp.switch(settings.smtp.protocol_log_enabled);
+    logs.imap.switch(settings.imap.protocol_log_enabled);
+    logs.pop3.switch(settings.pop.protocol_log_enabled);
+}
+
+/// How each protocol log is laid out. Weekly and monthly files are daily ones: smaller pieces of the same log.
+pub fn logs(settings: &Settings, root: &Path, clock: &Clock) -> io::Result<Logs> {
+    let kept = settings.log.directory_size_max.0;
+    let layout = |folder: &Path, prefix, roll: written::RollOver, size: u64| Layout {
+        folder: root.join(folder),
+        prefix,
+        log_type: "",
+        fields: "",
+        hourly: roll == written::RollOver::Hourly,
+        file_bytes_max: size,
+        folder_bytes_max: kept,
+    };
+    let (s, i, p) = (&settings.smtp, &settings.imap, &settings.pop);
+    let smtp =
+        layout(&s.log_file_location, "RECV", s.log_file_roll_over_settings, s.log_per_file_size_quota.0);
+    let imap =
+        layout(&i.log_file_location, "IMAP4", i.log_file_roll_over_settings, i.log_per_file_size_quota.0);
+    let pop3 =
+        layout(&p.log_file_location, "POP3", p.log_file_roll_over_settings, p.log_per_file_size_quota.0);
+    Ok(Logs {
+        smtp: Arc::new(Switched::smtp(smtp, clock.clone())?),
+        imap: Arc::new(Switched::imap(imap, clock.clone())?),
+        pop3: Arc::new(Switched::pop3(pop3, clock.clone())?),
+    })
+}
