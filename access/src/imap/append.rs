@@ -9,7 +9,7 @@ use waypost_base::FolderId;
 use waypost_imap::command::{self, Append, AppendMessage};
 use waypost_imap::frame::Event;
 use waypost_imap::response::{Code, ranges};
-use waypost_mailbox::{Account, Content, Flags, NewMessage};
+use waypost_mailbox::{Account, Content, Flags, Mark, NewMessage};
 
 /// Messages in one MULTIAPPEND; what is remembered of each stays in memory until the last has come.
 const MESSAGES_MAX: usize = 5_000;
@@ -23,10 +23,19 @@ enum Then {
 impl Session {
     pub(crate) async fn append(&mut self, append: Append) -> Outcome {
         self.noted = append.folder.to_string();
-        match self.take_messages(append).await {
+        let mut between = false;
+        let utf8 = append.message.utf8;
+        match self.take_messages(append, &mut between).await {
             Ok(done) => Ok(done),
             Err(Fail::End(end)) => Err(Fail::End(end)),
             Err(fail) => {
+                if between {
+                    // The message is here, but not what follows it: nothing, or another one.
+                    match self.after_message(utf8).await {
+                        Err(Fail::End(end)) => return Err(Fail::End(end)),
+                        Ok(_) | Err(_) => {}
+                    }
+                }
                 // Whatever of the messages is still on its way is skipped; too much of it, and the connection is closed.
                 if !self.inbox.framer().refuse() {
                     self.close_after = Some("Too much is on its way to be skipped");
@@ -36,7 +45,8 @@ impl Session {
         }
     }
 
-    async fn take_messages(&mut self, append: Append) -> Outcome {
+    /// `between` is true when it fails after a message's last byte and before what follows it.
+    async fn take_messages(&mut self, append: Append, between: &mut bool) -> Outcome {
         if let Err(misplaced) = self.state().permits_append(append.replace.is_some()) {
             return Err(Fail::bad(misplaced.text()));
         }
@@ -54,7 +64,17 @@ impl Session {
         loop {
             bytes = bytes.saturating_add(head.size);
             self.may_append(&account, &head, messages.len() + 1, bytes)?;
-            messages.push(self.take_message(&account, &head).await?);
+            let mark = match head.flags.as_slice() {
+                [] => Mark { flags: Flags::NONE, keywords: 0 },
+                flags => marks::mark(&account, flags).await?,
+            };
+            self.inbox.framer().accept();
+            if head.synchronising {
+                self.reply().continuation("Ready for the message");
+            }
+            let content = self.take_bytes(between).await?;
+            *between = false;
+            messages.push(NewMessage { content, internal: head.date.map(|d| d.at), mark });
             match self.after_message(head.utf8).await? {
                 Then::Another(next) => head = next,
                 Then::End => break,
@@ -87,24 +107,12 @@ impl Session {
         Ok(())
     }
 
-    async fn take_message(&mut self, account: &Account, head: &AppendMessage) -> Result<NewMessage, Fail> {
-        let mark = match head.flags.as_slice() {
-            [] => waypost_mailbox::Mark { flags: Flags::NONE, keywords: 0 },
-            flags => marks::mark(account, flags).await?,
-        };
-        self.inbox.framer().accept();
-        if head.synchronising {
-            self.reply().continuation("Ready for the message");
-        }
-        let content = self.take_bytes().await?;
-        Ok(NewMessage { content, internal: head.date.map(|d| d.at), mark })
-    }
-
-    async fn take_bytes(&mut self) -> Result<Content, Fail> {
+    async fn take_bytes(&mut self, between: &mut bool) -> Result<Content, Fail> {
         let mut writer = self.svc.mailboxes.writer();
         loop {
             match self.inbox.next() {
                 Some(Event::Data { bytes, last }) => {
+                    *between = last;
                     writer.write(bytes).await?;
                     if last {
                         return Ok(writer.finish().await?);
@@ -114,7 +122,7 @@ impl Session {
                 Some(_) => {}
                 None => {
                     let limit = self.patience();
-                    self.await_input(limit).await?;
+                    self.await_bytes(limit, false).await?;
                 }
             }
         }
@@ -142,7 +150,7 @@ impl Session {
                 Some(_) => {}
                 None => {
                     let limit = self.patience();
-                    self.await_input(limit).await?;
+                    self.await_bytes(limit, false).await?;
                 }
             }
         }

@@ -155,20 +155,22 @@ fn select(tree: &FolderTree, list: &List, patterns: &[Pattern]) -> Vec<Listed> {
     let wanted = |f: &Folder| {
         (!list.selection.subscribed || f.subscribed) && (!list.selection.special_use || use_of(f).is_some())
     };
+    let only_subscribed = list.selection.subscribed && !list.selection.special_use;
+    // What the selection takes but no pattern shows: with RECURSIVEMATCH the levels above stand for it.
+    let mut hidden: BTreeSet<&str> = BTreeSet::new();
+    if list.selection.recursive_match {
+        let others = tree.subscribed_only().iter().filter(|_| only_subscribed).map(String::as_str);
+        let folders = tree.iter().filter(|f| wanted(f)).map(|f| f.path.as_str());
+        hidden.extend(folders.chain(others).filter(|name| !matches(name)));
+    }
     let mut out = Vec::new();
     for folder in tree.iter() {
         if !matches(&folder.path) {
             continue;
         }
         let itself = wanted(folder);
-        let below = list.selection.recursive_match && {
-            let prefix = format!("{}{DELIMITER}", folder.path);
-            let hidden = |name: &str| name.starts_with(&prefix) && !matches(name);
-            tree.iter().any(|f| wanted(f) && hidden(&f.path))
-                || (list.selection.subscribed
-                    && !list.selection.special_use
-                    && tree.subscribed_only().iter().any(|name| hidden(name)))
-        };
+        let prefix = format!("{}{DELIMITER}", folder.path);
+        let below = hidden.range(prefix.as_str()..).next().is_some_and(|name| name.starts_with(&prefix));
         if itself || below {
             out.push(Listed {
                 name: FolderName::new(&folder.path),
@@ -178,7 +180,7 @@ fn select(tree: &FolderTree, list: &List, patterns: &[Pattern]) -> Vec<Listed> {
             });
         }
     }
-    if list.selection.subscribed && !list.selection.special_use {
+    if only_subscribed {
         for name in tree.subscribed_only().iter().filter(|name| matches(name)) {
             out.push(Listed {
                 name: FolderName::new(name),

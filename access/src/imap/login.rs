@@ -107,6 +107,7 @@ impl Session {
         legs::signed_in(self, signed_in.mechanism, signed_in.by.as_deref().unwrap_or(&signed_in.address));
         self.login = Some(Box::new(Login { account, _place: signed_in.place }));
         self.caller = None;
+        // What only matters before sign-in is given back.
         self.upgrade = None;
         self.inbox.framer().signed_in();
         Ok(Done::with(DoneCode::Capability(self.capabilities()), "Signed in"))

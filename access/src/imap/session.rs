@@ -235,7 +235,12 @@ impl Session {
 
     /// Sends what has gathered and waits for more input: the state in which a connection spends its life.
     pub async fn await_input(&mut self, limit: Duration) -> Result<(), End> {
-        if *self.stop.borrow() {
+        self.await_bytes(limit, true).await
+    }
+
+    /// The same; without `heed_stop` in the middle of a command, which is finished even when the service stops.
+    pub async fn await_bytes(&mut self, limit: Duration, heed_stop: bool) -> Result<(), End> {
+        if heed_stop && *self.stop.borrow() {
             return Err(End::Bye("The server is shutting down, please reconnect".into()));
         }
         self.wire.flush().await?;
@@ -256,7 +261,9 @@ impl Session {
                 Ok(_) => Ok(()),
                 Err(e) => Err(e.into()),
             },
-            _ = stop.changed() => Err(End::Bye("The server is shutting down, please reconnect".into())),
+            _ = stop.changed(), if heed_stop => {
+                Err(End::Bye("The server is shutting down, please reconnect".into()))
+            }
             () = tokio::time::sleep(limit) => Err(End::Bye(match self.login {
                 Some(_) => "Autologout; idle for too long".into(),
                 None => "No sign-in in time".into(),

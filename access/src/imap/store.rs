@@ -102,8 +102,11 @@ impl Session {
     /// MODIFIED names what was left alone, by number or by UID as the command did.
     fn stored(&mut self, uid: bool, failed: &UidSet, all: &UidSet) -> Outcome {
         let selected = self.selected()?;
-        let gone = failed.is_empty() && all.iter().take(10_000).any(|u| selected.folder.is_expunged(u));
         if failed.is_empty() {
+            // Expunges that wait to be told are the only changes left, and rare.
+            let folder = &selected.folder;
+            let gone =
+                folder.has_changes() && folder.rows_of(all).any(|(_, row)| folder.is_expunged(row.uid));
             return Ok(match gone {
                 true => Done::plain(Code::ExpungeIssued, "Some messages were expunged meanwhile"),
                 false => Done::text("Stored"),

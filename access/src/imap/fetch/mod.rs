@@ -10,6 +10,7 @@ mod targets;
 
 pub(crate) use targets::Targets;
 
+use super::legs;
 use super::marks::MarkCache;
 use super::outcome::{Done, Fail, Outcome};
 use super::session::Session;
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
     /// Something that marks messages as read.
     pub sees: bool,
     pub flags: bool,
+    /// Changes of flags are told with their mod-sequence, and no item does so anyway.
+    pub adds_mod_seq: bool,
     pub utf8: bool,
 }
 
@@ -49,8 +52,7 @@ impl Plan {
             add(FetchItem::Uid);
         }
         fetch.items.iter().cloned().for_each(&mut add);
-        // RFC 7162 §3.1.4.1: CHANGEDSINCE implies MODSEQ; §3.1: so does CONDSTORE for FLAGS in our reading of "will be
-        // reported", but clients that did not ask are not given it.
+        // RFC 7162 §3.1.4.1: CHANGEDSINCE implies MODSEQ.
         if fetch.changed_since.is_some() {
             add(FetchItem::ModSeq);
         }
@@ -79,7 +81,8 @@ impl Plan {
                 _ => {}
             }
         }
-        Plan { items, summaries, bodies, sees, flags, utf8: enabled.utf8() }
+        let adds_mod_seq = enabled.condstore && !items.contains(&FetchItem::ModSeq);
+        Plan { items, summaries, bodies, sees, flags, adds_mod_seq, utf8: enabled.utf8() }
     }
 }
 
@@ -101,11 +104,16 @@ impl Session {
             self.tell_vanished(&account, &fetch).await?;
         }
         let since = fetch.changed_since.unwrap_or(0);
-        if plan.summaries || plan.bodies {
-            self.fetch_pages(&account, targets, &plan, since).await
+        let started = tokio::time::Instant::now();
+        let (step, outcome) = if plan.bodies {
+            ("read", self.fetch_pages(&account, targets, &plan, since).await)
+        } else if plan.summaries {
+            ("overview", self.fetch_pages(&account, targets, &plan, since).await)
         } else {
-            self.fetch_rows(&account, targets, &plan, since).await
-        }
+            ("flags", self.fetch_rows(&account, targets, &plan, since).await)
+        };
+        legs::step(self, step, started.elapsed());
+        outcome
     }
 
     /// RFC 7162 §3.2.6: what of the set has gone since.

@@ -192,6 +192,9 @@ impl Session {
         if message.seen_now && !plan.flags {
             line.flags(marks.list(message.row.mark()));
         }
+        if message.seen_now && plan.adds_mod_seq {
+            line.mod_seq(message.row.modseq);
+        }
         line.finish();
         Ok(())
     }
