@@ -55,9 +55,20 @@ impl World {
         World::with(|_| {}).await
     }
 
+    /// The same with a store on disk, and without sinks, as a server has them in its busiest hour.
+    pub(crate) async fn on_disk(folder: &std::path::Path) -> World {
+        let clock = Clock::fixed(NOW);
+        let store = Store::open(folder, Options::new([7; 32], clock.clone())).unwrap();
+        let model = Arc::new(Model::new(clock));
+        World::populate(World::assemble(model, Arc::default(), store, false, |_| {}).await).await
+    }
+
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> World {
         let model = Arc::new(Model::new(Clock::fixed(NOW)));
-        let world = World::over(model, Arc::default(), change).await;
+        World::populate(World::over(model, Arc::default(), change).await).await
+    }
+
+    async fn populate(world: World) -> World {
         let directory = &world.directory;
         directory.add_domain(NewDomain::new("contoso.test")).await.unwrap();
         let mut ids = Vec::new();
@@ -98,6 +109,17 @@ impl World {
         let clock = Clock::fixed(NOW);
         let options = Options::new([7; 32], clock.clone());
         let store = Store::assemble(model.clone(), disk.clone(), options).unwrap();
+        World::assemble(model, disk, store, true, change).await
+    }
+
+    async fn assemble(
+        model: Arc<Model>,
+        disk: Arc<Memory>,
+        store: Store,
+        sinks: bool,
+        change: impl FnOnce(&mut Settings),
+    ) -> World {
+        let clock = Clock::fixed(NOW);
         let directory = Directory::open(store.engine().clone(), clock.clone()).await.unwrap();
         let seen = Arc::new(Seen::default());
         let mut settings = Settings::new("mx.contoso.test");
@@ -108,8 +130,8 @@ impl World {
             mailboxes: Mailboxes::open(store, clock.clone(), Limits::default()),
             clock,
             settings,
-            legs: Some(seen.clone()),
-            log: Some(seen.clone()),
+            legs: sinks.then(|| seen.clone() as Arc<dyn LegSink>),
+            log: sinks.then(|| seen.clone() as Arc<dyn ProtocolLog>),
         });
         World { model, disk, directory, hub, seen, sessions: AtomicU64::new(1) }
     }

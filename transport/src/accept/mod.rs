@@ -11,6 +11,8 @@ mod log;
 mod policy;
 mod sign_in;
 #[cfg(test)]
+mod speed;
+#[cfg(test)]
 mod tests;
 mod trace;
 
