@@ -1,4 +1,4 @@
-//! How many delivery-like batches a second the committer takes, and what each costs: `commits [folder] [seconds]`.
+//! How many delivery-like batches a second the committer takes, and what each costs: `commits [folder] [seconds] [accounts]`.
 //! Eight operations, two allocations and 5 KB each, from 1, 8 and 64 callers.
 
 use std::path::PathBuf;
@@ -10,14 +10,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let folder = args.next().map_or_else(|| std::env::temp_dir().join("waypost-commits"), PathBuf::from);
     let seconds = args.next().map_or(Ok(3), |s| s.parse())?;
+    let accounts: u32 = args.next().map_or(Ok(1000), |s| s.parse())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let store = Store::open(&folder, Options::new([1; 32], Clock::fixed(Timestamp(0))))?;
     for (callers, size) in [(1, 5000), (8, 5000), (64, 5000), (64, 300)] {
         let (began, cpu) = (Instant::now(), cpu_micros());
         let until = began + Duration::from_secs(seconds);
         let done = runtime.block_on(async {
-            let tasks: Vec<_> =
-                (0..callers).map(|i| tokio::spawn(deliver(store.clone(), i, size, until))).collect();
+            let tasks: Vec<_> = (0..callers)
+                .map(|i| tokio::spawn(deliver(store.clone(), i * 7919, accounts, size, until)))
+                .collect();
             let mut latencies = Vec::new();
             for task in tasks {
                 latencies.extend(task.await.unwrap_or_default());
@@ -45,11 +47,11 @@ fn report(callers: u32, size: usize, mut latencies: Vec<u64>, took: Duration, cp
     );
 }
 
-async fn deliver(store: Store, caller: u32, size: usize, until: Instant) -> Vec<u64> {
+async fn deliver(store: Store, first: u32, accounts: u32, size: usize, until: Instant) -> Vec<u64> {
     let mut latencies = Vec::new();
     let body: Vec<u8> = (0..size).map(|i| (i * 7 + i / 13) as u8).collect();
     while Instant::now() < until {
-        let p = Partition::numbered(0x10, caller * 100 + latencies.len() as u32 % 100);
+        let p = Partition::numbered(0x10, (first + latencies.len() as u32) % accounts);
         let mut batch = Batch::new(p);
         let uid = batch.alloc(p.key(b"\x11\0\0\0\x01"), 1);
         let modseq = batch.alloc(p.key(b"\x12\0\0\0\x01"), 1);

@@ -1,4 +1,5 @@
 //! Opening, refusing to open, damage, full disks, dead disks, backup, and kill -9 of a process that delivers.
+#![allow(clippy::unwrap_used)] // The helpers of a test may fail it as the test itself may.
 
 mod tools;
 

@@ -41,8 +41,8 @@ impl Blobs {
     /// works in small batches. Meant for quiet hours.
     pub async fn compact(&self, holders: &dyn Holders) -> Result<Compacted, BlobError> {
         let _quiet = self.inner.quiet.lock().await;
-        let mut done = Compacted::default();
-        done.holders_removed = self.remove_holders(holders).await?;
+        let holders_removed = self.remove_holders(holders).await?;
+        let mut done = Compacted { holders_removed, ..Compacted::default() };
         let candidates = self.candidates().await?;
         if candidates.is_empty() {
             return Ok(done);

@@ -10,6 +10,7 @@ use crate::error::BlobError;
 use crate::limits::SEGMENT_BYTES;
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -30,6 +31,8 @@ pub(super) struct Core {
     free_floor: u64,
     segment_bytes: u64,
     state: Mutex<State>,
+    /// Set once `State::read_only` is, to be asked without waiting for a write.
+    dead: AtomicBool,
     waiting: Condvar,
     pub figures: Figures,
 }
@@ -142,6 +145,7 @@ impl Segments {
             free_floor,
             segment_bytes: segment_bytes.min(SEGMENT_BYTES),
             state: Mutex::new(state),
+            dead: AtomicBool::new(false),
             waiting: Condvar::new(),
             figures: Figures::default(),
         };
@@ -250,7 +254,18 @@ impl Core {
     }
 
     pub fn read_only(&self) -> Option<String> {
+        if !self.dead.load(Ordering::Acquire) {
+            return None;
+        }
         self.lock().read_only.clone()
+    }
+
+    /// Ends writing for this handle.
+    fn die(&self, state: &mut State, reason: String) -> BlobError {
+        tracing::error!(reason, "the segments have gone read-only");
+        state.read_only.get_or_insert_with(|| reason.clone());
+        self.dead.store(true, Ordering::Release);
+        BlobError::ReadOnly(reason)
     }
 
     /// Appends a record and pins its segment. The bytes are durable after the next [`Segments::sync`].
@@ -354,9 +369,7 @@ impl Core {
         if disk::is_full(error) {
             return BlobError::Full(text);
         }
-        tracing::error!(error = text, "the segments have gone read-only");
-        state.read_only.get_or_insert_with(|| text.clone());
-        BlobError::ReadOnly(text)
+        self.die(state, text)
     }
 
     /// One fdatasync for every file that has grown since its last.
@@ -388,12 +401,7 @@ impl Core {
                 Ok(())
             }
             // Never tried again: nobody could say what became of the pages. A full disk is no excuse here.
-            Err(e) => {
-                let text = format!("fdatasync of message bytes: {e}");
-                tracing::error!(error = text, "the segments have gone read-only");
-                state.read_only.get_or_insert_with(|| text.clone());
-                Err(BlobError::ReadOnly(text))
-            }
+            Err(e) => Err(self.die(&mut state, format!("fdatasync of message bytes: {e}"))),
         }
     }
 

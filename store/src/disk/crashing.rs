@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const SECTOR: usize = 512;
 
 /// See the module. Clones are the same folder.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Crashing {
     state: Arc<Mutex<State>>,
 }
@@ -36,12 +36,6 @@ struct Body {
     durable: Vec<u8>,
     /// Writes since the last sync.
     pending: Vec<(u64, Vec<u8>)>,
-}
-
-impl Default for Crashing {
-    fn default() -> Crashing {
-        Crashing { state: Arc::default() }
-    }
 }
 
 impl Crashing {

@@ -3,7 +3,7 @@
 
 use super::layer::Layer;
 use super::row;
-use super::shared::{Job, Shared, Work};
+use super::shared::{Answer, Job, Reply, Shared, Work};
 use crate::batch::{Batch, Committed, Expect, Key, Op};
 use crate::disk;
 use crate::error::CommitError;
@@ -114,7 +114,8 @@ impl<'c> Committer<'c> {
                     }
                 }
                 Work::Idle => {
-                    self.fold("TRUNCATE");
+                    // The file keeps its length: writing over old blocks costs less than growing anew.
+                    self.fold("PASSIVE");
                     // Even if a reader was in the way: not again before something new is written.
                     self.shared.figures.wal_pages.set(0);
                 }
@@ -178,14 +179,7 @@ impl<'c> Committer<'c> {
     }
 
     /// Sends the answers; a failure of the transaction replaces every success.
-    fn answer(
-        &self,
-        answers: Vec<(
-            tokio::sync::oneshot::Sender<Result<Committed, CommitError>>,
-            Result<Committed, CommitError>,
-        )>,
-        failure: Option<CommitError>,
-    ) {
+    fn answer(&self, answers: Vec<(Reply, Answer)>, failure: Option<CommitError>) {
         let figures = &self.shared.figures;
         figures.groups.one();
         for (reply, answer) in answers {

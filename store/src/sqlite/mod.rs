@@ -135,7 +135,8 @@ fn prepare(conn: &Connection, key_check: &[u8; 32]) -> Result<(), OpenError> {
     }
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
-    conn.pragma_update(None, "cache_size", -4096)?;
+    // Grows with use only: a small store stays small.
+    conn.pragma_update(None, "cache_size", -16384)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     // The committer folds the log back itself, between groups.
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;

@@ -1,6 +1,6 @@
 //! What the committer, the readers and the callers share: the line of batches, the state of the handle, counters.
 
-use crate::batch::{Batch, Hex, Key};
+use crate::batch::{Batch, Committed, Hex, Key};
 use crate::disk::Disk;
 use crate::engine::{Health, Pending};
 use crate::error::CommitError;
@@ -18,9 +18,12 @@ const IDLE: Duration = Duration::from_millis(500);
 /// Most damaged keys that are kept apart from each other; beyond they are only counted.
 const CORRUPT_KEYS: usize = 10_000;
 
+pub(super) type Answer = Result<Committed, CommitError>;
+pub(super) type Reply = oneshot::Sender<Answer>;
+
 pub(super) struct Job {
     pub batch: Batch,
-    pub reply: oneshot::Sender<Result<crate::Committed, CommitError>>,
+    pub reply: Reply,
 }
 
 #[derive(Default)]
