@@ -1,1 +1,3 @@
-//! See ARCHITECTURE.md.
+//! The imitated world that tests stand on. Never part of the server.
+
+pub mod talk;
