@@ -37,3 +37,39 @@ fn python_test_data() {
         }
     }
 }
+
+/// The same messages damaged: bytes flipped, pieces left out, doubled or taken from another message.
+/// `MUTATIONS` sets how many of each.
+#[test]
+fn damaged_test_data() {
+    let files: Vec<Vec<u8>> = corpus().iter().filter_map(|p| std::fs::read(p).ok()).collect();
+    let rounds = std::env::var("MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below.max(1) as u64) as usize
+    };
+    for _ in 0..rounds {
+        for file in files.iter().filter(|f| f.len() < 20_000) {
+            let mut bytes = file.clone();
+            for _ in 0..=random(6) {
+                let at = random(bytes.len());
+                let end = (at + random(200)).min(bytes.len());
+                match random(4) {
+                    0 => bytes.get_mut(at).into_iter().for_each(|b| *b ^= 1 << random(8)),
+                    1 => drop(bytes.drain(at..end)),
+                    2 => bytes = [&bytes[..end], &bytes[at..]].concat(),
+                    _ => {
+                        let other = &files[random(files.len())];
+                        let from = random(other.len());
+                        let piece = &other[from..(from + random(300)).min(other.len())];
+                        bytes = [&bytes[..at], piece, &bytes[at..]].concat();
+                    }
+                }
+            }
+            fuzz_one(&bytes);
+        }
+    }
+}
