@@ -8,13 +8,16 @@
 use crate::categorize::{Place, Target};
 use crate::hub::{Claim, Hub};
 use crate::limits::FAN_OUT;
+use crate::limits::RETRY_MILLIS;
 use crate::queue::{self, Item, QueueError};
+use crate::report::{self, About, Fate};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use waypost_base::Timestamp;
 use waypost_base::explain::{Cause, Leg, Outcome, Party};
 use waypost_base::id::Correlation;
+use waypost_directory::Recipient;
 use waypost_mailbox::{AccountError, Content, DeliverError, Delivery, Flags, Mark, NewMessage, Role};
 use waypost_mime::{Limits as ScanLimits, Scanner};
 
@@ -114,6 +117,16 @@ fn token(item: u64, target: Target) -> [u8; 16] {
     token
 }
 
+/// The same for the same report.
+fn report_token(item: u64, ended: bool) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new_derive_key("waypost 2026 report on a queue item");
+    hasher.update(&item.to_be_bytes());
+    hasher.update(&[u8::from(ended)]);
+    let mut token = [0; 16];
+    hasher.finalize_xof().fill(&mut token);
+    token
+}
+
 /// What one pass over an item did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pass {
@@ -134,6 +147,7 @@ pub(crate) async fn run(
 ) -> Pass {
     let mut pass = Pass::default();
     let mut done = Vec::new();
+    let mut failed = Vec::new();
     let mut waiting = targets.into_iter();
     let mut under_way = JoinSet::new();
     loop {
@@ -163,6 +177,7 @@ pub(crate) async fn run(
                     "message cannot be delivered");
                 pass.failed += 1;
                 done.push(target);
+                failed.push((target, e.to_string()));
             }
             // Cancelled, or a fault in a lower room: the item stays and is tried again.
             Err(e) => {
@@ -171,8 +186,47 @@ pub(crate) async fn run(
             }
         }
     }
+    if (pass.deferred == 0 && item.reports) || !failed.is_empty() {
+        tell(&hub, &item, &content, pass.deferred == 0, &failed).await;
+    }
     settle(&hub, &item, &done, pass.deferred).await;
     pass
+}
+
+/// Reports to the sender: failures when they happen, successes when the item is done.
+async fn tell(hub: &Hub, item: &Item, content: &Content, ended: bool, failed: &[(Target, String)]) {
+    let recipients = match queue::recipients(hub.mailboxes.store(), item).await {
+        Ok(recipients) => recipients,
+        Err(e) => {
+            tracing::warn!(item = item.id, error = %e, "recipients cannot be read, so nobody is told");
+            return;
+        }
+    };
+    let directory = hub.directory.snapshot();
+    let mut fates = Vec::new();
+    for recipient in &recipients {
+        let reached = directory.resolve(&crate::categorize::text(&recipient.to));
+        let fate = match &reached {
+            Recipient::Account { account, .. } => {
+                let failure = failed.iter().find(|(target, _)| target.account == account.id);
+                failure.map_or(Fate::Delivered, |(_, why)| Fate::Failed(why.clone()))
+            }
+            Recipient::Group(_) => Fate::Expanded,
+            // It went away after it was accepted.
+            _ => Fate::Failed("the mailbox is gone".to_owned()),
+        };
+        if ended || matches!(fate, Fate::Failed(_)) {
+            fates.push((recipient, fate));
+        }
+    }
+    let about = About {
+        from: item.from.as_ref(),
+        envid: item.envid.as_deref(),
+        ret: item.ret,
+        accepted: item.accepted,
+        session: item.session,
+    };
+    report::send(hub, about, content, &fates, Some(report_token(item.id, ended))).await;
 }
 
 async fn settle(hub: &Hub, item: &Item, done: &[Target], deferred: u64) {
@@ -234,6 +288,28 @@ pub async fn recover(hub: &Arc<Hub>) -> Result<Recovered, QueueError> {
         }
     }
     Ok(found)
+}
+
+/// Recovers at once, and then looks after what was put off until the hub stops. Run it beside the listeners.
+pub async fn tend(hub: Arc<Hub>) {
+    let mut stopping = hub.stopping();
+    loop {
+        match recover(&hub).await {
+            Ok(found) if found.items > 0 => tracing::info!(
+                items = found.items,
+                delivered = found.pass.delivered,
+                deferred = found.pass.deferred,
+                failed = found.pass.failed,
+                "queue looked after"
+            ),
+            Ok(_) => {}
+            Err(e) => tracing::warn!(error = %e, "queue could not be read"),
+        }
+        tokio::select! {
+            _ = tokio::time::sleep(std::time::Duration::from_millis(RETRY_MILLIS)) => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+    }
 }
 
 /// The bytes, and what is to be remembered of them, read again.

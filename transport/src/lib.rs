@@ -13,6 +13,7 @@ mod hub;
 pub mod limits;
 mod metrics;
 pub mod queue;
+mod report;
 mod sink;
 #[cfg(test)]
 mod world;

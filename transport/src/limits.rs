@@ -16,6 +16,12 @@ pub const DELIVERING: usize = 256;
 pub const FAN_OUT: usize = 64;
 /// Octets of one row of recipients in the queue; the store takes 64 KiB.
 pub const QUEUE_PAGE: usize = 32 * 1024;
+/// Octets of a failed message returned whole in a report, where the sender asked for it.
+pub const REPORT_FULL: u64 = 1024 * 1024;
+/// Octets of a header returned in a report.
+pub const REPORT_HEADER: u64 = 64 * 1024;
+/// Milliseconds between two looks at what was put off.
+pub const RETRY_MILLIS: u64 = 60_000;
 /// Milliseconds that sessions get to finish their messages when the server stops.
 pub const GRACE_MILLIS: u64 = 30_000;
 /// Milliseconds that a reply may take to be written, so that a peer who does not read holds nothing.

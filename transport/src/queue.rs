@@ -53,6 +53,8 @@ pub struct Item {
     pub size: u64,
     /// The bytes are in segments rather than beside the item.
     pub stored: bool,
+    /// A recipient asked to be told of success.
+    pub reports: bool,
 }
 
 /// A recipient as it was accepted.
@@ -93,6 +95,7 @@ impl Item {
             blob: blob.id,
             size: blob.size,
             stored: matches!(blob.body, Body::Stored(_)),
+            reports: false,
         }
     }
 
@@ -113,7 +116,10 @@ impl Item {
             Some(Return::Headers) => 2,
         };
         out.push(
-            ret | u8::from(self.utf8) << 4 | u8::from(self.stored) << 5 | u8::from(self.from.is_some()) << 6,
+            ret | u8::from(self.utf8) << 4
+                | u8::from(self.stored) << 5
+                | u8::from(self.from.is_some()) << 6
+                | u8::from(self.reports) << 7,
         );
         out.extend_from_slice(&self.blob.0);
         out.extend_from_slice(&self.size.to_be_bytes());
@@ -149,6 +155,7 @@ impl Item {
             blob,
             size,
             stored: flags & 32 != 0,
+            reports: flags & 128 != 0,
         })
     }
 }
@@ -441,6 +448,7 @@ mod tests {
             blob: BlobId([9; 32]),
             size: 5,
             stored: false,
+            reports: true,
         }
     }
 

@@ -129,10 +129,20 @@ pub enum Question {
     Expand(String),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One message of a SASL exchange, decoded from base64. Its `Debug` shows nothing of the client's bytes.
+#[derive(Clone, PartialEq, Eq)]
 pub enum AuthStep {
     Start { mechanism: &'static str, initial: Option<Vec<u8>> },
     Next(Vec<u8>),
+}
+
+impl std::fmt::Debug for AuthStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AuthStep::Start { mechanism, .. } => write!(f, "Start({mechanism})"),
+            AuthStep::Next(_) => f.write_str("Next"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -9,6 +9,7 @@ use crate::categorize::{self, Route, Target};
 use crate::deliver::{self, Job};
 use crate::limits::HOPS;
 use crate::queue::{self, Accepted, Item};
+use crate::report::{self, About, Fate};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 use waypost_base::AccountId;
@@ -67,10 +68,13 @@ impl Conn {
         }
         let targets = categorize::targets(message.recipients.iter().map(|r| &r.route), self.sent_copy());
         if let [target] = targets.as_slice() {
-            let job = self.job(message, content, *target);
+            let job = self.job(message, content.clone(), *target);
             let hub = self.service.hub.clone();
             return match deliver::deliver(&hub, job).await {
-                Ok(()) => Answer::Accept(accepted(&message.id)),
+                Ok(()) => {
+                    self.report(message, &content, |_| true).await;
+                    Answer::Accept(accepted(&message.id))
+                }
                 Err(e) => Answer::Refuse(self.not_delivered(&e)),
             };
         }
@@ -105,11 +109,20 @@ impl Conn {
         let id = hub.next_id(message.accepted);
         let Some(claim) = hub.claim(id) else { return Answer::Refuse(STORE_DOWN) };
         let from = message.from.clone();
-        let item = Item::new(id, message.accepted, self.correlation, from, &message.params, &content.blob);
+        let mut item =
+            Item::new(id, message.accepted, self.correlation, from, &message.params, &content.blob);
+        item.reports = message.recipients.iter().any(|r| report::wants_success(&r.accepted));
         let recipients: Vec<Accepted> = message.recipients.iter().map(|r| r.accepted.clone()).collect();
-        match queue::put(hub.mailboxes.store(), &item, &content.blob, &recipients, &targets).await {
+        let mut put =
+            queue::put(hub.mailboxes.store(), &item, &content.blob, &recipients, &targets).await.map(drop);
+        if let Err(CommitError::Unknown(_)) = put
+            && let Ok(true) = queue::exists(hub.mailboxes.store(), id).await
+        {
+            put = Ok(());
+        }
+        match put {
             Err(e) => Answer::Refuse(commit_failed(&e)),
-            Ok(_) => {
+            Ok(()) => {
                 hub.metrics.queue_items.add(1);
                 tokio::spawn(async move {
                     deliver::run(hub, item, content, targets, claim).await;
@@ -127,7 +140,7 @@ impl Conn {
         let mut under_way = tokio::task::JoinSet::new();
         let mut results: BTreeMap<AccountId, Reply> = BTreeMap::new();
         if let [target] = targets.as_slice() {
-            let done = deliver::deliver(&hub, self.job(message, content, *target)).await;
+            let done = deliver::deliver(&hub, self.job(message, content.clone(), *target)).await;
             results.insert(target.account, self.outcome(done, &message.id));
         } else {
             for target in targets {
@@ -144,7 +157,35 @@ impl Conn {
             Route::Account(account) => results.get(&account.id).cloned(),
             _ => None,
         };
+        let has_it = |account| results.get(&account).is_some_and(Reply::is_positive);
+        self.report(message, &content, has_it).await;
         Answer::Each(message.recipients.iter().map(|r| reply(&r.route).unwrap_or(STORE_DOWN)).collect())
+    }
+
+    /// Success, told to those who asked (NOTIFY=SUCCESS).
+    async fn report(&mut self, message: &Message, content: &Content, has_it: impl Fn(AccountId) -> bool) {
+        let mut fates = Vec::new();
+        for recipient in message.recipients.iter().filter(|r| report::wants_success(&r.accepted)) {
+            match &recipient.route {
+                Route::Account(account) if has_it(account.id) => {
+                    fates.push((&recipient.accepted, Fate::Delivered));
+                }
+                Route::Group { .. } => fates.push((&recipient.accepted, Fate::Expanded)),
+                _ => {}
+            }
+        }
+        if fates.is_empty() {
+            return;
+        }
+        let about = About {
+            from: message.from.as_ref(),
+            envid: message.params.envid.as_deref(),
+            ret: message.params.ret,
+            accepted: message.accepted,
+            session: self.correlation,
+        };
+        let hub = self.service.hub.clone();
+        report::send(&hub, about, content, &fates, None).await;
     }
 
     fn outcome(&self, done: Result<(), DeliverError>, id: &str) -> Reply {

@@ -455,3 +455,78 @@ async fn a_broken_connection_leaves_nothing() {
     let _ = task.await;
     assert_eq!(world.inbox("ann").await.len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn success_is_reported_to_those_who_ask() {
+    let world = World::with_passwords().await;
+    let mut talk = world.connect_from(Kind::Submission, "127.0.0.1:4000");
+    talk.hello().await;
+    talk.script(&format!("C: AUTH PLAIN {ANN}\nS: 235 *")).await;
+    for more in ["", "C: RCPT TO:<all@contoso.test> NOTIFY=SUCCESS,FAILURE\nS: 250 *\n"] {
+        talk.script(&format!(
+            "
+            C: MAIL FROM:<ann@contoso.test> ENVID=Q+2B1 RET=HDRS
+            S: 250 *
+            C: RCPT TO:<ben@contoso.test> NOTIFY=SUCCESS ORCPT=rfc822;benjamin@contoso.test
+            S: 250 *
+            {more}C: DATA
+            S: 354 *
+            C: Subject: tell me
+            C: Message-ID: <m@contoso.test>
+            C:
+            C: secret text
+            C: .
+            S: 250 *
+        "
+        ))
+        .await;
+    }
+    world.hub.idle().await;
+    let messages = world.inbox("ann").await;
+    let reports: Vec<&String> = messages.iter().filter(|m| m.contains("multipart/report")).collect();
+    assert_eq!(reports.len(), 2, "{messages:#?}");
+    for report in &reports {
+        for part in [
+            "Return-Path: <>\r\n",
+            "In-Reply-To: <m@contoso.test>\r\n",
+            "Reporting-MTA: dns; mx.contoso.test\r\nOriginal-Envelope-Id: Q+2B1\r\n",
+            "Original-Recipient: rfc822; benjamin@contoso.test\r\nFinal-Recipient: rfc822; ben@contoso.test\r\n\
+             Action: delivered\r\nStatus: 2.1.5\r\n",
+            "Content-Type: text/rfc822-headers\r\n",
+            "\r\nSubject: tell me\r\n",
+        ] {
+            assert!(report.contains(part), "{part:?} in {report}");
+        }
+        assert!(!report.contains("secret text"));
+    }
+    assert!(
+        reports[1].contains("Final-Recipient: rfc822; all@contoso.test\r\nAction: expanded\r\n"),
+        "{}",
+        reports[1]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn scram_with_channel_binding() {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use waypost_sasl::{Bindings, ClientExchange, Credentials, Mechanism};
+    let world = World::with_passwords().await;
+    let mut talk = world.connect(Kind::Submissions);
+    talk.hello().await;
+    let bindings = Bindings { exporter: Some([9; 32]), end_point: None };
+    let credentials = Credentials::new("ann@contoso.test", PASSWORD);
+    let plus = Mechanism::ScramSha256Plus;
+    let mut client = ClientExchange::start(plus, credentials, &bindings, &[5; 18]).unwrap();
+    let first = client.initial().unwrap();
+    talk.send(format!("AUTH SCRAM-SHA-256-PLUS {}\r\n", STANDARD.encode(first.expose())).as_bytes()).await;
+    for _ in 0..2 {
+        let challenge = talk.line().await;
+        let challenge = STANDARD.decode(challenge.strip_prefix("334 ").unwrap()).unwrap();
+        let response = client.step(&challenge).unwrap();
+        talk.send(format!("{}\r\n", STANDARD.encode(response.expose())).as_bytes()).await;
+    }
+    talk.script("S: 235 2.7.0 Authentication successful").await;
+    let lines = world.seen.lines.lock().unwrap();
+    assert!(lines.contains(&"< <hidden>".to_owned()) && lines.contains(&"> 334 <authentication>".to_owned()));
+}
