@@ -105,8 +105,8 @@ impl Session {
         if failed.is_empty() {
             // Expunges that wait to be told are the only changes left, and rare.
             let folder = &selected.folder;
-            let gone =
-                folder.has_changes() && folder.rows_of(all).any(|(_, row)| folder.is_expunged(row.uid));
+            let gone = folder.has_untold_expunges()
+                && folder.rows_of(all).any(|(_, row)| folder.is_expunged(row.uid));
             return Ok(match gone {
                 true => Done::plain(Code::ExpungeIssued, "Some messages were expunged meanwhile"),
                 false => Done::text("Stored"),

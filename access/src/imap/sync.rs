@@ -42,7 +42,7 @@ impl Session {
         if selected.folder.is_deleted() {
             return Err(End::Bye("The selected folder was deleted".into()));
         }
-        if !selected.folder.has_changes() {
+        if !selected.folder.has_changes() && !(expunges && selected.folder.has_untold_expunges()) {
             return Ok(());
         }
         let deltas = selected.folder.poll_changes(expunges);

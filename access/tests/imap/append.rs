@@ -20,8 +20,8 @@ async fn with_and_without_waiting() {
          C: abc
          S: b NO [TRYCREATE] …
          C: c SELECT Drafts
-         S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Label)
-         S: * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Label \\*)] …
+         S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft …$Label)
+         S: * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft …$Label \\*)] …
          S: * 1 EXISTS
          S: * 0 RECENT
          S: * OK [UIDVALIDITY …] …
@@ -45,14 +45,14 @@ async fn several_at_once_all_or_none() {
     let mut c = world.selected().await;
     c.talk(
         "C: a APPEND INBOX {6+}
-         C~ A: a\r\n
+         C~ A: a\\r\\n
          C:  (\\Flagged) {6+}
-         C~ B: b\r\n
+         C~ B: b\\r\\n
          C:
          S: * 2 EXISTS
          S: a OK [APPENDUID … 1:2] Appended
          C: b APPEND INBOX {6+}
-         C~ A: a\r\n
+         C~ A: a\\r\\n
          C:  (\\Flagged) nonsense
          S: b BAD …
          C: c NOOP
@@ -125,7 +125,7 @@ async fn binary_and_utf8() {
         "C: )
          S: b OK [APPENDUID … 1] …
          C: c APPEND INBOX ~{5+}
-         C~ a\0b\r\n
+         C~ a\\0b\\r\\n
          C:
          S: c OK [APPENDUID … 2] …
          C: d SELECT INBOX",

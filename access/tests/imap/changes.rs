@@ -14,8 +14,8 @@ async fn flags_in_all_ways() {
     let mut c = world.selected().await;
     c.talk(
         "C: a STORE 1:2 +FLAGS (\\Flagged work)
-         S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft work)
-         S: * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft work \\*)] …
+         S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft …work)
+         S: * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft …work \\*)] …
          S: * 1 FETCH (FLAGS (\\Flagged work))
          S: * 2 FETCH (FLAGS (\\Flagged work))
          S: a OK …

@@ -52,7 +52,7 @@ async fn from_summaries() {
          S: * 1 FETCH (ENVELOPE (\"Tue, 3 Mar 2026 08:00:00 +0000\" \"one\" ((\"Anna\" NIL \"anna\" \"contoso.test\")) ((\"Anna\" NIL \"anna\" \"contoso.test\")) ((\"Anna\" NIL \"anna\" \"contoso.test\")) ((NIL NIL \"ben\" \"fabrikam.test\")) NIL NIL NIL \"<one@contoso.test>\") PREVIEW \"Hello from one\")
          S: a OK …
          C: b FETCH 2 (BODY)
-         S: * 2 FETCH (BODY ((\"text\" \"plain\" (\"charset\" \"utf-8\") NIL NIL \"base64\" 16 …)(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" … \"mixed\"))
+         S: * 2 FETCH (BODY ((\"text\" \"plain\" (\"charset\" \"utf-8\") NIL NIL \"base64\" 16 …)(\"message\" \"rfc822\" NIL NIL NIL \"7BIT\" … \"mixed\"))
          S: b OK …
          C: c FETCH 2 BODYSTRUCTURE
          S: * 2 FETCH (BODYSTRUCTURE ((\"text\" \"plain\" …
@@ -61,7 +61,7 @@ async fn from_summaries() {
          S: * 1 FETCH (FLAGS () INTERNALDATE … RFC822.SIZE … ENVELOPE (…))
          S: d OK …
          C: e FETCH 1 FULL
-         S: * 1 FETCH (FLAGS () INTERNALDATE … RFC822.SIZE … ENVELOPE (…) BODY (\"text\" \"plain\" …))
+         S: * 1 FETCH (FLAGS () INTERNALDATE … RFC822.SIZE … ENVELOPE (…) BODY (\"TEXT\" \"PLAIN\" …))
          S: e OK …",
     )
     .await;
@@ -74,7 +74,7 @@ async fn sections() {
     let mut c = world.selected().await;
     c.talk(
         "C: a FETCH 1 (BODY.PEEK[HEADER.FIELDS (Subject From)])
-         S: * 1 FETCH (BODY[HEADER.FIELDS (Subject From)] {53}
+         S: * 1 FETCH (BODY[HEADER.FIELDS (Subject From)] {50}
          S: From: \"A. B.\" <a@contoso.test>
          S: Subject: parts
          S:

@@ -9,8 +9,8 @@ async fn select_tells_what_there_is() {
     let mut c = world.anna().await;
     c.talk(
         "C: a SELECT inbox
-         S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)
-         S: * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] …
+         S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft…)
+         S: * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft …\\*)] …
          S: * 1 EXISTS
          S: * 0 RECENT
          S: * OK [UNSEEN 1] …

@@ -110,7 +110,7 @@ async fn sorted_and_threaded() {
          S: * SORT 1 3 2 4
          S: a OK …
          C: b UID SORT (REVERSE ARRIVAL) UTF-8 NOT SUBJECT plums
-         S: * SORT 3 2 1
+         S: * SORT 1 2 3
          S: b OK …
          C: c SORT RETURN (COUNT ALL) (REVERSE SUBJECT) UTF-8 ALL
          S: * ESEARCH (TAG \"c\") COUNT 4 ALL 4,2,1,3

@@ -1,7 +1,7 @@
 //! A mail server in memory, and clients that talk to it by transcript.
 //!
 //! In a transcript `C:` is what the client sends and `S:` a line that it must get, in order; `…` in such a line stands for
-//! anything. `C~` sends without a line end. Lines of a literal stand by themselves, as lines. Time is virtual: a server
+//! anything. `C~` sends without a line end, and there `\r`, `\n` and `\0` mean what they mean in Rust. Lines of a literal stand by themselves, as lines. Time is virtual: a server
 //! that says nothing fails the test at once.
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -269,7 +269,8 @@ impl Client {
             if let Some(text) = line.strip_prefix("C: ").or(line.strip_prefix("C:")) {
                 self.send(&format!("{text}\r\n")).await;
             } else if let Some(text) = line.strip_prefix("C~ ") {
-                self.send(text).await;
+                let text = text.replace("\\r", "\r").replace("\\n", "\n").replace("\\0", "\0");
+                self.send(&text).await;
             } else {
                 let want = line
                     .strip_prefix("S: ")
