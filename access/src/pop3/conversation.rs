@@ -20,6 +20,9 @@ use waypost_pop3::reply::{self, Code};
 use waypost_pop3::{Command, Maildrop, Session, State};
 use waypost_trust::channel::{Channel, TlsAccept};
 
+/// Strangers have this long to sign in, however busy they look, so that connections cannot be hoarded with CAPA.
+const SIGN_IN_WITHIN: Duration = Duration::from_secs(600);
+
 /// Whether the conversation goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -55,6 +58,7 @@ pub(super) struct Conversation<'s> {
     pub scribe: Scribe,
     pub leg: Leg,
     pub retrieved: Retrieved,
+    began: Instant,
     /// The text of the last -ERR, for the log.
     said: Option<String>,
     pub stop: watch::Receiver<Option<Instant>>,
@@ -80,6 +84,7 @@ impl<'s> Conversation<'s> {
             scribe,
             leg,
             retrieved: Retrieved::default(),
+            began: Instant::now(),
             said: None,
             stop: service.stop.subscribe(),
         }
@@ -131,7 +136,8 @@ impl<'s> Conversation<'s> {
         let (idle, grace) = if signed_in {
             (self.settings.authenticated_timeout, self.settings.stop_grace)
         } else {
-            (self.settings.pre_authenticated_timeout, Duration::ZERO)
+            let left = (self.began + SIGN_IN_WITHIN).saturating_duration_since(Instant::now());
+            (self.settings.pre_authenticated_timeout.min(left), Duration::ZERO)
         };
         let stop = stopped(self.stop.clone(), grace);
         self.wire.line(&mut self.line, limit, idle, stop).await

@@ -227,3 +227,39 @@ async fn the_protocol_log_tells_all_but_passwords() {
     let steps: Vec<&str> = legs[0].steps.iter().map(|s| s.name.as_ref()).collect();
     assert_eq!(steps, ["sign-in", "open", "retrieve"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn strangers_cannot_stay_for_ever() {
+    let w = world(&[]);
+    let mut c = w.call().await;
+    let started = tokio::time::Instant::now();
+    while w.service.figures.sessions.value() > 0 {
+        c.0.get_mut().write_all(b"AUTH\r\n").await.ok();
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    }
+    assert!(started.elapsed() <= Duration::from_secs(660));
+}
+
+/// Whatever is sent, in any state: each command gets one answer, and nothing panics.
+#[test]
+fn any_conversation_gets_answers() {
+    use proptest::prelude::*;
+    let line = "(STAT|LIST|UIDL|RETR|TOP|DELE|RSET|NOOP|CAPA|USER|PASS|AUTH|STLS|UTF8|XYZ)( ?[0-4a-zA-Z=]{0,9}){0,3}";
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) };
+    proptest!(config, |(lines in proptest::collection::vec(line, 0..30), inside in any::<bool>())| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let rest = runtime.block_on(async {
+            let w = world(&["A: b\r\n\r\nbody\r\n", "x\r\n", ".\r\n"]);
+            let mut c = if inside { w.inside().await } else { w.call().await };
+            c.0.get_mut().write_all((lines.join("\r\n") + "\r\nQUIT\r\n*\r\nQUIT\r\n").as_bytes()).await.ok();
+            let rest = c.rest().await;
+            while w.service.figures.sessions.value() > 0 {
+                tokio::task::yield_now().await;
+            }
+            rest
+        });
+        let first = rest.split("\r\n").next().unwrap_or_default();
+        prop_assert!(first.starts_with("+OK") || first.starts_with("-ERR") || first.starts_with("+ "), "{rest}");
+        prop_assert!(rest.ends_with("\r\n"));
+    });
+}
