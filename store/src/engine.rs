@@ -37,6 +37,11 @@ pub trait Engine: Send + Sync + 'static {
     /// Dropping the answer does not take the batch back.
     fn commit(&self, batch: Batch) -> Pending;
 
+    /// Hands in several batches, each of which is done only if those before it were. The answer is the last one's, or
+    /// the first error; what stood before the failing batch is done. They are not one transaction, but the embedded
+    /// engine puts them under one fsync. They may be of different partitions.
+    fn commit_chain(&self, batches: Vec<Batch>) -> Pending;
+
     /// Copies everything, as of one moment, into the folder `to`, while work goes on.
     async fn backup(&self, to: &Path) -> Result<BackupInfo, BackupError>;
 

@@ -210,6 +210,20 @@ impl Engine for Model {
         Pending::ready(self.apply(batch))
     }
 
+    fn commit_chain(&self, batches: Vec<Batch>) -> Pending {
+        if let Some(error) = batches.iter().find_map(|b| b.check().err()) {
+            return Pending::ready(Err(error));
+        }
+        let mut answer = Ok(Committed::default());
+        for batch in batches {
+            answer = self.apply(batch);
+            if answer.is_err() {
+                break;
+            }
+        }
+        Pending::ready(answer)
+    }
+
     async fn backup(&self, _to: &Path) -> Result<BackupInfo, BackupError> {
         Err(BackupError::Unsupported)
     }

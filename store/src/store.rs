@@ -1,7 +1,7 @@
 //! The handle that rooms above use: an engine, the message bytes, and what both count.
 
 use crate::batch::{Batch, Committed, Key};
-use crate::blob::{BlobOptions, Blobs};
+use crate::blob::{Blob, BlobOptions, Blobs, Holder};
 use crate::disk::{self, Disk, Memory, Real};
 use crate::engine::{BackupInfo, Engine, Health, Page, Pending};
 use crate::error::{BackupError, CommitError, OpenError, ReadError};
@@ -163,6 +163,26 @@ impl Store {
             Some(reason) => Pending::ready(Err(CommitError::ReadOnly(reason))),
             None => self.engine.commit(batch),
         }
+    }
+
+    /// See [`Engine::commit_chain`].
+    pub fn commit_chain(&self, batches: Vec<Batch>) -> Pending {
+        match self.blobs.read_only() {
+            Some(reason) => Pending::ready(Err(CommitError::ReadOnly(reason))),
+            None => self.engine.commit_chain(batches),
+        }
+    }
+
+    /// Commits `batch`, whose rows refer to these blobs for this holder: the holder's rows first, `batch` only if they
+    /// are there, and all of it under one fsync. For inline bytes it is a plain commit.
+    pub fn commit_with(&self, blobs: &[&Blob], holder: Holder, batch: Batch) -> Pending {
+        if !blobs.iter().any(|blob| blob.is_stored()) {
+            return self.commit(batch);
+        }
+        let mut chain: Vec<Batch> =
+            blobs.iter().flat_map(|b| self.blobs.hold_batches(b, &[holder])).collect();
+        chain.push(batch);
+        self.commit_chain(chain)
     }
 
     /// Builds and commits until there is no conflict: at most 8 times. `build` reads what it needs and makes the batch.

@@ -307,12 +307,14 @@ fn a_holder_is_committed_before_what_follows_it() {
         let model = Arc::new(now());
         let store = Store::assemble(model.clone(), Arc::new(Crashing::default()), options()).unwrap();
         let blob = write(&store, &noise(1, 100_000), 10_000).await.unwrap();
-        let held = store.blobs().hold(&blob, &[HOLDER]);
         let mut batch = Batch::new(HOLDER);
         batch.put(HOLDER.key(b"row"), &blob.id.0[..]);
-        let delivered = store.commit(batch);
-        let (held, delivered) = (held.await, delivered.await);
-        assert!(held.is_ok() && delivered.is_ok());
+        // A disk that is full for the holder's row is full for what depends on it.
+        model.set_full(Some("full"));
+        let refused = store.commit_with(&[&blob], HOLDER, batch.clone()).await;
+        assert!(matches!(refused, Err(CommitError::Full(_))));
+        model.set_full(None);
+        store.commit_with(&[&blob], HOLDER, batch).await.unwrap();
         let copy: Arc<dyn Engine> = Arc::new(model.copy());
         assert!(copy.get(vec![HOLDER.key(b"row")]).await.unwrap()[0].is_some());
         assert!(fetch(&store, blob.id, HOLDER).await.is_ok());

@@ -235,16 +235,14 @@ async fn deliver_for_ever(s: Store, task: u32) {
         let mut held = None;
         if big {
             let blob = s.blobs().write(&noise(seed, 70_000)).await.unwrap();
-            held = Some(s.blobs().hold(&blob, &[p]));
             batch.put(Template::new(p.key(b"row")).slot4(uid, 0), blob.id.0.to_vec());
+            held = Some(blob);
         } else {
             batch.put(Template::new(p.key(b"row")).slot4(uid, 0), noise(seed, 3000));
         }
         batch.add(p.key(b"count"), 1);
-        let pending = s.commit(batch);
-        if let Some(held) = held {
-            held.await.unwrap();
-        }
+        let held: Vec<&waypost_store::Blob> = held.iter().collect();
+        let pending = s.commit_with(&held, p, batch);
         let uid = pending.await.unwrap().allocated[0];
         assert_eq!(uid, n + 1);
         println!("acknowledged {task} {uid}");

@@ -1,11 +1,10 @@
 //! Message bytes. Small ones come back compressed, to travel inside the caller's batch; larger ones go in chunks
 //! of 64 KiB to append-only segments, and a row per holder in partition `0x50` says where they lie.
 //!
-//! The order that makes a delivery safe: bytes durable ([`BlobWriter::finish`]), holder row committed
-//! ([`Blobs::hold`]), the account's batch committed, acknowledged. `hold` only puts a row in line, without
-//! conditions, so the account's batch can be put in line right after it and both share an fsync; since batches are
-//! committed in order, the account's rows can never be there without the holder's. A crash in between leaves a holder
-//! that does not hold; [`Blobs::compact`] asks and removes it.
+//! The order that makes a delivery safe: bytes durable ([`BlobWriter::finish`]), holder row committed, the account's
+//! batch committed, acknowledged. [`Store::commit_with`](crate::Store::commit_with) does the last two as a chain under one
+//! fsync, so the account's rows can never be there without the holder's. A crash in between leaves a holder that does not
+//! hold; [`Blobs::compact`] asks and removes it.
 
 mod codec;
 mod compact;
@@ -149,20 +148,25 @@ impl Blobs {
 
     /// Puts the rows in line that keep `blob` alive for these holders. Needed for [`Body::Stored`] alone; answers at
     /// once for inline bytes. Has no conditions, so it cannot conflict; keep `blob` until it has answered.
+    /// To commit something that depends on it, use [`Store::commit_with`](crate::Store::commit_with).
     pub fn hold(&self, blob: &Blob, holders: &[Holder]) -> Pending {
-        let Body::Stored(chunks) = &blob.body else { return Pending::ready(Ok(Default::default())) };
+        Pending::all(self.hold_batches(blob, holders).into_iter().map(|batch| self.commit(batch)).collect())
+    }
+
+    /// The batches of [`Blobs::hold`], for a chain: one, unless there are very many holders; none for inline bytes.
+    pub fn hold_batches(&self, blob: &Blob, holders: &[Holder]) -> Vec<Batch> {
+        let Body::Stored(chunks) = &blob.body else { return Vec::new() };
         let written = self.inner.clock.now();
         let value = Place { written, size: blob.size, chunks: chunks.clone() }.encode();
         let most = (BATCH_BYTES / (value.len() + KEY_BYTES)).clamp(1, BATCH_OPS);
-        let mut pending: Vec<Pending> = Vec::new();
-        for holders in holders.chunks(most) {
+        let batch = |holders: &[Holder]| {
             let mut batch = Batch::new(place::PARTITION);
             for holder in holders {
                 batch.put(place::key(blob.id, holder.as_bytes()), value.clone());
             }
-            pending.push(self.commit(batch));
-        }
-        Pending::all(pending)
+            batch
+        };
+        holders.chunks(most).map(batch).collect()
     }
 
     /// Takes a holder's row away, after the holder's last reference has gone. The bytes go with the last holder.

@@ -149,15 +149,11 @@ impl<'c> Committer<'c> {
         let mut answers = Vec::with_capacity(jobs.len());
         let mut layer = Layer::default();
         let mut broken = self.begin.execute([]).err();
-        for Job { batch, reply } in jobs {
-            let answer = match (&broken, &full) {
-                (Some(_), _) => Ok(Committed::default()),
-                (None, Some(reason)) if batch.grows() => Err(CommitError::Full(reason.clone())),
-                (None, _) => match self.batch(batch, &layer) {
-                    Ok((committed, later)) => {
-                        layer.merge(later);
-                        Ok(committed)
-                    }
+        for Job { batch, then, reply } in jobs {
+            let answer = match &broken {
+                Some(_) => Ok(Committed::default()),
+                None => match self.chain(batch, then, &mut layer, full.as_deref()) {
+                    Ok(committed) => Ok(committed),
                     Err(Fail::Own(e)) => Err(e),
                     Err(Fail::Sql(e)) => {
                         broken = Some(e);
@@ -195,6 +191,26 @@ impl<'c> Committer<'c> {
             // A caller who no longer listens has chosen so.
             let _ = reply.send(answer);
         }
+    }
+
+    /// Works out a batch and what depends on it; gives the last answer.
+    fn chain(
+        &mut self,
+        batch: Batch,
+        then: Vec<Batch>,
+        group: &mut Layer,
+        full: Option<&str>,
+    ) -> Result<Committed, Fail> {
+        let mut answer = Committed::default();
+        for batch in std::iter::once(batch).chain(then) {
+            if let Some(reason) = full.filter(|_| batch.grows()) {
+                return Err(CommitError::Full(reason.to_owned()).into());
+            }
+            let (committed, later) = self.batch(batch, group)?;
+            group.merge(later);
+            answer = committed;
+        }
+        Ok(answer)
     }
 
     /// Works a batch out over the database and what the group has changed so far.

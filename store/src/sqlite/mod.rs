@@ -214,7 +214,18 @@ impl Engine for Sqlite {
     }
 
     fn commit(&self, batch: Batch) -> Pending {
-        self.shared.submit(batch)
+        self.shared.submit(batch, Vec::new())
+    }
+
+    fn commit_chain(&self, mut batches: Vec<Batch>) -> Pending {
+        if batches.is_empty() {
+            return Pending::ready(Ok(Default::default()));
+        }
+        let then = batches.split_off(1);
+        match batches.pop() {
+            Some(first) => self.shared.submit(first, then),
+            None => Pending::ready(Ok(Default::default())),
+        }
     }
 
     async fn backup(&self, to: &Path) -> Result<BackupInfo, BackupError> {

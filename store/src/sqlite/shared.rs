@@ -23,6 +23,8 @@ pub(super) type Reply = oneshot::Sender<Answer>;
 
 pub(super) struct Job {
     pub batch: Batch,
+    /// The rest of a chain, mostly empty.
+    pub then: Vec<Batch>,
     pub reply: Reply,
 }
 
@@ -84,12 +86,15 @@ impl Shared {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a batch in line, or refuses it at once.
-    pub fn submit(&self, batch: Batch) -> Pending {
-        let size = match batch.check() {
-            Ok(size) => size,
-            Err(e) => return self.refuse(e),
-        };
+    /// Puts a batch and what depends on it in line, or refuses all at once.
+    pub fn submit(&self, batch: Batch, then: Vec<Batch>) -> Pending {
+        let mut size = 0;
+        for batch in std::iter::once(&batch).chain(&then) {
+            match batch.check() {
+                Ok(bytes) => size += bytes,
+                Err(e) => return self.refuse(e),
+            }
+        }
         let (reply, answer) = oneshot::channel();
         let mut line = self.line();
         if line.closed {
@@ -102,7 +107,7 @@ impl Shared {
             return self.refuse(CommitError::Busy);
         }
         line.bytes += size;
-        line.jobs.push_back((size, Job { batch, reply }));
+        line.jobs.push_back((size, Job { batch, then, reply }));
         if line.committer_waits {
             line.committer_waits = false;
             self.work.notify_one();

@@ -24,6 +24,7 @@ pub async fn all(engine: &Arc<dyn Engine>) {
     ill_formed(e).await;
     calls_are_in_order(e).await;
     a_dropped_answer_is_committed(e).await;
+    a_chain_ends_at_the_first_failure(e).await;
     a_read_is_one_snapshot(engine).await;
 }
 
@@ -420,6 +421,34 @@ pub async fn a_dropped_answer_is_committed(e: &dyn Engine) {
     // The next one is behind it in line.
     put(e, p, b"y", b"1").await;
     assert!(get(e, p, b"x").await.is_some());
+}
+
+pub async fn a_chain_ends_at_the_first_failure(e: &dyn Engine) {
+    let (p, q) = (part(19), part(20));
+    let step = |part: Partition, name: &[u8], expect: Option<&[u8]>| {
+        let mut batch = Batch::new(part);
+        batch.alloc(part.key(b"n"), 1);
+        batch.put(part.key(name), &b""[..]);
+        if let Some(other) = expect {
+            batch.expect(part.key(other), Expect::Present);
+        }
+        batch
+    };
+    // Each sees what those before it have done; the answer is the last one's.
+    let good = e.commit_chain(vec![step(p, b"1", None), step(q, b"2", None), step(p, b"3", Some(b"1"))]);
+    assert_eq!(good.await.unwrap().allocated, [2]);
+    let bad = e.commit_chain(vec![step(p, b"4", None), step(q, b"5", Some(b"9")), step(p, b"6", None)]);
+    assert_eq!(bad.await, Err(CommitError::Conflict(vec![q.key(b"9")])));
+    let keys = |rows: Vec<(Vec<u8>, Vec<u8>)>| rows.into_iter().map(|(k, _)| k).collect::<Vec<_>>();
+    assert_eq!(keys(dump(e, p, false, 10).await), [b"1", b"3", b"4", b"n"]);
+    assert_eq!(keys(dump(e, q, false, 10).await), [b"2", b"n"]);
+    // One that is ill-formed spoils all of them, before any is done.
+    let mut wrong = Batch::new(p);
+    wrong.put(q.key(b"x"), &b""[..]);
+    let spoilt = e.commit_chain(vec![step(p, b"7", None), wrong]);
+    assert!(matches!(spoilt.await, Err(CommitError::Invalid(_))));
+    assert_eq!(get(e, p, b"7").await, None);
+    assert_eq!(e.commit_chain(Vec::new()).await, Ok(Committed::default()));
 }
 
 pub async fn a_read_is_one_snapshot(engine: &Arc<dyn Engine>) {
