@@ -10,6 +10,9 @@ use base64::Engine;
 use imap_codec::decode::Decoder;
 use imap_codec::{GreetingCodec, ResponseCodec};
 use std::path::Path;
+use waypost_access::imap::ImapSettings;
+use waypost_access::signin::{LoginType, Policy};
+use waypost_mailbox::Quota;
 use waypost_testkit::talk::{BoxStream, Script, Variables, run};
 use world::World;
 
@@ -48,7 +51,10 @@ fn oracle(response: &[u8]) -> bool {
 async fn play(path: &Path) -> Result<(), String> {
     let name = path.file_name().unwrap().to_string_lossy().into_owned();
     let script = Script::parse(&name, &std::fs::read_to_string(path).unwrap()).map_err(|e| e.to_string())?;
-    let world = World::new().await;
+    let quota = Quota { prohibit_bytes: Some(1 << 20), ..Quota::default() };
+    let quota = if script.needs.iter().any(|need| need == "quota") { quota } else { Quota::default() };
+    let policy = Policy { login_type: LoginType::PlainTextLogin, ..Policy::default() };
+    let world = World::with(policy, ImapSettings::default(), quota).await;
     let mut foreign = Vec::new();
     let connect = async |_: &str| Ok(Box::new(world.connect().stream) as BoxStream);
     let played = run(&script, variables(), connect, |response| {

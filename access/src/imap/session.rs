@@ -401,6 +401,7 @@ impl Session {
         self.bad_in_a_row += 1;
         let text = error.problem.to_string();
         let (status, code) = match error.problem {
+            Problem::UnknownUse => (Status::No, Some(Code::UseAttr)),
             Problem::BadCharset => (Status::No, Some(Code::BadCharset(&["US-ASCII", "UTF-8"]))),
             _ => (Status::Bad, None),
         };

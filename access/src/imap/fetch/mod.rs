@@ -119,7 +119,8 @@ impl Session {
     /// RFC 7162 §3.2.6: what of the set has gone since.
     async fn tell_vanished(&mut self, account: &Account, fetch: &Fetch) -> Result<(), Fail> {
         let selected = self.selected()?;
-        let uids = UidSet::from_ranges(fetch.set.resolve(selected.folder.last_uid()));
+        // `*` reaches beyond the last message that is left: clients ask for 1:*, and the last may be what has gone.
+        let uids = UidSet::from_ranges(fetch.set.resolve(u32::MAX));
         let since = fetch.changed_since.unwrap_or(0);
         let gone = account.changes_since(&selected.folder, since, Some(&uids)).await?.vanished;
         self.reply().vanished(true, gone.ranges());
