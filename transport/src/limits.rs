@@ -24,5 +24,8 @@ pub const REPORT_HEADER: u64 = 64 * 1024;
 pub const RETRY_MILLIS: u64 = 60_000;
 /// Milliseconds that sessions get to finish their messages when the server stops.
 pub const GRACE_MILLIS: u64 = 30_000;
+/// Milliseconds and octets for which a closed session still listens, so that its last reply is not lost.
+pub const LINGER_MILLIS: u64 = 2_000;
+pub const LINGER_BYTES: usize = 64 * 1024;
 /// Milliseconds that a reply may take to be written, so that a peer who does not read holds nothing.
 pub const WRITE_MILLIS: u64 = 5 * 60_000;

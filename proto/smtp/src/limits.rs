@@ -41,7 +41,7 @@ impl Default for Limits {
             recipients: 1000,
             messages: 10_000,
             recipient_domains: None,
-            errors: 20,
+            errors: 50,
             idle_commands: 100,
             auth_failures: 3,
             command_millis: 5 * 60_000,

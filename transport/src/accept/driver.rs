@@ -6,7 +6,9 @@ use super::policy::blob_failed;
 use super::{Kind, Service};
 use crate::categorize::Route;
 use crate::deliver::micros;
-use crate::limits::{GRACE_MILLIS, IDLE_BUFFER, READ_BUFFER, WRITE_BUFFER, WRITE_MILLIS};
+use crate::limits::{
+    GRACE_MILLIS, IDLE_BUFFER, LINGER_BYTES, LINGER_MILLIS, READ_BUFFER, WRITE_BUFFER, WRITE_MILLIS,
+};
 use crate::queue::Accepted;
 use crate::sink::Event;
 use std::io;
@@ -123,13 +125,29 @@ pub(super) async fn run(channel: Channel, service: Arc<Service>, correlation: Co
         End::Broken(_) => "Remote(SocketError)",
     };
     conn.log.write(Event::Disconnect, "", how);
-    if let End::Broken(e) = end {
+    if let End::Broken(e) = &end {
         tracing::debug!(session = %correlation, error = %e, "connection broken");
     }
-    if let Some(mut stream) = conn.stream.take() {
-        // TLS says goodbye; whether the peer hears it is the peer's business.
-        let _ = tokio::time::timeout(Duration::from_secs(5), stream.shutdown()).await;
+    if let Some(stream) = conn.stream.take() {
+        drop(conn);
+        let linger = part(stream, matches!(end, End::Local));
+        let _ = tokio::time::timeout(Duration::from_millis(LINGER_MILLIS), linger).await;
     }
+}
+
+/// Says goodbye, and takes what the peer still has to say: closing on unread bytes would reset the connection, and the
+/// last reply could be lost with it.
+async fn part(mut stream: BoxStream, linger: bool) -> io::Result<()> {
+    stream.shutdown().await?;
+    let mut scrap = [0; 1024];
+    let mut left = LINGER_BYTES;
+    while linger && left > 0 {
+        match stream.read(&mut scrap).await? {
+            0 => break,
+            n => left = left.saturating_sub(n),
+        }
+    }
+    Ok(())
 }
 
 impl Conn {
