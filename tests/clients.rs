@@ -121,7 +121,8 @@ fn curl_smtp_imap_pop3() {
     let login = format!("{amy}:{password}");
     let file = scratch.path().join("mail");
     fs::write(&file, "From: a@x.test\r\nSubject: by curl\r\nX-Curl: 1\r\n\r\nhello curl\r\n").unwrap();
-    let url = |scheme: &str, door: &str, rest: &str| format!("{scheme}://127.0.0.1:{}/{rest}", server.port(door));
+    let url =
+        |scheme: &str, door: &str, rest: &str| format!("{scheme}://127.0.0.1:{}/{rest}", server.port(door));
     let curl = || {
         let mut curl = Command::new("curl");
         curl.args(["-sS", "-k", "--user", &login]);
@@ -151,7 +152,8 @@ fn tree(folder: &Path) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for entry in walk(folder) {
         let name = entry.file_name().unwrap().to_string_lossy().into_owned();
-        let parent = entry.parent().unwrap().parent().unwrap().strip_prefix(folder).unwrap().display().to_string();
+        let parent =
+            entry.parent().unwrap().parent().unwrap().strip_prefix(folder).unwrap().display().to_string();
         let flags = name.split_once(":2,").map_or("", |f| f.1).to_owned();
         // mbsync marks what it has paired with a header of its own.
         let body: String = fs::read_to_string(&entry)

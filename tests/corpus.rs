@@ -9,7 +9,11 @@ use waypost_tests::server::{Scratch, Server};
 /// Files of mail that Debian packages bring, and patches that git writes.
 fn corpus(scratch: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
-    let folders = ["/usr/lib/python3.11/test/test_email/data", "/usr/share/doc/spamassassin/examples", "/usr/share/doc/spamassassin"];
+    let folders = [
+        "/usr/lib/python3.11/test/test_email/data",
+        "/usr/share/doc/spamassassin/examples",
+        "/usr/share/doc/spamassassin",
+    ];
     for folder in folders {
         let Ok(entries) = fs::read_dir(folder) else { continue };
         files.extend(entries.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| {
@@ -41,8 +45,13 @@ fn patches(scratch: &Path) -> Vec<PathBuf> {
     git(&["init", "-q"]);
     git(&["config", "user.name", "Zoë Müller"]);
     git(&["config", "user.email", "zoe@example.net"]);
-    let contents: [&[u8]; 5] =
-        [b"plain\n", b"From the start\n.\n..dots\n", "späße\n".as_bytes(), &[0, 1, 2, 255, 254], &[b'x'; 3000]];
+    let contents: [&[u8]; 5] = [
+        b"plain\n",
+        b"From the start\n.\n..dots\n",
+        "späße\n".as_bytes(),
+        &[0, 1, 2, 255, 254],
+        &[b'x'; 3000],
+    ];
     for (n, content) in contents.iter().enumerate() {
         fs::write(repository.join(format!("file{n}")), content).unwrap();
         git(&["add", "-A"]);
@@ -126,7 +135,10 @@ fn real_messages_come_back_byte_for_byte() {
         let back = newest(&mut imap);
         assert!(back.ends_with(&sent), "SMTP changed {}", path.display());
         let trace = String::from_utf8_lossy(&back[..back.len() - sent.len()]).into_owned();
-        assert!(trace.contains("Received: from ") && trace.starts_with("Return-Path: <c@example.net>"), "{trace}");
+        assert!(
+            trace.contains("Received: from ") && trace.starts_with("Return-Path: <c@example.net>"),
+            "{trace}"
+        );
     }
     println!("{} messages", corpus.len());
 }

@@ -19,7 +19,8 @@ struct Promised {
 }
 
 fn message(number: u64, size: usize) -> Vec<u8> {
-    let mut text = format!("From: c@example.net\r\nSubject: n{number}\r\nX-Number: {number}\r\n\r\n").into_bytes();
+    let mut text =
+        format!("From: c@example.net\r\nSubject: n{number}\r\nX-Number: {number}\r\n\r\n").into_bytes();
     while text.len() < size {
         text.extend_from_slice(format!("line {} of {number}\r\n", text.len()).as_bytes());
     }
@@ -85,7 +86,10 @@ fn check(server: &Server, promised: &Promised) {
     let there: Vec<_> = (0..4).map(|a| present(server, a)).collect();
     for (number, account) in promised.delivered.lock().unwrap().iter() {
         let count = there[*account].get(number).map_or(0, |f| f.0);
-        assert_eq!(count, 1, "message {number} of account {account} was acknowledged and is there {count} times");
+        assert_eq!(
+            count, 1,
+            "message {number} of account {account} was acknowledged and is there {count} times"
+        );
     }
     for number in promised.flagged.lock().unwrap().iter() {
         assert!(there.iter().any(|t| t.get(number).is_some_and(|f| f.1)), "message {number} lost its flag");
@@ -109,10 +113,10 @@ fn nothing_acknowledged_is_lost_or_doubled() {
         let addresses: Vec<_> = accounts.iter().map(|(n, a)| (*n, a.0.clone())).collect();
         let mut workers = Vec::new();
         for worker in 0..4 {
-            let (to, addresses, promised) = (server.address("smtp"), addresses.clone(), Arc::clone(&promised));
-            workers.push(std::thread::spawn(move || deliver_until_dead(to, addresses, &promised)));
-            let (to, who, promised) = (server.address("imap"), accounts[worker].clone(), Arc::clone(&promised));
-            workers.push(std::thread::spawn(move || append_until_dead(to, who, &promised)));
+            let (to, addresses, shared) = (server.address("smtp"), addresses.clone(), Arc::clone(&promised));
+            workers.push(std::thread::spawn(move || deliver_until_dead(to, addresses, &shared)));
+            let (to, who, shared) = (server.address("imap"), accounts[worker].clone(), Arc::clone(&promised));
+            workers.push(std::thread::spawn(move || append_until_dead(to, who, &shared)));
         }
         // From "hardly begun" to "in full swing".
         std::thread::sleep(Duration::from_millis(30 + u64::from(round) * 37 % 300));

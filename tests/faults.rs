@@ -8,7 +8,8 @@ use waypost_tests::mount::Mount;
 use waypost_tests::server::{Scratch, Server};
 
 fn message(number: u32, size: usize) -> Vec<u8> {
-    let mut text = format!("From: f@example.net\r\nSubject: n{number}\r\nX-Number: {number}\r\n\r\n").into_bytes();
+    let mut text =
+        format!("From: f@example.net\r\nSubject: n{number}\r\nX-Number: {number}\r\n\r\n").into_bytes();
     let mut word = number.wrapping_mul(2_654_435_761) | 1;
     while text.len() < size {
         // Text that does not compress away.
@@ -45,7 +46,14 @@ fn a_full_disk_puts_mail_off() {
 
     let filler = mount.point().join("filler");
     let free = |keep: &str| {
-        let words = ["-c", &format!("fallocate -l $(( $(stat -f -c '%a*%S' {}) - {keep} )) {}", mount.point().display(), filler.display())];
+        let words = [
+            "-c",
+            &format!(
+                "fallocate -l $(( $(stat -f -c '%a*%S' {}) - {keep} )) {}",
+                mount.point().display(),
+                filler.display()
+            ),
+        ];
         assert!(std::process::Command::new("sh").args(words).status().unwrap().success());
     };
     free("65536");
@@ -57,7 +65,9 @@ fn a_full_disk_puts_mail_off() {
     let mut imap = Line::imap_login(server.address("imap"), &amy).unwrap();
     imap.imap("s", "SELECT INBOX").unwrap();
     let text = message(3, 1000);
-    let answer = imap.imap("a", &format!("APPEND INBOX {{{}+}}\r\n{}", text.len(), String::from_utf8(text).unwrap())).unwrap();
+    let answer = imap
+        .imap("a", &format!("APPEND INBOX {{{}+}}\r\n{}", text.len(), String::from_utf8(text).unwrap()))
+        .unwrap();
     assert!(answer.last().unwrap().starts_with("a NO ["), "{answer:?}");
     assert!(imap.imap("f", "FETCH 1 BODY.PEEK[]").unwrap().last().unwrap().starts_with("f OK"));
 
@@ -134,7 +144,11 @@ fn a_power_cut_loses_nothing_acknowledged() {
         server.kill();
         mount.unmount();
     }
-    assert!(acknowledged.len() > 50, "only {} were acknowledged: the test proves too little", acknowledged.len());
+    assert!(
+        acknowledged.len() > 50,
+        "only {} were acknowledged: the test proves too little",
+        acknowledged.len()
+    );
     println!("{} acknowledged messages over 3 power cuts", acknowledged.len());
 }
 

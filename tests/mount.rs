@@ -33,7 +33,8 @@ impl Mount {
                 return None;
             }
         }
-        done("mount", &["-o", "loop", file.to_str()?, point.to_str()?]).then(|| Mount { point: point.to_owned() })
+        done("mount", &["-o", "loop", file.to_str()?, point.to_str()?])
+            .then(|| Mount { point: point.to_owned() })
     }
 
     pub fn point(&self) -> &Path {

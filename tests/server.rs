@@ -56,7 +56,11 @@ pub fn binary() -> PathBuf {
     let here = std::env::current_exe().expect("the test's own path");
     let target = here.parent().and_then(Path::parent).expect("target/PROFILE/deps/NAME");
     let binary = target.join("waypost");
-    assert!(binary.exists(), "build it first: cargo build --release -p waypost-server ({})", binary.display());
+    assert!(
+        binary.exists(),
+        "build it first: cargo build --release -p waypost-server ({})",
+        binary.display()
+    );
     binary
 }
 
@@ -79,7 +83,8 @@ impl Server {
     pub fn start_by(data: &Path, mut command: Command) -> Server {
         // Beside the data folder, or above it where that is a mounted disk that may die.
         let above = data.ancestors().nth(2).unwrap_or(data);
-        let log = if above.join("image").exists() { above.join("server.log") } else { data.with_extension("log") };
+        let log =
+            if above.join("image").exists() { above.join("server.log") } else { data.with_extension("log") };
         let errors = File::options().create(true).append(true).open(&log).expect("a log file");
         let mut child = command
             .args(["quickstart", "--json", "--ports", "auto", "--data"])
@@ -104,7 +109,8 @@ impl Server {
     }
 
     pub fn address(&self, listener: &str) -> SocketAddr {
-        let text = self.ready["listeners"][listener].as_str().unwrap_or_else(|| panic!("no listener {listener}"));
+        let text =
+            self.ready["listeners"][listener].as_str().unwrap_or_else(|| panic!("no listener {listener}"));
         text.parse().expect("an address")
     }
 
@@ -181,7 +187,8 @@ impl Server {
 
     fn check_log(&self) {
         for line in self.log_text().lines() {
-            let bad = line.contains(" ERROR ") || line.contains("\"level\":\"ERROR\"") || line.contains("panic");
+            let bad =
+                line.contains(" ERROR ") || line.contains("\"level\":\"ERROR\"") || line.contains("panic");
             let announced = self.expected.iter().any(|e| line.contains(e.as_str()));
             assert!(!bad || announced, "the server logged an error that nobody expected: {line}");
         }

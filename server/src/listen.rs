@@ -108,7 +108,12 @@ async fn prepare(stream: TcpStream, peer: SocketAddr, door: &Door) -> Option<(Ch
         }
         Err(e) => {
             TLS_FAILED.one();
-            tracing::info!(listener = door.name, %peer, session = %correlation, error = %e, "TLS handshake failed");
+            // Port scans and health checks come and go without a word.
+            if e.kind() == io::ErrorKind::UnexpectedEof {
+                tracing::debug!(listener = door.name, %peer, session = %correlation, "left before TLS");
+            } else {
+                tracing::info!(listener = door.name, %peer, session = %correlation, error = %e, "TLS handshake failed");
+            }
             None
         }
     }

@@ -20,7 +20,9 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 fn main() -> ExitCode {
     let matches = cli::command().get_matches();
     let json = matches.get_one::<String>("log").is_some_and(|form| form == "json");
-    logs::start(if json { logs::Form::Json } else { logs::Form::Human });
+    // The demonstration tells its story on the terminal; only what is wrong belongs between its lines.
+    let story = matches.subcommand_matches("quickstart").is_some_and(|q| !q.get_flag("json"));
+    logs::start(if json { logs::Form::Json } else { logs::Form::Human }, if story { "warn" } else { "info" });
     raise_descriptor_limit();
     match act(&matches) {
         Ok(code) => code,

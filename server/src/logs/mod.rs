@@ -16,9 +16,10 @@ pub enum Form {
     Json,
 }
 
-/// Sends log lines to standard error. `WAYPOST_LOG` filters them, such as `waypost_access=debug,info`.
-pub fn start(form: Form) {
-    let filter = EnvFilter::try_from_env("WAYPOST_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+/// Sends log lines to standard error. `WAYPOST_LOG` filters them, such as `waypost_access=debug,info`; without it `usual`
+/// does.
+pub fn start(form: Form, usual: &str) {
+    let filter = EnvFilter::try_from_env("WAYPOST_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first subscriber.

@@ -74,7 +74,12 @@ pub async fn run(place: Place, auto_ports: bool, as_json: bool) -> Result<(), Fa
 /// The settings of the data folder; at the first start with what suits a demonstration.
 fn settings(place: &Place) -> Result<Arc<SettingsStore>, Failure> {
     if !place.root().join("settings.toml").exists() {
-        let author = Author { who: "quickstart".into(), command: "quickstart".into(), ..Author::default() };
+        let author = Author {
+            who: "quickstart".into(),
+            when: machine::clock().now(),
+            command: "quickstart".into(),
+            ..Author::default()
+        };
         let edits = [
             Edit::set("server.name", &HOST.to_owned()),
             Edit::set("imap.protocol_log_enabled", &true),

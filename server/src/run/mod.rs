@@ -34,6 +34,10 @@ const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// Where to listen: name of the door → addresses. Port 0 takes whatever is free.
 pub type Doors = BTreeMap<&'static str, Vec<SocketAddr>>;
 
+/// Every door there is, as people list them.
+pub const DOORS: [&str; 9] =
+    ["smtp", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s", "metrics"];
+
 /// The running roles.
 pub struct Roles {
     addresses: Vec<(&'static str, SocketAddr)>,
@@ -123,9 +127,12 @@ impl Roles {
         settings::apply(settings, &self.services, &self.logs);
     }
 
-    /// Name and address of each door, in the order of names.
+    /// Name and address of each door, in the order of [`DOORS`].
     pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-        self.addresses.clone()
+        let place = |name: &str| DOORS.iter().position(|door| *door == name);
+        let mut addresses = self.addresses.clone();
+        addresses.sort_by_key(|(name, _)| place(name));
+        addresses
     }
 
     pub fn legs(&self) -> &LegBook {
