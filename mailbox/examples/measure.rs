@@ -5,8 +5,8 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use waypost_base::{AccountId, Clock, MessageId, Timestamp};
 use waypost_mailbox::{
-    Account, AccountOptions, Cancel, Content, Delivery, FlagOp, Flags, Limits, Mailboxes, Mark, NewMessage, Query, Role,
-    UidSet,
+    Account, AccountOptions, Cancel, Content, Delivery, FlagOp, Flags, Limits, Mailboxes, Mark, NewMessage,
+    Query, Role, UidSet,
 };
 use waypost_store::{Options, Store};
 

@@ -348,7 +348,7 @@ mod tests {
             saved: Timestamp(0),
             uid,
             size: 10,
-            flags: if uid % 3 == 0 { Flags::SEEN } else { Flags::NONE },
+            flags: if uid.is_multiple_of(3) { Flags::SEEN } else { Flags::NONE },
         }
     }
 

@@ -205,7 +205,7 @@ impl Look {
         let message = MessageId(u64_at_key(key));
         let number = counter(Some(value));
         match *key.get(PREFIX)? {
-            keys::ACCOUNT => drop(AccountRow::decode(value)?),
+            keys::ACCOUNT => AccountRow::decode(value).map(|_| ())?,
             keys::KEYWORDS | keys::SUBSCRIBED => drop(decode_names(value)?),
             keys::BYTES => self.bytes = number,
             keys::MESSAGES => self.messages = number,

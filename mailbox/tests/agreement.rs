@@ -1,12 +1,14 @@
 //! Several sessions on one folder always agree: random work compared with a plain list, and with everybody at once.
+#![allow(clippy::unwrap_used, reason = "a test that fails shall say where")]
 
 mod common;
 
 use common::{Client, World, content, flags, list, mail};
 use proptest::prelude::*;
 use std::sync::Arc;
-use waypost_base::{AccountId, FolderId};
-use waypost_mailbox::{Delivery, FlagOp, Flags, Mailboxes, NewMessage, Role, Session, UidSet};
+use waypost_base::{AccountId, Clock, FolderId, Timestamp};
+use waypost_mailbox::{Delivery, FlagOp, Flags, Limits, Mailboxes, NewMessage, Role, Session, UidSet};
+use waypost_store::{Options, Store};
 
 #[derive(Clone, Debug)]
 enum Work {
@@ -312,7 +314,35 @@ async fn listener(mailboxes: Mailboxes, folder: FolderId, stop: Arc<tokio::sync:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn everybody_at_once() {
-    let world = World::new().await;
+    let world = everybody_on(World::new().await).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn everybody_at_once_on_disk_and_after_opening_again() {
+    let dir = std::env::temp_dir().join(format!("waypost-agreement-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let world = everybody_on(World::on_disk(&dir).await).await;
+    let (inbox, store) = (world.inbox, world.store.clone());
+    let session = world.account.select(inbox).await.unwrap();
+    let before = list(&session);
+    drop(session);
+    world.close().await;
+    store.close().await;
+    drop(store);
+    let store = Store::open(&dir, Options::new([7; 32], Clock::fixed(Timestamp(common::START)))).unwrap();
+    let again = Mailboxes::open(store.clone(), Clock::fixed(Timestamp(common::START)), Limits::default());
+    let account = again.account(AccountId(1)).await.unwrap();
+    let session = account.select(inbox).await.unwrap();
+    assert_eq!(list(&session), before);
+    drop(session);
+    let report = again.verify().await;
+    assert!(report.is_clean(), "{report}");
+    store.close().await;
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+async fn everybody_on(world: World) -> World {
     let archive = world.account.folders().with_role(Role::Archive).unwrap().id;
     let folders = [world.inbox, archive];
     let stop = Arc::new(tokio::sync::Notify::new());
@@ -340,5 +370,5 @@ async fn everybody_at_once() {
     for listener in listeners {
         listener.await.unwrap();
     }
-    world.close().await;
+    world
 }

@@ -1,14 +1,16 @@
 //! Stories of one account, each ending with every invariant checked.
+#![allow(clippy::unwrap_used, reason = "a test that fails shall say where")]
 
 mod common;
 
 use common::{Client, World, flags, list, mail, uids};
-use waypost_base::{AccountId, FolderId};
+use waypost_base::{AccountId, FolderId, MessageId};
 use waypost_mailbox::{
     AccountError, AccountOptions, Cancel, DeliverError, Delivery, Delta, FaultKind, FlagOp, Flags,
     FolderError, Limits, Mailboxes, MessageBody, NewMessage, Query, Quota, Role, SortKey, SortOrder,
     ThreadKind, UidSet,
 };
+use waypost_store::{Batch, Partition};
 
 #[tokio::test]
 async fn a_new_account_has_its_folders_and_exists_once() {
@@ -599,4 +601,54 @@ async fn statistics_of_folders_and_accounts() {
     assert_eq!((all.messages, all.recoverable_messages, all.folders), (1, 1, 6));
     assert_eq!(all.last_sign_in, Some(w.now()));
     w.close().await;
+}
+
+#[tokio::test]
+async fn a_damaged_message_is_named_and_the_others_are_served() {
+    let w = World::new().await;
+    for i in 0..3 {
+        w.deliver(&mail(&format!("Mail {i}"), "x")).await;
+    }
+    let session = w.account.select(w.inbox).await.unwrap();
+    let ids: Vec<MessageId> = session.rows(1, 9).map(|(_, r)| r.message).collect();
+    // The second message's summary, and the third one's bytes.
+    let part = Partition::numbered(0x10, 1);
+    let mut harm = Batch::new(part);
+    for (kind, id) in [(0x20, ids[1]), (0x21, ids[2])] {
+        let mut key = vec![kind];
+        key.extend_from_slice(&id.0.to_be_bytes());
+        harm.put(part.key(&key), vec![1, 2, 3]);
+    }
+    w.store.commit(harm).await.unwrap();
+    let summaries = w.account.summaries(&ids).await;
+    assert!(summaries[0].is_ok() && summaries[2].is_ok());
+    let fault = summaries[1].as_ref().unwrap_err();
+    assert_eq!(fault.message, ids[1]);
+    assert!(matches!(fault.kind, FaultKind::Damaged(_)));
+    let bodies = w.account.bodies(&ids).await;
+    assert!(bodies[0].is_ok() && bodies[2].is_err());
+    let found = w.account.search(&session, &Query::Body("x".into()), &Cancel::new()).await.unwrap();
+    assert_eq!(found, [(1, 1)]);
+    let named: Vec<MessageId> = w.account.quarantined().into_iter().map(|f| f.message).collect();
+    assert_eq!(named, ids[1..]);
+    // They can still be flagged, moved and removed.
+    w.account
+        .store_flags(w.inbox, &UidSet::all(), FlagOp::Add, flags(Flags::SEEN), None)
+        .await
+        .unwrap()
+        .changes
+        .announce();
+    w.account.remove(w.inbox, &uids(&[2])).await.unwrap().changes.announce();
+    drop(session);
+    let report = w.mailboxes.verify().await;
+    assert!(!report.is_clean());
+}
+
+#[tokio::test]
+async fn a_session_that_waits_is_small() {
+    let w = World::new().await;
+    let session = w.account.select(w.inbox).await.unwrap();
+    assert!(size_of_val(&session) <= 64, "{}", size_of_val(&session));
+    let waiting = session.wait_changes();
+    assert!(size_of_val(&waiting) <= 200, "{}", size_of_val(&waiting));
 }

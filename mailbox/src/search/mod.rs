@@ -11,7 +11,7 @@ use crate::account::Account;
 use crate::body::MessageBody;
 use crate::error::AccountError;
 use crate::flags::Flags;
-use crate::limits::{BODY_PAGE, SUMMARY_PAGE};
+use crate::limits::{BODY_PAGE, SEARCH_WORKERS, SUMMARY_PAGE};
 use crate::message::Stored;
 use crate::session::Session;
 use crate::uidset::UidSet;
@@ -20,6 +20,7 @@ use evaluate::{Bytes, Prepared};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use thiserror::Error;
+use tokio::task::JoinSet;
 use waypost_base::{MessageId, ThreadId};
 
 /// A search as a tree. Strings are UTF-8; days are days since 1970-01-01 in UTC.
@@ -174,6 +175,7 @@ impl Account {
         Ok(found)
     }
 
+    /// Two pages are under way at the same time, so that one is looked through while the other is read.
     async fn find_in_summaries(
         &self,
         prepared: &Arc<Prepared>,
@@ -181,29 +183,49 @@ impl Account {
         found: &mut Vec<Numbered>,
         cancel: &Cancel,
     ) -> Result<(), SearchError> {
-        // Without a row only bytes can decide: summaries are read together with them.
+        let mut pages = JoinSet::new();
         for page in open.chunks(SUMMARY_PAGE) {
+            if pages.len() >= SEARCH_WORKERS
+                && let Some(done) = pages.join_next().await
+            {
+                found.extend(finished(done)?);
+            }
             cancel.check()?;
-            let ids: Vec<MessageId> = page.iter().map(|(_, row)| row.message).collect();
-            let summaries = self.summaries(&ids).await;
-            let mut undecided: Vec<(Numbered, Stored)> = Vec::new();
-            for (numbered, stored) in page.iter().zip(summaries) {
-                let Ok(stored) = stored else { continue };
-                match prepared.summary(numbered.0, &numbered.1, &stored) {
-                    Some(true) => found.push(*numbered),
-                    Some(false) => {}
-                    None => undecided.push((*numbered, stored)),
-                }
-            }
-            while !undecided.is_empty() {
-                cancel.check()?;
-                let rest = undecided.split_off(undecided.len().min(BODY_PAGE));
-                found.extend(self.find_in_bodies(prepared, undecided, cancel).await?);
-                undecided = rest;
-            }
-            tokio::task::yield_now().await;
+            let (account, prepared, cancel) = (self.clone(), prepared.clone(), cancel.clone());
+            let page = page.to_vec();
+            pages.spawn(async move { account.find_in_page(&prepared, page, &cancel).await });
         }
-        Ok(())
+        while let Some(done) = pages.join_next().await {
+            found.extend(finished(done)?);
+        }
+        cancel.check()
+    }
+
+    async fn find_in_page(
+        &self,
+        prepared: &Arc<Prepared>,
+        page: Vec<Numbered>,
+        cancel: &Cancel,
+    ) -> Result<Vec<Numbered>, SearchError> {
+        let ids: Vec<MessageId> = page.iter().map(|(_, row)| row.message).collect();
+        let summaries = self.summaries(&ids).await;
+        let mut found = Vec::new();
+        let mut undecided: Vec<(Numbered, Stored)> = Vec::new();
+        for (numbered, stored) in page.iter().zip(summaries) {
+            let Ok(stored) = stored else { continue };
+            match prepared.summary(numbered.0, &numbered.1, &stored) {
+                Some(true) => found.push(*numbered),
+                Some(false) => {}
+                None => undecided.push((*numbered, stored)),
+            }
+        }
+        while !undecided.is_empty() {
+            cancel.check()?;
+            let rest = undecided.split_off(undecided.len().min(BODY_PAGE));
+            found.extend(self.find_in_bodies(prepared, undecided, cancel).await?);
+            undecided = rest;
+        }
+        Ok(found)
     }
 
     /// Looks through the bytes of a page of messages, on a blocking thread.
@@ -238,6 +260,12 @@ impl Account {
             Vec::new()
         }))
     }
+}
+
+/// The answer of a page's task.
+fn finished<T>(done: Result<Result<T, SearchError>, tokio::task::JoinError>) -> Result<T, SearchError> {
+    // A task that ended otherwise was stopped together with the runtime, or panicked, which is counted elsewhere.
+    done.unwrap_or(Err(SearchError::Cancelled))
 }
 
 /// The bytes of a small message; None of a large one.

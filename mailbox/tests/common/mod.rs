@@ -1,5 +1,6 @@
 //! What the stories share: an organisation with one account, and mail.
 #![allow(dead_code, reason = "each test binary uses some of it")]
+#![allow(clippy::unwrap_used, reason = "a test that fails shall say where")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -26,12 +27,22 @@ impl World {
     }
 
     pub async fn with(limits: Limits, options: AccountOptions) -> World {
+        World::on(|clock| Store::memory_with(Options::new([7; 32], clock)), limits, options).await
+    }
+
+    /// On the embedded engine, in a folder of its own.
+    pub async fn on_disk(dir: &std::path::Path) -> World {
+        let open = |clock| Store::open(dir, Options::new([7; 32], clock)).unwrap();
+        World::on(open, Limits::default(), AccountOptions::default()).await
+    }
+
+    async fn on(open: impl FnOnce(Clock) -> Store, limits: Limits, options: AccountOptions) -> World {
         let time = Arc::new(AtomicI64::new(START));
         let clock = {
             let time = time.clone();
             Clock::new(move || Timestamp(time.load(Relaxed)))
         };
-        let store = Store::memory_with(Options::new([7; 32], clock.clone()));
+        let store = open(clock.clone());
         let mailboxes = Mailboxes::open(store.clone(), clock, limits);
         let account = mailboxes.create_account(AccountId(1), options).await.unwrap();
         let inbox = account.inbox();
