@@ -7,3 +7,4 @@ mod corpus;
 mod crash;
 mod faults;
 mod first_light;
+mod talk;
