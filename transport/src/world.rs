@@ -200,13 +200,22 @@ pub(crate) struct Talk {
 
 impl Talk {
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        self.stream.get_mut().write_all(bytes).await.unwrap();
+        // The other side may have hung up; what it says is looked at, not whether it listens.
+        let _ = self.stream.get_mut().write_all(bytes).await;
     }
 
     pub(crate) async fn line(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).await.unwrap();
         line.trim_end_matches("\r\n").to_owned()
+    }
+
+    /// Says no more, and hears out what is still said.
+    pub(crate) async fn close(mut self) -> (JoinHandle<()>, String) {
+        // It may be closed already.
+        let _ = self.stream.get_mut().shutdown().await;
+        let heard = self.rest().await;
+        (self.task, heard)
     }
 
     /// What is still said until the connection is closed.

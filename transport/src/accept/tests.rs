@@ -530,3 +530,98 @@ async fn scram_with_channel_binding() {
     let lines = world.seen.lines.lock().unwrap();
     assert!(lines.contains(&"< <hidden>".to_owned()) && lines.contains(&"> 334 <authentication>".to_owned()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_for_the_sender_where_it_is_wanted() {
+    let world = World::with_passwords().await;
+    world.directory.update_account(world.account("ann"), |ann| ann.copy_smtp_sent = true).await.unwrap();
+    let mut talk = world.connect_from(Kind::Submission, "127.0.0.1:4000");
+    talk.hello().await;
+    talk.script(&format!(
+        "
+        C: AUTH PLAIN {ANN}
+        S: 235 *
+        C: MAIL FROM:<ann@contoso.test>
+        S: 250 *
+        C: RCPT TO:<ben@contoso.test>
+        S: 250 *
+        C: BDAT 0 LAST
+        S: 250 *
+    "
+    ))
+    .await;
+    world.hub.idle().await;
+    assert_eq!((world.inbox("ann").await.len(), world.inbox("ben").await.len()), (0, 1));
+    let ann = world.hub.mailbox(world.account("ann")).await.unwrap();
+    let sent = ann.folders().with_role(waypost_mailbox::Role::Sent).unwrap().id;
+    let status = ann.status(sent).await.unwrap();
+    assert_eq!((status.messages, status.unseen), (1, 0));
+}
+
+/// Whatever comes, in whatever pieces: an answer or an end, and never a panic.
+#[tokio::test(start_paused = true)]
+async fn garbage() {
+    const WORDS: [&[u8]; 24] = [
+        b"EHLO x\r\n",
+        b"HELO x\r\n",
+        b"LHLO x\r\n",
+        b"MAIL FROM:<a@b.example>\r\n",
+        b"MAIL FROM:<>\r\n",
+        b"RCPT TO:<ann@contoso.test>\r\n",
+        b"RCPT TO:<ben@contoso.test> NOTIFY=SUCCESS\r\n",
+        b"RCPT TO:<x@y>\r\n",
+        b"DATA\r\n",
+        b"Subject: x\r\n",
+        b"\r\n",
+        b".\r\n",
+        b"\n",
+        b"\r",
+        b"BDAT 3\r\n",
+        b"BDAT 4 LAST\r\n",
+        b"BDAT 0 LAST\r\n",
+        b"RSET\r\n",
+        b"NOOP\r\n",
+        b"AUTH PLAIN\r\n",
+        b"VRFY ann\r\n",
+        b"\xFF\xFE\0",
+        b"..\r\n",
+        b"QUIT\r\n",
+    ];
+    let world = World::new().await;
+    let mut random = 88172645463325252u64;
+    let mut next = move |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % below as u64) as usize
+    };
+    for round in 0..120 {
+        let kind = [Kind::Smtp, Kind::Lmtp, Kind::Submission][round % 3];
+        let mut talk = world.connect(kind);
+        let wire: Vec<u8> = (0..60).flat_map(|_| WORDS[next(WORDS.len())].to_vec()).collect();
+        for piece in wire.chunks(1 + next(40)) {
+            talk.send(piece).await;
+            tokio::task::yield_now().await;
+        }
+        let (task, heard) = talk.close().await;
+        task.await.unwrap();
+        assert!(heard.starts_with("220 ") && heard.ends_with("\r\n"), "{heard}");
+    }
+    world.hub.idle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_session_is_small() {
+    let world = World::new().await;
+    let (stream, _peer) = tokio::io::duplex(16);
+    let channel = waypost_trust::channel::Channel {
+        stream: Box::new(stream),
+        local: ([127, 0, 0, 1], 25).into(),
+        peer: ([127, 0, 0, 1], 26).into(),
+        tls: None,
+        upgrade: None,
+    };
+    let session = super::serve(channel, world.hub.service(Kind::Smtp, "x"), waypost_base::id::Correlation(1));
+    let bytes = std::mem::size_of_val(&session);
+    assert!(bytes < 12 * 1024, "{bytes}");
+}
