@@ -1,4 +1,5 @@
-//! Character sets to UTF-8. Nothing fails: what a label does not explain is read as UTF-8 if it is, else as windows-1252.
+//! Character sets to UTF-8. Nothing fails: what a label does not explain is read as UTF-8 for as long as it is, then as
+//! windows-1252.
 
 use encoding_rs::{Encoding, REPLACEMENT, UTF_8, WINDOWS_1252};
 use std::borrow::Cow;
@@ -38,7 +39,8 @@ fn alias(label: &str) -> Option<&'static Encoding> {
 pub fn ascii_compatible(label: &str) -> bool {
     match lookup(label) {
         None => true,
-        Some(e) => e.is_single_byte() || e == UTF_8 || e == encoding_rs::EUC_JP || e == encoding_rs::EUC_KR,
+        // Of the others, only EUC-JP has no second bytes that look like ASCII letters.
+        Some(e) => e.is_single_byte() || e == UTF_8 || e == encoding_rs::EUC_JP,
     }
 }
 
@@ -53,49 +55,67 @@ pub fn decode<'a>(label: &str, bytes: &'a [u8]) -> Cow<'a, str> {
     }
 }
 
-/// Text without a label: UTF-8 if it is valid, else windows-1252, which has a character for every byte.
+/// Text without a label: UTF-8 up to the first byte that cannot be, from there windows-1252, which has a character for every
+/// byte.
 pub fn unlabelled(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
-        Err(_) => WINDOWS_1252.decode_without_bom_handling(bytes).0,
+        Err(_) => {
+            let mut out = String::with_capacity(bytes.len() * 2);
+            Converter::new("").push(bytes, true, &mut out);
+            Cow::Owned(out)
+        }
     }
 }
 
-/// Conversion in pieces. Unlabelled text counts as UTF-8 until its first invalid byte, from there as windows-1252.
+/// Conversion in pieces, which may end anywhere.
 pub struct Converter {
-    decoder: encoding_rs::Decoder,
-    labelled: bool,
+    /// None: without a label, and UTF-8 so far.
+    decoder: Option<encoding_rs::Decoder>,
+    /// The beginning of a UTF-8 character whose end has not come.
+    held: Vec<u8>,
 }
 
 impl Converter {
     pub fn new(label: &str) -> Converter {
-        let found = lookup(label);
-        Converter {
-            decoder: found.unwrap_or(UTF_8).new_decoder_without_bom_handling(),
-            labelled: found.is_some(),
-        }
+        let decoder = lookup(label).map(|e| e.new_decoder_without_bom_handling());
+        Converter { decoder, held: Vec::new() }
     }
 
     /// Converts the next bytes, appending to `out`; `last` when no more come.
-    pub fn push(&mut self, mut bytes: &[u8], last: bool, out: &mut String) {
-        if !self.labelled
-            && let Err(e) = std::str::from_utf8(bytes)
-            && e.error_len().is_some()
-        {
-            let (good, rest) = bytes.split_at(e.valid_up_to());
-            self.run(good, false, out);
-            self.decoder = WINDOWS_1252.new_decoder_without_bom_handling();
-            self.labelled = true;
-            bytes = rest;
+    pub fn push(&mut self, bytes: &[u8], last: bool, out: &mut String) {
+        if self.decoder.is_some() {
+            self.run(bytes, last, out);
+        } else if self.held.is_empty() {
+            self.guess(bytes, last, out);
+        } else {
+            let mut all = std::mem::take(&mut self.held);
+            all.extend_from_slice(bytes);
+            self.guess(&all, last, out);
         }
-        self.run(bytes, last, out);
+    }
+
+    fn guess(&mut self, bytes: &[u8], last: bool, out: &mut String) {
+        let error = match std::str::from_utf8(bytes) {
+            Ok(text) => return out.push_str(text),
+            Err(error) => error,
+        };
+        let (good, rest) = bytes.split_at(error.valid_up_to());
+        out.push_str(std::str::from_utf8(good).unwrap_or_default());
+        if error.error_len().is_none() && !last {
+            self.held = rest.to_vec();
+            return;
+        }
+        self.decoder = Some(WINDOWS_1252.new_decoder_without_bom_handling());
+        self.run(rest, last, out);
     }
 
     fn run(&mut self, mut bytes: &[u8], last: bool, out: &mut String) {
+        let Some(decoder) = &mut self.decoder else { return };
         loop {
-            let room = self.decoder.max_utf8_buffer_length(bytes.len()).unwrap_or(bytes.len() * 3 + 16);
+            let room = decoder.max_utf8_buffer_length(bytes.len()).unwrap_or(bytes.len() * 3 + 16);
             out.reserve(room.max(16));
-            let (result, read, _) = self.decoder.decode_to_string(bytes, out, last);
+            let (result, read, _) = decoder.decode_to_string(bytes, out, last);
             bytes = bytes.get(read..).unwrap_or_default();
             if result == encoding_rs::CoderResult::InputEmpty {
                 return;
@@ -130,10 +150,13 @@ mod tests {
         }
         c.push(b"", true, &mut out);
         assert_eq!(out, "aé€z");
-        let mut out = String::new();
-        let mut c = Converter::new("");
-        c.push(b"caf\xe9 ", false, &mut out);
-        c.push(b"\xe9", true, &mut out);
-        assert_eq!(out, "café é");
+        for bytes in [&b"caf\xe9 \xc3\xa9"[..], "aé€z".as_bytes(), b"\xe2\x82", b"\xc3\xa9\xc3"] {
+            let mut out = String::new();
+            let mut c = Converter::new("");
+            bytes.iter().for_each(|b| c.push(&[*b], false, &mut out));
+            c.push(b"", true, &mut out);
+            assert_eq!(out, unlabelled(bytes));
+        }
+        assert_eq!(unlabelled(b"caf\xe9 \xe9"), "café é");
     }
 }

@@ -3,7 +3,7 @@
 use crate::{charset, decode};
 use memchr::memmem;
 
-/// Header text as people read it: encoded words decoded, raw 8-bit taken as UTF-8 or else windows-1252.
+/// Header text as people read it: encoded words decoded, raw 8-bit taken as UTF-8 or else windows-1252 (see [`charset`]).
 pub fn decode(value: &[u8]) -> String {
     if memmem::find(value, b"=?").is_none() {
         return charset::unlabelled(value).into_owned();
