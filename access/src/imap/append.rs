@@ -31,9 +31,8 @@ impl Session {
             Err(fail) => {
                 if between {
                     // The message is here, but not what follows it: nothing, or another one.
-                    match self.after_message(utf8).await {
-                        Err(Fail::End(end)) => return Err(Fail::End(end)),
-                        Ok(_) | Err(_) => {}
+                    if let Err(Fail::End(end)) = self.after_message(utf8).await {
+                        return Err(Fail::End(end));
                     }
                 }
                 // Whatever of the messages is still on its way is skipped; too much of it, and the connection is closed.

@@ -44,7 +44,7 @@ impl Session {
         }
         let code = Code::CopyUid { uid_validity: moved.uid_validity, from: &old, to: &new };
         self.reply().untagged(Status::Ok, Some(&code), "Moved");
-        self.sync(true)?;
+        self.sync(true).await?;
         Ok(self.with_mod_seq("Moved"))
     }
 
@@ -63,7 +63,7 @@ impl Session {
         let expunged = account.expunge(selected.folder.folder(), &uids).await?;
         let nothing = expunged.uids.is_empty();
         expunged.changes.announce();
-        self.sync(true)?;
+        self.sync(true).await?;
         Ok(if nothing { Done::text("Nothing to expunge") } else { self.with_mod_seq("Expunged") })
     }
 

@@ -31,7 +31,7 @@ impl Session {
                     Next::Command(..) | Next::Append(..) => return Err(Fail::bad("Expected DONE")),
                 }
             }
-            self.sync(true)?;
+            self.sync(true).await?;
             self.wire.flush().await?;
             let alarm = every.map_or(give_up, |every| (Instant::now() + every).min(give_up));
             if self.await_news(alarm).await? {

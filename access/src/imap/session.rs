@@ -282,7 +282,7 @@ impl Session {
             Ok(()) => self.carry_out(&tag, body).await,
             Err(misplaced) => Err(Fail::bad(misplaced.text())),
         };
-        self.conclude(&tag, name, outcome, expunges, (started, sent, size))?;
+        self.conclude(&tag, name, outcome, expunges, (started, sent, size)).await?;
         if logout { Err(End::Logout) } else { Ok(()) }
     }
 
@@ -291,7 +291,7 @@ impl Session {
         let (started, sent) = (Instant::now(), self.sent());
         self.svc.figures.commands.one("APPEND");
         let outcome = Box::pin(self.append(append)).await;
-        self.conclude(&tag, "APPEND", outcome, true, (started, sent, size))
+        self.conclude(&tag, "APPEND", outcome, true, (started, sent, size)).await
     }
 
     /// Each command in its own box, so that a session waiting for input or for mail carries none of the others.
@@ -340,7 +340,7 @@ impl Session {
     }
 
     /// Tells what has happened meanwhile, then how the command ended.
-    fn conclude(
+    async fn conclude(
         &mut self,
         tag: &Tag,
         name: &'static str,
@@ -350,7 +350,7 @@ impl Session {
     ) -> Result<(), End> {
         let mut end = None;
         if !matches!(outcome, Err(Fail::Bad(_) | Fail::End(_)))
-            && let Err(stop) = self.sync(expunges)
+            && let Err(stop) = self.sync(expunges).await
         {
             end = Some(stop);
         }
@@ -467,12 +467,14 @@ impl Session {
         }
         let session_mark = matches!(command, "OpenSession" | "CloseSession");
         let lower = command.to_ascii_lowercase();
+        // A literal may hold line ends, which would begin a line of the log.
+        let harmless = parameters.replace(char::is_control, " ");
         let entry = Entry {
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             request_bytes,
             response_bytes,
             command: if session_mark { command } else { &lower },
-            parameters,
+            parameters: &harmless,
             context: context.as_str(),
         };
         self.scribe.record(self.svc.clock.now(), entry);

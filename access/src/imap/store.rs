@@ -32,10 +32,10 @@ impl Session {
         let outcome = account.store_flags(folder, &uids, op, mark, store.unchanged_since).await?;
         outcome.changes.announce();
         if store.silent {
-            self.sync_but(false, &Skip::Own(&outcome.modified))?;
+            self.sync_but(false, &Skip::Own(&outcome.modified)).await?;
             self.tell_mod_seqs(&store, &outcome.modified).await?;
         } else {
-            self.sync_but(false, &Skip::Uids(&uids))?;
+            self.sync_but(false, &Skip::Uids(&uids)).await?;
             self.tell_flags(&account, &store, &uids, &outcome.failed).await?;
         }
         self.stored(store.uid, &outcome.failed, &uids)

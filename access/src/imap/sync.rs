@@ -33,31 +33,33 @@ impl Skip<'_> {
 
 impl Session {
     /// Tells what is new. Without `expunges`, messages that are gone keep their numbers until later.
-    pub(crate) fn sync(&mut self, expunges: bool) -> Result<(), End> {
-        self.sync_but(expunges, &Skip::Nothing)
+    pub(crate) async fn sync(&mut self, expunges: bool) -> Result<(), End> {
+        self.sync_but(expunges, &Skip::Nothing).await
     }
 
-    pub(crate) fn sync_but(&mut self, expunges: bool, skip: &Skip<'_>) -> Result<(), End> {
+    pub(crate) async fn sync_but(&mut self, expunges: bool, skip: &Skip<'_>) -> Result<(), End> {
         let Some(selected) = self.selected.as_mut() else { return Ok(()) };
         if selected.folder.is_deleted() {
             return Err(End::Bye("The selected folder was deleted".into()));
         }
-        if !selected.folder.has_changes() && !(expunges && selected.folder.has_untold_expunges()) {
+        let news = selected.folder.has_changes() || (expunges && selected.folder.has_untold_expunges());
+        if !news {
             return Ok(());
         }
         let deltas = selected.folder.poll_changes(expunges);
         self.tell_keywords();
-        self.tell(&deltas, skip);
-        Ok(())
+        // In a box: most commands have nothing to tell, and idle sessions should not carry the room for it.
+        Ok(Box::pin(self.tell(&deltas, skip)).await?)
     }
 
-    fn tell(&mut self, deltas: &[Delta], skip: &Skip<'_>) {
-        let Some(login) = &self.login else { return };
+    async fn tell(&mut self, deltas: &[Delta], skip: &Skip<'_>) -> std::io::Result<()> {
+        let Some(login) = &self.login else { return Ok(()) };
         let mut marks = MarkCache::new(login.account.keywords());
         let enabled = self.enabled;
         let mut vanished = UidSet::new();
-        let mut to = self.reply();
         for delta in deltas {
+            self.wire.flush_if_full().await?;
+            let mut to = self.reply();
             match *delta {
                 Delta::Expunged { uid, .. } if enabled.qresync => vanished.push(uid),
                 Delta::Expunged { seq, .. } => to.expunge(seq),
@@ -83,7 +85,8 @@ impl Session {
                 }
             }
         }
-        to.vanished(false, vanished.ranges());
+        self.reply().vanished(false, vanished.ranges());
+        Ok(())
     }
 
     /// Says which keywords there are, when there are more than the client knows of.

@@ -4,7 +4,6 @@
 //! anything. `C~` sends without a line end, and there `\r`, `\n` and `\0` mean what they mean in Rust. Lines of a literal stand by themselves, as lines. Time is virtual: a server
 //! that says nothing fails the test at once.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -16,7 +15,7 @@ use waypost_base::id::Correlation;
 use waypost_base::{AccountId, Clock, Timestamp};
 use waypost_directory::Protocol;
 use waypost_directory::signin::Asking;
-use waypost_mailbox::{Account, AccountOptions, Limits, Mailboxes, Quota};
+use waypost_mailbox::{AccountOptions, Limits, Mailboxes, Quota};
 use waypost_sasl::{Answer, Bindings, Hash, Identity, Question, ScramKeys, Setup, Why};
 use waypost_store::disk::Memory;
 use waypost_store::{Model, Options, Store};
@@ -27,10 +26,8 @@ pub const NOW: i64 = 1_772_525_720_000;
 
 pub struct World {
     pub service: Arc<ImapService>,
-    pub mailboxes: Mailboxes,
     pub model: Arc<Model>,
     pub told: Arc<Told>,
-    pub time: Arc<AtomicI64>,
     tls: bool,
 }
 
@@ -125,11 +122,7 @@ impl World {
     }
 
     pub async fn with(policy: Policy, settings: ImapSettings, quota: Quota) -> World {
-        let time = Arc::new(AtomicI64::new(NOW));
-        let clock = {
-            let time = time.clone();
-            Clock::new(move || Timestamp(time.load(Ordering::Relaxed)))
-        };
+        let clock = Clock::fixed(Timestamp(NOW));
         let model = Arc::new(Model::new(clock.clone()));
         let options = Options::new([7; 32], clock.clone());
         let store = Store::assemble(model.clone(), Arc::new(Memory::default()), options).unwrap();
@@ -140,8 +133,8 @@ impl World {
         }
         let told = Arc::new(Told::default());
         let entrance = Entrance::new(Protocol::Imap, Arc::new(Directory), policy);
-        let service = ImapService::new(mailboxes.clone(), entrance, told.clone(), told.clone(), settings);
-        World { service, mailboxes, model, told, time, tls: false }
+        let service = ImapService::new(mailboxes, entrance, told.clone(), told.clone(), settings);
+        World { service, model, told, tls: false }
     }
 
     /// Clients come over TLS from now on.
@@ -150,13 +143,9 @@ impl World {
         self
     }
 
-    pub async fn account(&self) -> Account {
-        self.mailboxes.account(AccountId(1)).await.unwrap()
-    }
-
-    /// A connection that has not said anything.
-    pub fn connect(&self) -> Client {
-        let (near, far) = tokio::io::duplex(256 * 1024);
+    /// The two ends of a new connection, which holds so many bytes in each direction.
+    pub fn channel(&self, bytes: usize) -> (DuplexStream, Channel) {
+        let (near, far) = tokio::io::duplex(bytes);
         let channel = Channel {
             stream: Box::new(far),
             local: "127.0.0.1:143".parse().unwrap(),
@@ -164,8 +153,27 @@ impl World {
             tls: self.tls.then(facts),
             upgrade: Some(Arc::new(NoTls)),
         };
+        (near, channel)
+    }
+
+    /// A connection that has not said anything.
+    pub fn connect(&self) -> Client {
+        self.connect_over(256 * 1024)
+    }
+
+    fn connect_over(&self, bytes: usize) -> Client {
+        let (near, channel) = self.channel(bytes);
         tokio::spawn(serve(channel, self.service.clone(), Correlation(0x1a)));
         Client { stream: near, buffer: Vec::new(), story: String::new() }
+    }
+
+    /// A client that is signed in as anna, over a pipe of that size.
+    pub async fn anna_over(&self, bytes: usize) -> Client {
+        let mut client = self.connect_over(bytes);
+        client
+            .talk("S: * OK [CAPABILITY …] …\nC: l LOGIN anna secret\nS: l OK [CAPABILITY …] Signed in")
+            .await;
+        client
     }
 
     /// A client past its greeting.
@@ -283,6 +291,11 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// The connection alone, without what the client remembers.
+    pub fn shrink(self) -> DuplexStream {
+        self.stream
     }
 
     pub async fn closed(&mut self) {

@@ -180,7 +180,7 @@ impl Session {
             } else {
                 None
             };
-            self.tell_seen(&page)?;
+            self.tell_seen(&page).await?;
             let Some(next_rows) = following else {
                 self.write_page(account, page, plan, &mut marks, &mut tally).await?;
                 break;
@@ -246,10 +246,10 @@ impl Session {
     }
 
     /// Takes over that the page's messages are read now; their lines will say so. What others did is told here.
-    fn tell_seen(&mut self, page: &Page) -> Result<(), Fail> {
+    async fn tell_seen(&mut self, page: &Page) -> Result<(), Fail> {
         if !page.seen.is_empty() {
             let uids: UidSet = page.seen.iter().map(|row| row.uid).collect();
-            self.sync_but(false, &Skip::Uids(&uids))?;
+            self.sync_but(false, &Skip::Uids(&uids)).await?;
         }
         Ok(())
     }

@@ -360,7 +360,10 @@ impl Message<'_> {
                 line.thread_id(thread.as_deref())
             }
             FetchItem::Preview { .. } => line.preview(Some(summary.preview)),
-            _ => return row_item(line, item, &self.row, marks),
+            _ => {
+                row_item(line, item, &self.row, marks);
+                line
+            }
         };
     }
 }
