@@ -1,8 +1,8 @@
 //! The one thread that writes. It takes what waits, works it out in memory batch by batch, writes the sum of it in one
 //! transaction (keys in order, each counter once), waits for the one fsync and then answers everybody.
 
-use super::layer::Layer;
-use super::row;
+use super::layer::{Change, Layer};
+use super::row::{self, Stored};
 use super::shared::{Answer, Job, Reply, Shared, Work};
 use crate::batch::{Batch, Committed, Expect, Key, Op};
 use crate::disk;
@@ -58,6 +58,10 @@ struct Committer<'c> {
     put: Statement<'c>,
     del: Statement<'c>,
     del_range: Statement<'c>,
+    refs: Statement<'c>,
+    big: Statement<'c>,
+    put_big: Statement<'c>,
+    del_big: Statement<'c>,
     fold_at: i64,
     swept_hour: u32,
 }
@@ -91,6 +95,10 @@ impl<'c> Committer<'c> {
             put: conn.prepare("INSERT OR REPLACE INTO kv(k, v) VALUES(?1, ?2)")?,
             del: conn.prepare("DELETE FROM kv WHERE k = ?1")?,
             del_range: conn.prepare("DELETE FROM kv WHERE k >= ?1 AND k < ?2")?,
+            refs: conn.prepare("SELECT k, v FROM kv WHERE k >= ?1 AND k < ?2 AND length(v) = ?3")?,
+            big: conn.prepare("SELECT v FROM big WHERE id = ?1")?,
+            put_big: conn.prepare("INSERT INTO big(v) VALUES(?1)")?,
+            del_big: conn.prepare("DELETE FROM big WHERE id = ?1")?,
             fold_at: FOLD_PAGES,
             swept_hour: 0,
         })
@@ -240,30 +248,31 @@ impl<'c> Committer<'c> {
         }
         let mut allocated = Vec::with_capacity(batch.alloc.len());
         for (key, count) in batch.alloc {
-            let old = u64::from_be_bytes(self.counter(&key, group, &own)?);
+            let (old, counts) = self.counter(&key, group, &own)?;
+            let old = u64::from_be_bytes(old);
             let new = old.checked_add(u64::from(count)).ok_or(CommitError::Exhausted)?;
             allocated.push(old.checked_add(1).ok_or(CommitError::Exhausted)?);
-            own.rows.insert(key, Some(sealable(&new.to_be_bytes())));
+            own.rows.insert(key, count_change(new.to_be_bytes(), counts));
         }
         for op in batch.ops {
             match op {
                 Op::Put(key, value) => {
-                    own.rows.insert(key.fill(&allocated)?, Some(value.fill(&allocated)?));
+                    own.rows.insert(key.fill(&allocated)?, Change::Put(value.fill(&allocated)?));
                 }
                 Op::Del(key) => {
-                    own.rows.insert(key, None);
+                    own.rows.insert(key, Change::Del);
                 }
                 Op::DelRange(from, to) => own.delete_range(from, to),
                 Op::Add(key, amount) => {
-                    let old = i64::from_be_bytes(self.counter(&key, group, &own)?);
-                    let new = old.checked_add(amount).ok_or(CommitError::Exhausted)?;
-                    own.rows.insert(key, Some(sealable(&new.to_be_bytes())));
+                    let (old, counts) = self.counter(&key, group, &own)?;
+                    let new = i64::from_be_bytes(old).checked_add(amount).ok_or(CommitError::Exhausted)?;
+                    own.rows.insert(key, count_change(new.to_be_bytes(), counts));
                 }
             }
         }
         if let Some(token) = batch.token {
             let value = allocated.iter().flat_map(|n| n.to_be_bytes()).collect();
-            own.rows.insert(token_key(hour, &token), Some(value));
+            own.rows.insert(token_key(hour, &token), Change::Put(value));
             self.sweep(hour, &mut own);
         }
         Ok((Committed { allocated, replayed: false }, own))
@@ -296,12 +305,14 @@ impl<'c> Committer<'c> {
         own.ranges.push((token_key(0, &[]), token_key(hour - 1, &[])));
     }
 
-    fn counter(&mut self, key: &[u8], group: &Layer, own: &Layer) -> Result<[u8; 8], Fail> {
+    /// A counter's bytes, and whether nothing large lies under its key in the database.
+    fn counter(&mut self, key: &[u8], group: &Layer, own: &Layer) -> Result<([u8; 8], bool), Fail> {
         let number = self.look(key, group, own, |found| match found {
             None => Some([0; 8]),
             Some(value) => value.try_into().ok(),
         })?;
-        Ok(number.ok_or(CommitError::Invalid("not a counter row"))?)
+        let counts = own.counts(key).or_else(|| group.counts(key)).unwrap_or(true);
+        Ok((number.ok_or(CommitError::Invalid("not a counter row"))?, counts))
     }
 
     /// Shows a row as it is now: by the batch, else by the group, else by the database.
@@ -319,12 +330,21 @@ impl<'c> Committer<'c> {
         let Some(row) = rows.next()? else { return Ok(show(None)) };
         let stored = row.get_ref(0)?.as_blob().unwrap_or_default();
         match row::unseal(key, stored) {
-            Some(value) => Ok(show(Some(value))),
-            None => {
-                self.shared.corrupt(key, stored);
-                Err(CommitError::Corrupt(key.to_vec()).into())
+            Some(Stored::Value(value)) => return Ok(show(Some(value))),
+            Some(Stored::Big { id, len }) => {
+                let mut rows = self.big.query([id])?;
+                let big = match rows.next()? {
+                    Some(row) => row.get_ref(0)?.as_blob().unwrap_or_default(),
+                    None => &[],
+                };
+                if let Some(value) = row::unseal_big(key, big, len) {
+                    return Ok(show(Some(value)));
+                }
+                self.shared.corrupt(key, big);
             }
+            None => self.shared.corrupt(key, stored),
         }
+        Err(CommitError::Corrupt(key.to_vec()).into())
     }
 
     /// Writes the group's changes and commits.
@@ -353,23 +373,70 @@ impl<'c> Committer<'c> {
             }
         }
         for (from, to) in &layer.ranges {
+            for id in self.big_in(from, to)? {
+                self.del_big.execute([id])?;
+            }
             self.del_range.execute((from, to))?;
         }
-        let figures = &self.shared.figures;
-        figures.rows.add(layer.rows.len() as u64);
-        for (key, value) in layer.rows {
-            match value {
-                Some(mut value) => {
-                    row::seal(&key, &mut value);
-                    figures.bytes.add((key.len() + value.len()) as u64);
-                    self.put.execute((&key, &value))?;
+        let mut bytes = 0;
+        self.shared.figures.rows.add(layer.rows.len() as u64);
+        for (key, change) in layer.rows {
+            bytes += key.len() + change.value().map_or(0, <[u8]>::len);
+            match change {
+                Change::Count(number) => {
+                    self.put.execute((&key, &row::seal_counter(&key, number)[..]))?;
                 }
-                None => {
+                Change::Put(value) => {
+                    self.forget_big(&key)?;
+                    self.put_value(&key, value)?;
+                }
+                Change::Del => {
+                    self.forget_big(&key)?;
                     self.del.execute([&key])?;
                 }
             }
         }
+        self.shared.figures.bytes.add(bytes as u64);
         Ok(())
+    }
+
+    fn put_value(&mut self, key: &[u8], mut value: Vec<u8>) -> rusqlite::Result<()> {
+        if value.len() <= row::LOCAL_BYTES {
+            row::seal(key, &mut value);
+            self.put.execute((key, &value))?;
+            return Ok(());
+        }
+        let len = value.len() as u32;
+        row::seal_big(key, &mut value);
+        self.put_big.execute([&value])?;
+        let place = row::seal_ref(key, self.conn.last_insert_rowid(), len);
+        self.put.execute((key, &place[..]))?;
+        Ok(())
+    }
+
+    /// Takes away what lies in `big` for a row that is about to be replaced or deleted.
+    fn forget_big(&mut self, key: &[u8]) -> rusqlite::Result<()> {
+        let mut rows = self.get.query([key])?;
+        let id = match rows.next()? {
+            Some(row) => big_id(key, row.get_ref(0)?.as_blob().unwrap_or_default()),
+            None => None,
+        };
+        drop(rows);
+        if let Some(id) = id {
+            self.del_big.execute([id])?;
+        }
+        Ok(())
+    }
+
+    /// Numbers of all large values in a range.
+    fn big_in(&mut self, from: &[u8], to: &[u8]) -> rusqlite::Result<Vec<i64>> {
+        let mut ids = Vec::new();
+        let mut rows = self.refs.query((from, to, row::REF_BYTES as i64))?;
+        while let Some(row) = rows.next()? {
+            let key = row.get_ref(0)?.as_blob().unwrap_or_default();
+            ids.extend(big_id(key, row.get_ref(1)?.as_blob().unwrap_or_default()));
+        }
+        Ok(ids)
     }
 
     /// What an error of the database means for the batches and for the handle.
@@ -386,11 +453,15 @@ impl<'c> Committer<'c> {
     }
 }
 
-/// A small value with room for its sum.
-fn sealable(bytes: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(bytes.len() + row::SUM_BYTES);
-    value.extend_from_slice(bytes);
-    value
+fn count_change(number: [u8; 8], counts: bool) -> Change {
+    if counts { Change::Count(number) } else { Change::Put(number.to_vec()) }
+}
+
+fn big_id(key: &[u8], stored: &[u8]) -> Option<i64> {
+    match row::unseal(key, stored) {
+        Some(Stored::Big { id, .. }) => Some(id),
+        _ => None,
+    }
 }
 
 fn token_key(hour: u32, token: &[u8]) -> Key {

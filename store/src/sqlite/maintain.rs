@@ -1,13 +1,15 @@
 //! Backup and verification, each on a connection of its own.
 
 use super::readers::connect;
-use super::row;
+use super::row::{self, Stored};
 use super::{APPLICATION_ID, FORMAT};
 use crate::batch::ENGINE_PREFIX;
 use crate::engine::BackupInfo;
 use crate::error::BackupError;
 use crate::limits::{KEY_BYTES, VALUE_BYTES};
 use crate::verify::Report;
+use rusqlite::{Connection, Statement};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
@@ -43,6 +45,10 @@ fn look(path: &Path, report: &mut Report) -> rusqlite::Result<()> {
     if pragma("application_id")? != APPLICATION_ID || pragma("user_version")? != FORMAT as i64 {
         report.problem("sqlite", super::DATABASE, "application id or format version differ");
     }
+    // One snapshot for rows and large values.
+    conn.execute_batch("BEGIN")?;
+    let get = conn.prepare("SELECT v FROM big WHERE id = ?1")?;
+    let mut big = Big { conn: &conn, get, seen: BTreeSet::new(), referred: 0 };
     let mut statement = conn.prepare("SELECT k, v FROM kv ORDER BY k")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
@@ -50,27 +56,61 @@ fn look(path: &Path, report: &mut Report) -> rusqlite::Result<()> {
             report.problem("row", "a row", "key or value is not a blob");
             continue;
         };
-        look_at_row(key, stored, report);
+        look_at_row(key, stored, &mut big, report)?;
+    }
+    // No row twice, and none that nobody refers to.
+    if big.seen.len() != big.referred || big.total()? != big.seen.len() {
+        report.problem("sqlite", "big", "large values and their references do not match one to one");
     }
     Ok(())
 }
 
-fn look_at_row(key: &[u8], stored: &[u8], report: &mut Report) {
+/// The table of large values, and what was met of it.
+struct Big<'c> {
+    conn: &'c Connection,
+    get: Statement<'c>,
+    seen: BTreeSet<i64>,
+    referred: usize,
+}
+
+impl Big<'_> {
+    fn total(&self) -> rusqlite::Result<usize> {
+        let count: i64 = self.conn.query_row("SELECT count(*) FROM big", [], |row| row.get(0))?;
+        Ok(count as usize)
+    }
+}
+
+fn look_at_row(key: &[u8], stored: &[u8], big: &mut Big<'_>, report: &mut Report) -> rusqlite::Result<()> {
     report.rows += 1;
     report.row_bytes += (key.len() + stored.len()) as u64;
     if key.is_empty() || key.len() > KEY_BYTES {
         report.row_problem("row", key, "the key's length is over the limit");
     }
-    let Some(value) = row::unseal(key, stored) else {
-        report.row_problem("row", key, "the checksum does not fit");
-        return;
-    };
-    if value.len() > VALUE_BYTES {
-        report.row_problem("row", key, "the value's length is over the limit");
+    match row::unseal(key, stored) {
+        None => report.row_problem("row", key, "the checksum does not fit"),
+        Some(Stored::Value(value)) => {
+            if key.first() == Some(&ENGINE_PREFIX) && !engine_row_is_known(key, value) {
+                report.row_problem("row", key, "an engine row of unknown form");
+            }
+        }
+        Some(Stored::Big { id, len }) => {
+            big.seen.insert(id);
+            big.referred += 1;
+            report.row_bytes += u64::from(len);
+            if len as usize > VALUE_BYTES {
+                report.row_problem("row", key, "the value's length is over the limit");
+            }
+            let mut rows = big.get.query([id])?;
+            let stored = match rows.next()? {
+                Some(row) => row.get_ref(0)?.as_blob().unwrap_or_default(),
+                None => &[],
+            };
+            if row::unseal_big(key, stored, len).is_none() {
+                report.row_problem("row", key, "its large value is missing, or the checksum does not fit");
+            }
+        }
     }
-    if key.first() == Some(&ENGINE_PREFIX) && !engine_row_is_known(key, value) {
-        report.row_problem("row", key, "an engine row of unknown form");
-    }
+    Ok(())
 }
 
 fn engine_row_is_known(key: &[u8], value: &[u8]) -> bool {

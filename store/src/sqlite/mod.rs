@@ -146,6 +146,7 @@ fn prepare(conn: &Connection, key_check: &[u8; 32]) -> Result<(), OpenError> {
         conn.execute_batch(&format!(
             "BEGIN IMMEDIATE;
              CREATE TABLE kv(k BLOB PRIMARY KEY NOT NULL, v BLOB NOT NULL) WITHOUT ROWID;
+             CREATE TABLE big(id INTEGER PRIMARY KEY NOT NULL, v BLOB NOT NULL);
              CREATE TABLE quarantine(k BLOB PRIMARY KEY NOT NULL, v BLOB NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
              PRAGMA application_id = {APPLICATION_ID};
              PRAGMA user_version = {FORMAT};
@@ -174,7 +175,10 @@ fn engine_row(
     match stored {
         Some(stored) => {
             let found = row::unseal(key, &stored);
-            check(found.ok_or_else(|| OpenError::Damaged("one of the engine's own rows".into()))?)
+            match found {
+                Some(row::Stored::Value(value)) => check(value),
+                _ => Err(OpenError::Damaged("one of the engine's own rows".into())),
+            }
         }
         None => {
             let mut sealed = value.to_vec();

@@ -1,7 +1,7 @@
 //! The threads that read, each with its own read-only connection and a small cache. They start when there is work
 //! for them, so an idle server has none.
 
-use super::row;
+use super::row::{self, Stored};
 use super::shared::Shared;
 use crate::batch::Key;
 use crate::engine::Page;
@@ -175,6 +175,7 @@ struct Reader<'c> {
     begin: Statement<'c>,
     end: Statement<'c>,
     get: Statement<'c>,
+    big: Statement<'c>,
     forward: Statement<'c>,
     backward: Statement<'c>,
 }
@@ -186,6 +187,7 @@ impl<'c> Reader<'c> {
             begin: conn.prepare("BEGIN")?,
             end: conn.prepare("COMMIT")?,
             get: conn.prepare("SELECT v FROM kv WHERE k = ?1")?,
+            big: conn.prepare("SELECT v FROM big WHERE id = ?1")?,
             forward: conn.prepare("SELECT k, v FROM kv WHERE k >= ?1 AND k < ?2 ORDER BY k")?,
             backward: conn.prepare("SELECT k, v FROM kv WHERE k >= ?1 AND k < ?2 ORDER BY k DESC")?,
         })
@@ -194,21 +196,25 @@ impl<'c> Reader<'c> {
     fn serve(&mut self, request: Request) {
         self.shared.figures.reads.one();
         match request {
-            Request::Get { keys, reply } => drop(reply.send(self.get_all(&keys))),
+            Request::Get { keys, reply } => {
+                let found = self.snapshot(|r| keys.iter().map(|key| r.get_one(key)).collect());
+                drop(reply.send(found));
+            }
             Request::Scan { range, rev, max_rows, max_bytes, reply } => {
-                let page = self.scan(range, rev, max_rows, max_bytes).map_err(unavailable);
+                let page = self.snapshot(|r| r.scan(range, rev, max_rows, max_bytes).map_err(unavailable));
                 drop(reply.send(page));
             }
         }
     }
 
-    fn get_all(&mut self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, ReadError> {
-        // One statement is a snapshot by itself.
-        if let [key] = keys {
-            return Ok(vec![self.get_one(key)?]);
+    /// One transaction: all that is read in it is as of one moment.
+    fn snapshot<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        if self.begin.execute([]).is_err() {
+            // An earlier one could not be ended; without this the reader would be stuck in it.
+            let _ = self.end.execute([]);
+            self.begin.execute([]).map_err(unavailable)?;
         }
-        self.begin.execute([]).map_err(unavailable)?;
-        let found = keys.iter().map(|key| self.get_one(key)).collect();
+        let found = read(self);
         self.end.execute([]).map_err(unavailable)?;
         found
     }
@@ -217,13 +223,10 @@ impl<'c> Reader<'c> {
         let mut rows = self.get.query([key]).map_err(unavailable)?;
         let Some(row) = rows.next().map_err(unavailable)? else { return Ok(None) };
         let stored = row.get_ref(0).map_err(unavailable)?.as_blob().unwrap_or_default();
-        match row::unseal(key, stored) {
-            Some(value) => Ok(Some(Bytes::copy_from_slice(value))),
-            None => {
-                self.shared.corrupt(key, stored);
-                Err(ReadError::Corrupt(key.to_vec()))
-            }
-        }
+        let mut found = None;
+        show(self.shared, &mut self.big, key, stored, |value| found = Some(Bytes::copy_from_slice(value)))
+            .map_err(unavailable)?;
+        found.map(Some).ok_or_else(|| ReadError::Corrupt(key.to_vec()))
     }
 
     fn scan(
@@ -239,20 +242,46 @@ impl<'c> Reader<'c> {
         while let Some(row) = rows.next()? {
             let key = row.get_ref(0)?.as_blob().unwrap_or_default();
             if page.len() + page.corrupt.len() >= max_rows || page.size() >= max_bytes {
-                page.next = Some(super::super::engine::rest(&range, key, rev));
+                page.next = Some(crate::engine::rest(&range, key, rev));
                 break;
             }
             let stored = row.get_ref(1)?.as_blob().unwrap_or_default();
-            match row::unseal(key, stored) {
-                Some(value) => page.push(key, value),
-                None => {
-                    self.shared.corrupt(key, stored);
-                    page.corrupt.push(key.to_vec());
-                }
+            if !show(self.shared, &mut self.big, key, stored, |value| page.push(key, value))? {
+                page.corrupt.push(key.to_vec());
             }
         }
         Ok(page)
     }
+}
+
+/// Shows the value of a row, wherever it lies. `false` if it is damaged, which has been noted then.
+fn show(
+    shared: &Shared,
+    big: &mut Statement<'_>,
+    key: &[u8],
+    stored: &[u8],
+    show: impl FnOnce(&[u8]),
+) -> rusqlite::Result<bool> {
+    match row::unseal(key, stored) {
+        Some(Stored::Value(value)) => {
+            show(value);
+            return Ok(true);
+        }
+        Some(Stored::Big { id, len }) => {
+            let mut rows = big.query([id])?;
+            let stored = match rows.next()? {
+                Some(row) => row.get_ref(0)?.as_blob().unwrap_or_default(),
+                None => &[],
+            };
+            if let Some(value) = row::unseal_big(key, stored, len) {
+                show(value);
+                return Ok(true);
+            }
+            shared.corrupt(key, stored);
+        }
+        None => shared.corrupt(key, stored),
+    }
+    Ok(false)
 }
 
 fn unavailable(error: rusqlite::Error) -> ReadError {
