@@ -1,8 +1,11 @@
 //! What a message or a peer can make this room hold. What a session may say is bounded in `waypost_smtp::limits`.
 
-/// Octets read at once. A session that is idle keeps [`IDLE_BUFFER`] of them.
-pub const READ_BUFFER: usize = 64 * 1024;
-/// Octets of buffer that a session keeps between messages, so that ten thousand idle ones cost 40 MiB.
+/// Most octets read at once, for those who send much. (Some less than 64 KiB, beyond which the allocator tidies up at
+/// each release.)
+pub const READ_BUFFER: usize = 60 * 1024;
+/// Octets of buffer during a message, and after one: the typical message in one read.
+pub const MESSAGE_BUFFER: usize = 8 * 1024;
+/// Octets of buffer of a session that has not begun a message, so that ten thousand idle ones cost 40 MiB.
 pub const IDLE_BUFFER: usize = 4 * 1024;
 /// Octets of replies gathered before they are written, however much the peer has pipelined.
 pub const WRITE_BUFFER: usize = 16 * 1024;

@@ -7,7 +7,8 @@ use super::{Kind, Service};
 use crate::categorize::Route;
 use crate::deliver::micros;
 use crate::limits::{
-    GRACE_MILLIS, IDLE_BUFFER, LINGER_BYTES, LINGER_MILLIS, READ_BUFFER, WRITE_BUFFER, WRITE_MILLIS,
+    GRACE_MILLIS, IDLE_BUFFER, LINGER_BYTES, LINGER_MILLIS, MESSAGE_BUFFER, READ_BUFFER, WRITE_BUFFER,
+    WRITE_MILLIS,
 };
 use crate::queue::Accepted;
 use crate::sink::Event;
@@ -41,6 +42,8 @@ pub(super) struct Conn {
     buffer: Vec<u8>,
     start: usize,
     base: usize,
+    /// The last read took all the room there was.
+    filled: bool,
     out: Vec<u8>,
     deadline: Timestamp,
     pub(super) exchange: Option<Exchange>,
@@ -169,6 +172,7 @@ impl Conn {
             buffer: Vec::new(),
             start: 0,
             base: 0,
+            filled: false,
             out: Vec::new(),
             deadline: now,
             exchange: None,
@@ -220,6 +224,7 @@ impl Conn {
                     if read? == 0 {
                         return Ok(End::Remote);
                     }
+                    self.filled = self.buffer.len() == self.buffer.capacity();
                 }
                 _ = tokio::time::sleep_until(wake) => {
                     if grace.is_some_and(|grace| Instant::now() >= grace) {
@@ -341,15 +346,20 @@ impl Conn {
             self.start = 0;
         }
         let receiving = self.message.as_ref().is_some_and(|message| message.intake.is_some());
+        let capacity = self.buffer.capacity();
         let wanted = match (receiving, self.session.in_transaction()) {
-            (true, _) => READ_BUFFER,
-            (false, true) => READ_BUFFER / 4,
+            // Only who sends much gets a large buffer.
+            (true, _) if self.filled => (capacity * 2).clamp(MESSAGE_BUFFER, READ_BUFFER),
+            (true, _) => capacity.max(MESSAGE_BUFFER),
+            (false, true) => MESSAGE_BUFFER,
             (false, false) => IDLE_BUFFER,
         };
-        if self.buffer.is_empty() && self.buffer.capacity() > wanted.max(READ_BUFFER / 4) {
-            self.buffer = Vec::new();
-        }
-        if self.buffer.capacity() - self.buffer.len() < wanted / 2 {
+        if self.buffer.is_empty() {
+            // A new one rather than a longer one: there is nothing in it to be copied.
+            if capacity < wanted || (!receiving && capacity > MESSAGE_BUFFER) {
+                self.buffer = Vec::with_capacity(wanted);
+            }
+        } else if capacity - self.buffer.len() < IDLE_BUFFER / 2 {
             self.buffer.reserve_exact(wanted);
         }
     }
