@@ -52,7 +52,8 @@ fn imap_scripts_over_sockets() {
         }
         played += 1;
         let variables = fresh_accounts(&server, &script, number);
-        let connect = async |_: &str| Ok(Box::new(tokio::net::TcpStream::connect(address).await?) as BoxStream);
+        let connect =
+            async |_: &str| Ok(Box::new(tokio::net::TcpStream::connect(address).await?) as BoxStream);
         if let Err(failure) = runtime.block_on(run(&script, variables, connect, |_| {})) {
             failures.push(failure.to_string());
         }

@@ -5,9 +5,10 @@ use super::session::Session;
 use waypost_imap::response::Responder;
 use waypost_sasl::Mechanism;
 
-/// Offered to signed-in clients, besides what depends on settings. LITERAL+ takes the place of LITERAL- here: a server
-/// must not offer both (RFC 7888 §6), and before sign-in nobody should send more than 4 KiB unasked.
-const SIGNED_IN: &str = "IMAP4rev2 IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN \
+/// Offered in every state, besides what depends on settings: many clients ask once, before they sign in, and take it for
+/// good. LITERAL+ takes the place of LITERAL- after sign-in: a server must not offer both (RFC 7888 §6), and before it
+/// nobody should send more than 4 KiB unasked.
+const ALWAYS: &str = "IMAP4rev2 IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN \
 ESEARCH SEARCHRES WITHIN CONDSTORE QRESYNC LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE SORT \
 SORT=DISPLAY ESORT THREAD=REFERENCES THREAD=ORDEREDSUBJECT MULTIAPPEND BINARY QUOTA QUOTA=RES-STORAGE \
 QUOTA=RES-MESSAGE OBJECTID SAVEDATE PREVIEW UTF8=ACCEPT";
@@ -17,13 +18,13 @@ impl Session {
     pub(crate) fn capabilities(&self) -> String {
         let settings = self.settings();
         if self.login.is_some() {
-            let mut names = format!("{SIGNED_IN} APPENDLIMIT={}", settings.append_max);
+            let mut names = format!("{ALWAYS} LITERAL+ APPENDLIMIT={}", settings.append_max);
             if settings.compress && !self.wire.deflating() {
                 names.push_str(" COMPRESS=DEFLATE");
             }
             return names;
         }
-        let mut names = String::from("IMAP4rev2 IMAP4rev1 LITERAL- SASL-IR ID ENABLE");
+        let mut names = format!("{ALWAYS} LITERAL-");
         if self.tls.is_none() && self.upgrade.is_some() {
             names.push_str(" STARTTLS");
         }
