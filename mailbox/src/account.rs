@@ -10,7 +10,7 @@ use crate::rows::{AccountRow, FolderRow, counter, damaged, decode_names, encode_
 use crate::statistics::Figures;
 use crate::view::FolderState;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use tokio::sync::Notify;
 use waypost_base::{AccountId, Clock, FolderId, MessageId, Timestamp};
@@ -162,6 +162,16 @@ impl Mailboxes {
         Ok(Account { state })
     }
 
+    /// Forgets an account that nobody uses.
+    pub(crate) fn unload(&self, account: Account) {
+        let mut accounts = lock(&self.room.accounts);
+        let id = account.id();
+        drop(account);
+        if accounts.get(&id).is_some_and(|a| Arc::strong_count(a) == 1) {
+            accounts.remove(&id);
+        }
+    }
+
     /// The account if it is in memory.
     pub(crate) fn loaded(&self, id: AccountId) -> Option<Account> {
         lock(&self.room.accounts).get(&id).map(|state| Account { state: state.clone() })
@@ -270,11 +280,15 @@ pub(crate) struct AccountState {
     bytes: AtomicI64,
     messages: AtomicI64,
     usage_stale: AtomicBool,
+    /// Commits whose answer is not yet carried into memory, and all that ever began.
+    under_way: AtomicU64,
+    begun: AtomicU64,
     folders: RwLock<BTreeMap<FolderId, Arc<FolderState>>>,
     /// Read by deliveries of stored bytes, written by their release: a release must not fall between a new holder's row and
     /// its references.
     pub(crate) blob_gate: Arc<tokio::sync::RwLock<()>>,
-    pub(crate) quarantine: Mutex<BTreeMap<MessageId, Fault>>,
+    /// Damaged messages, by the kind of row whose reading found it.
+    pub(crate) quarantine: Mutex<BTreeMap<(MessageId, u8), Fault>>,
     /// Last sign-in that was written; 0 when unknown.
     pub(crate) sign_in: AtomicI64,
     removed: AtomicBool,
@@ -307,6 +321,8 @@ impl AccountState {
             bytes: AtomicI64::new(counter(value(1)) as i64),
             messages: AtomicI64::new(counter(value(2)) as i64),
             usage_stale: AtomicBool::new(false),
+            under_way: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
             folders: RwLock::default(),
             blob_gate: Arc::default(),
             quarantine: Mutex::default(),
@@ -383,14 +399,20 @@ impl AccountState {
         Usage { bytes: count(&self.bytes), messages: count(&self.messages), quota: lock(&self.row).quota }
     }
 
-    /// Reads the usage again if it is in doubt.
+    /// Reads the usage again if it is in doubt, and no commit is under way that would be counted twice.
     pub(crate) async fn refresh_usage(&self) -> Result<(), AccountError> {
-        if self.usage_stale.swap(false, Relaxed) {
-            let keys = [keys::BYTES, keys::MESSAGES].map(|k| self.keys.one(k));
-            let values = self.core.store.get(keys.to_vec()).await?;
-            let number = |i: usize| counter(values.get(i).and_then(|v| v.as_deref())) as i64;
+        let begun = self.begun.load(SeqCst);
+        let quiet = || self.under_way.load(SeqCst) == 0 && self.begun.load(SeqCst) == begun;
+        if !self.usage_stale.load(Relaxed) || !quiet() {
+            return Ok(());
+        }
+        let keys = [keys::BYTES, keys::MESSAGES].map(|k| self.keys.one(k));
+        let values = self.core.store.get(keys.to_vec()).await?;
+        let number = |i: usize| counter(values.get(i).and_then(|v| v.as_deref())) as i64;
+        if quiet() {
             self.bytes.store(number(0), Relaxed);
             self.messages.store(number(1), Relaxed);
+            self.usage_stale.store(false, Relaxed);
         }
         Ok(())
     }
@@ -440,6 +462,23 @@ impl AccountState {
 
     pub(crate) fn is_removed(&self) -> bool {
         self.removed.load(Relaxed)
+    }
+}
+
+/// A commit that is under way.
+pub(crate) struct UnderWay(pub(crate) Arc<AccountState>);
+
+impl UnderWay {
+    pub(crate) fn new(account: &Arc<AccountState>) -> UnderWay {
+        account.under_way.fetch_add(1, SeqCst);
+        account.begun.fetch_add(1, SeqCst);
+        UnderWay(account.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, SeqCst);
     }
 }
 

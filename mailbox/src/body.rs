@@ -81,9 +81,9 @@ impl Account {
     }
 
     async fn small(&self, id: MessageId, read: Read) -> Result<MessageBody, Fault> {
-        let value = self.present(id, Some(read))?;
+        let value = self.present(keys::SMALL, id, Some(read))?;
         let (blob, size) = decode_small(&value)
-            .ok_or_else(|| self.quarantine(id, FaultKind::Damaged("row of bytes".into())))?;
+            .ok_or_else(|| self.quarantine(keys::SMALL, id, FaultKind::Damaged("row of bytes".into())))?;
         let blobs = self.state.core.store.blobs();
         let blob = blobs.inline(blob, size, value.slice(SMALL_HEAD..));
         let bytes = blobs.read(&blob, 0..size).await.map_err(|e| self.blob_fault(id, e))?;
@@ -91,8 +91,8 @@ impl Account {
     }
 
     async fn large(&self, id: MessageId, read: Option<Read>) -> Result<MessageBody, Fault> {
-        let value = self.present(id, read)?;
-        let damaged = |what: &str| self.quarantine(id, FaultKind::Damaged(what.into()));
+        let value = self.present(keys::MESSAGE, id, read)?;
+        let damaged = |what: &str| self.quarantine(keys::SMALL, id, FaultKind::Damaged(what.into()));
         let row = MessageRow::decode(&value).ok_or_else(|| damaged("message row"))?;
         if row.inline {
             return Err(damaged("its bytes are missing"));
@@ -109,6 +109,6 @@ impl Account {
             }
             e => FaultKind::Unavailable(e.to_string()),
         };
-        self.quarantine(id, kind)
+        self.quarantine(keys::SMALL, id, kind)
     }
 }

@@ -1,6 +1,6 @@
 //! What a commit changed: how its answer becomes rows of views, and who is to be told.
 
-use crate::account::AccountState;
+use crate::account::{AccountState, UnderWay};
 use crate::snapshot::Record;
 use crate::view::FolderState;
 use std::future::Future;
@@ -84,7 +84,7 @@ pub(crate) struct Effect {
 
 /// What to do when a batch has been committed.
 pub(crate) struct Plan {
-    pub(crate) account: Arc<AccountState>,
+    account: UnderWay,
     pub(crate) effects: Vec<Effect>,
     pub(crate) bytes: i64,
     pub(crate) messages: i64,
@@ -94,16 +94,16 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(account: &Arc<AccountState>) -> Plan {
-        Plan { account: account.clone(), effects: Vec::new(), bytes: 0, messages: 0, gate: None }
+        Plan { account: UnderWay::new(account), effects: Vec::new(), bytes: 0, messages: 0, gate: None }
     }
 
     /// Carries the commit into memory.
     fn done(self, committed: &Committed) -> Changes {
         let given = |i: u16| committed.allocated.get(usize::from(i)).copied().unwrap_or(0);
         if committed.replayed {
-            self.account.usage_is_stale();
+            self.account.0.usage_is_stale();
         } else {
-            self.account.used(self.bytes, self.messages);
+            self.account.0.used(self.bytes, self.messages);
         }
         let mut changes = Changes::default();
         changes.replayed = committed.replayed;
@@ -132,7 +132,7 @@ impl Plan {
 
     /// Nobody knows whether it happened: the views have to look.
     fn doubt(self) {
-        self.account.usage_is_stale();
+        self.account.0.usage_is_stale();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             for effect in self.effects {
                 runtime.spawn(async move {

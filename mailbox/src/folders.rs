@@ -6,7 +6,7 @@
 use crate::account::{Account, AccountState, lock, put_new_folder};
 use crate::error::{AccountError, FolderError};
 use crate::keys::{self, Keys, last_u32};
-use crate::limits::{DEPTH, FOLDERS, NAME_BYTES, RETRIES};
+use crate::limits::{DEPTH, EXPUNGE_CHUNK, FOLDERS, NAME_BYTES, RETRIES};
 use crate::rows::{FolderRow, counter, damaged, decode_names, encode_names};
 use crate::uidset::UidSet;
 use std::collections::BTreeMap;
@@ -300,7 +300,7 @@ impl Change {
             self.resubscribed = true;
         }
         self.batch.del(self.keys.of_folder(keys::FOLDER, id));
-        self.batch.put(self.keys.of_folder(keys::DELETING, id), Vec::new());
+        self.batch.put(self.keys.of_folder(keys::DELETING, id), 0u64.to_be_bytes().to_vec());
     }
 }
 
@@ -555,46 +555,57 @@ fn replace(
 
 impl AccountState {
     /// Moves the messages of a deleted folder to the recoverable items, then removes what is left of it. May be called again
-    /// and again.
+    /// and again, by several at once: each step expects the number of the one before.
     pub(crate) async fn finish_deletion(&self, folder: FolderId) -> Result<(), AccountError> {
-        let keys = self.keys;
-        let mark = keys.of_folder(keys::DELETING, folder);
-        loop {
-            let range = keys.all_of_folder(keys::ROW, folder);
-            let page = self.core.store.scan_page(range, false, 900, u32::MAX).await?;
-            let mut batch = Batch::new(keys.partition());
-            batch.expect(mark.clone(), Expect::Present);
-            let (mut bytes, mut messages) = (0, 0);
-            for (key, value) in page.rows() {
-                if let Some(row) = crate::rows::decode_row(last_u32(key), value) {
-                    batch.put(keys.deleted(self.core.clock.now(), folder, row.uid), value.to_vec());
-                    bytes -= i64::from(row.size);
-                }
-                messages -= 1;
-                batch.del(key.to_vec());
-            }
-            for key in &page.corrupt {
-                messages -= 1;
-                batch.del(key.clone());
-            }
-            batch.add(keys.one(keys::BYTES), bytes);
-            batch.add(keys.one(keys::MESSAGES), messages);
-            if page.next.is_none() {
-                for kind in [keys::UID, keys::MODSEQ, keys::WRITER, keys::LOG_FLOOR] {
-                    batch.del(keys.of_folder(kind, folder));
-                }
-                batch.del_range(keys.all_of_folder(keys::LOG, folder));
-                batch.del(mark.clone());
-            }
+        let mark = self.keys.of_folder(keys::DELETING, folder);
+        while let Some(step) = self.core.store.get_one(mark.clone()).await? {
+            let (batch, bytes, messages) = self.deletion_step(folder, &mark, counter(Some(&step))).await?;
             match self.core.store.commit(batch).await {
                 Ok(_) => self.used(bytes, messages),
-                // Somebody else has finished it.
-                Err(CommitError::Conflict(_)) => return Ok(()),
+                // Somebody else has done this step.
+                Err(CommitError::Conflict(_)) => {}
                 Err(e) => return Err(e.into()),
             }
-            if page.next.is_none() {
-                return Ok(());
-            }
         }
+        Ok(())
+    }
+
+    /// The next messages, and after the last of them the folder's other rows. Gives also what it takes from the usage.
+    async fn deletion_step(
+        &self,
+        folder: FolderId,
+        mark: &[u8],
+        step: u64,
+    ) -> Result<(Batch, i64, i64), AccountError> {
+        let keys = self.keys;
+        let range = keys.all_of_folder(keys::ROW, folder);
+        let page = self.core.store.scan_page(range, false, EXPUNGE_CHUNK as u32, u32::MAX).await?;
+        let mut batch = Batch::new(keys.partition());
+        batch.expect(mark, Expect::Version(step));
+        let (mut bytes, mut messages) = (0, 0);
+        for (key, value) in page.rows() {
+            if let Some(row) = crate::rows::decode_row(last_u32(key), value) {
+                batch.put(keys.deleted(self.core.clock.now(), folder, row.uid), value.to_vec());
+                bytes -= i64::from(row.size);
+            }
+            messages -= 1;
+            batch.del(key.to_vec());
+        }
+        for key in &page.corrupt {
+            messages -= 1;
+            batch.del(key.clone());
+        }
+        batch.add(keys.one(keys::BYTES), bytes);
+        batch.add(keys.one(keys::MESSAGES), messages);
+        if page.next.is_some() {
+            batch.put(mark, (step + 1).to_be_bytes().to_vec());
+            return Ok((batch, bytes, messages));
+        }
+        for kind in [keys::UID, keys::MODSEQ, keys::WRITER, keys::LOG_FLOOR] {
+            batch.del(keys.of_folder(kind, folder));
+        }
+        batch.del_range(keys.all_of_folder(keys::LOG, folder));
+        batch.del(mark);
+        Ok((batch, bytes, messages))
     }
 }

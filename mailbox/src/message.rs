@@ -45,9 +45,9 @@ impl Account {
             for id in page {
                 // A message may be asked for twice: a folder can hold two copies.
                 let value = values.get(id).cloned();
-                let stored = self
-                    .present(*id, value)
-                    .and_then(|value| Stored::decode(*id, value).map_err(|kind| self.quarantine(*id, kind)));
+                let stored = self.present(keys::MESSAGE, *id, value).and_then(|value| {
+                    Stored::decode(*id, value).map_err(|kind| self.quarantine(keys::MESSAGE, *id, kind))
+                });
                 out.push(stored);
             }
         }
@@ -56,14 +56,16 @@ impl Account {
 
     /// Messages found damaged since the start.
     pub fn quarantined(&self) -> Vec<Fault> {
-        lock(&self.state.quarantine).values().cloned().collect()
+        let mut faults: Vec<Fault> = lock(&self.state.quarantine).values().cloned().collect();
+        faults.dedup_by_key(|f| f.message);
+        faults
     }
 
-    /// Names a damaged message, so that it is not read again and again.
-    pub(crate) fn quarantine(&self, message: MessageId, kind: FaultKind) -> Fault {
+    /// Names a damaged message, so that the row is not read again and again. Its other rows still are.
+    pub(crate) fn quarantine(&self, row: u8, message: MessageId, kind: FaultKind) -> Fault {
         let fault = Fault { message, kind };
         if matches!(fault.kind, FaultKind::Damaged(_)) {
-            let new = lock(&self.state.quarantine).insert(message, fault.clone()).is_none();
+            let new = lock(&self.state.quarantine).insert((message, row), fault.clone()).is_none();
             if new {
                 tracing::error!(account = self.state.id.0, %fault, "damaged message is quarantined");
                 self.state.core.figures.damaged.one();
@@ -73,10 +75,10 @@ impl Account {
     }
 
     /// What a read of a row says about its message.
-    pub(crate) fn present(&self, id: MessageId, value: Option<Read>) -> Result<Bytes, Fault> {
+    pub(crate) fn present(&self, row: u8, id: MessageId, value: Option<Read>) -> Result<Bytes, Fault> {
         match value {
             Some(Read::Value(bytes)) => Ok(bytes),
-            Some(Read::Failed(kind)) => Err(self.quarantine(id, kind)),
+            Some(Read::Failed(kind)) => Err(self.quarantine(row, id, kind)),
             None => Err(Fault { message: id, kind: FaultKind::Gone }),
         }
     }
@@ -91,7 +93,7 @@ impl Account {
         {
             let bad = lock(&self.state.quarantine);
             if !bad.is_empty() {
-                wanted.retain(|id| match bad.get(id) {
+                wanted.retain(|id| match bad.get(&(*id, kind)) {
                     Some(fault) => found.insert(*id, Read::Failed(fault.kind.clone())).is_some(),
                     None => true,
                 });

@@ -175,7 +175,7 @@ impl Account {
             batch.del(keys.message(keys::MESSAGE, id));
             batch.del(keys.message(keys::SMALL, id));
             let value = rows.get(&id).cloned();
-            let value = self.present(id, value).ok();
+            let value = self.present(keys::MESSAGE, id, value).ok();
             let row = value.as_deref().and_then(MessageRow::decode);
             last.push(Last {
                 id,

@@ -8,7 +8,7 @@ use crate::account::{Account, AccountState};
 use crate::error::AccountError;
 use crate::snapshot::Snapshot;
 use crate::uidset::UidSet;
-use crate::view::{FolderState, Row, Status};
+use crate::view::{Presence, Row, Status};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use waypost_base::FolderId;
@@ -30,7 +30,7 @@ pub enum Delta {
 /// [`Session::poll_changes`] that may tell of it (RFC 9051 §7.5.1).
 pub struct Session {
     account: Arc<AccountState>,
-    folder: Arc<FolderState>,
+    folder: Presence,
     seen: Arc<Snapshot>,
     /// By ascending UID; none of them is in `seen`.
     ghosts: Vec<Row>,
@@ -40,14 +40,14 @@ impl Account {
     /// Opens a session on a folder. Warm, it costs a few reference counts.
     pub async fn select(&self, folder: FolderId) -> Result<Session, AccountError> {
         let folder = self.state.folder_state(folder)?;
-        let seen = folder.enter().await?;
+        let (folder, seen) = folder.enter().await?;
         Ok(Session { account: self.state.clone(), folder, seen, ghosts: Vec::new() })
     }
 }
 
 impl Session {
     pub fn folder(&self) -> FolderId {
-        self.folder.id
+        self.folder.0.id
     }
 
     /// The account that the folder is in.
@@ -56,12 +56,12 @@ impl Session {
     }
 
     pub fn uid_validity(&self) -> u32 {
-        self.folder.uid_validity
+        self.folder.0.uid_validity
     }
 
     /// Counts, UIDNEXT and HIGHESTMODSEQ of what this session has been told (messages still includes untold expunges).
     pub fn status(&self) -> Status {
-        Status { messages: self.len(), ..self.seen.status(self.folder.uid_validity) }
+        Status { messages: self.len(), ..self.seen.status(self.folder.0.uid_validity) }
     }
 
     /// Messages, that is the highest sequence number.
@@ -155,12 +155,13 @@ impl Session {
         if self.ghosts.binary_search_by_key(&uid, |g| g.uid).is_ok() {
             return true;
         }
-        self.seen.by_uid(uid).is_some() && self.folder.current().is_some_and(|now| now.by_uid(uid).is_none())
+        self.seen.by_uid(uid).is_some()
+            && self.folder.0.current().is_some_and(|now| now.by_uid(uid).is_none())
     }
 
     /// Whether [`Session::poll_changes`] could have something to tell. Costs a pointer comparison.
     pub fn has_changes(&self) -> bool {
-        self.folder.is_newer(&self.seen)
+        self.folder.0.is_newer(&self.seen)
     }
 
     /// Whether there are expunges that only a [`Session::poll_changes`] with `allow_expunge` will tell.
@@ -171,7 +172,7 @@ impl Session {
     /// Takes over what has happened since, and says what the client is to be told, in this order: expunges, EXISTS, flags.
     /// Without `allow_expunge` expunges wait for a later call. New flags of own changes are among them.
     pub fn poll_changes(&mut self, allow_expunge: bool) -> Vec<Delta> {
-        let Some(now) = self.folder.current() else { return Vec::new() };
+        let Some(now) = self.folder.0.current() else { return Vec::new() };
         let newer = !Arc::ptr_eq(&now, &self.seen);
         if !newer && (self.ghosts.is_empty() || !allow_expunge) {
             return Vec::new();
@@ -202,7 +203,7 @@ impl Session {
     /// ([`Session::is_deleted`]).
     pub async fn wait_changes(&self) {
         loop {
-            let changed = self.folder.changed.notified();
+            let changed = self.folder.0.changed.notified();
             tokio::pin!(changed);
             // From here on an announcement is not missed, even before the first poll.
             changed.as_mut().enable();
@@ -215,19 +216,19 @@ impl Session {
 
     /// The folder was deleted: send BYE or unselect.
     pub fn is_deleted(&self) -> bool {
-        self.folder.deleted.load(Relaxed)
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.folder.sessions.fetch_sub(1, Relaxed);
+        self.folder.0.deleted.load(Relaxed)
     }
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Session(folder {}, {} messages, modseq {})", self.folder.id, self.len(), self.seen.modseq)
+        write!(
+            f,
+            "Session(folder {}, {} messages, modseq {})",
+            self.folder.0.id,
+            self.len(),
+            self.seen.modseq
+        )
     }
 }
 

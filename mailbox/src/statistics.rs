@@ -127,9 +127,15 @@ impl Mailboxes {
                 swept.accounts += 1;
                 continue;
             }
-            // An account that nobody has used since the start is looked at without being kept.
+            // An account that nobody has used since the start is not kept in memory afterwards.
+            let known = self.loaded(id).is_some();
             match self.account(id).await {
-                Ok(account) => self.sweep_account(&account, now, &mut swept).await?,
+                Ok(account) => {
+                    self.sweep_account(&account, now, &mut swept).await?;
+                    if !known {
+                        self.unload(account);
+                    }
+                }
                 Err(AccountError::NoAccount(_)) => {}
                 Err(e) => return Err(e),
             }
@@ -173,7 +179,6 @@ impl Mailboxes {
                 }
             }
         }
-        account.state.usage_is_stale();
         account.state.refresh_usage().await
     }
 

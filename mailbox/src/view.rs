@@ -403,14 +403,21 @@ impl FolderState {
         }
     }
 
-    /// A session's first look: counts it and takes the snapshot in one step, so that it cannot be evicted in between.
-    pub(crate) async fn enter(&self) -> Result<Arc<Snapshot>, AccountError> {
+    /// A session's first look: counts it before it takes the snapshot, so that the view is not thrown out in between.
+    pub(crate) async fn enter(self: &Arc<Self>) -> Result<(Presence, Arc<Snapshot>), AccountError> {
         self.sessions.fetch_add(1, Relaxed);
-        let entered = self.warm().await;
-        if entered.is_err() {
-            self.sessions.fetch_sub(1, Relaxed);
-        }
-        entered
+        let presence = Presence(self.clone());
+        let snapshot = self.warm().await?;
+        Ok((presence, snapshot))
+    }
+}
+
+/// A session that looks at the folder.
+pub(crate) struct Presence(pub(crate) Arc<FolderState>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.sessions.fetch_sub(1, Relaxed);
     }
 }
 

@@ -627,6 +627,7 @@ async fn a_damaged_message_is_named_and_the_others_are_served() {
     assert!(matches!(fault.kind, FaultKind::Damaged(_)));
     let bodies = w.account.bodies(&ids).await;
     assert!(bodies[0].is_ok() && bodies[2].is_err());
+    assert!(w.account.summaries(&ids[2..]).await[0].is_ok());
     let found = w.account.search(&session, &Query::Body("x".into()), &Cancel::new()).await.unwrap();
     assert_eq!(found, [(1, 1)]);
     let named: Vec<MessageId> = w.account.quarantined().into_iter().map(|f| f.message).collect();
