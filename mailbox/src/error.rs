@@ -21,9 +21,9 @@ pub enum AccountError {
     /// Not a keyword: empty, too long, or with characters that an IMAP atom cannot have.
     #[error("{0:?} cannot be a keyword")]
     BadKeyword(String),
-    /// See [`DeliverError::OverQuota`].
-    #[error("over quota")]
-    OverQuota,
+    /// A recoverable item that was restored or swept meanwhile.
+    #[error("the item is no longer there")]
+    ItemGone,
     /// Other writers were faster eight times in a row. Retry.
     #[error("too many conflicts with other writers")]
     Contention,

@@ -80,7 +80,7 @@ impl Account {
             Err(CommitError::Conflict(conflict)) => match missing_folder(&conflict) {
                 Some(id) => Err(DeliverError::NoFolder(id)),
                 // Swept or restored meanwhile.
-                None => Err(AccountError::Damaged("the item is no longer there".into()).into()),
+                None => Err(AccountError::ItemGone.into()),
             },
             Err(e) => Err(e.into()),
         }

@@ -7,7 +7,10 @@ use common::{Client, World, content, flags, list, mail};
 use proptest::prelude::*;
 use std::sync::Arc;
 use waypost_base::{AccountId, Clock, FolderId, Timestamp};
-use waypost_mailbox::{Delivery, FlagOp, Flags, Limits, Mailboxes, NewMessage, Role, Session, UidSet};
+use waypost_mailbox::{
+    AccountError, AccountOptions, DeliverError, Delivery, FlagOp, Flags, Limits, Mailboxes, NewMessage, Role,
+    Session, UidSet,
+};
 use waypost_store::{Options, Store};
 
 #[derive(Clone, Debug)]
@@ -246,7 +249,7 @@ async fn worker(mailboxes: Mailboxes, seed: u64, folders: [FolderId; 2]) {
         let there = folders[dice.roll(2) as usize];
         let from = dice.roll(60) + 1;
         let some = range(from, dice.roll(10));
-        let kind = dice.roll(10);
+        let kind = dice.roll(11);
         let work = async {
             match kind {
                 0..=3 => {
@@ -269,7 +272,15 @@ async fn worker(mailboxes: Mailboxes, seed: u64, folders: [FolderId; 2]) {
                 }
                 7 => drop(account.remove(here, &some).await.unwrap()),
                 8 => drop(account.copy(here, &some, there).await.unwrap()),
-                _ => drop(account.move_to(here, &some, there).await.unwrap()),
+                9 => drop(account.move_to(here, &some, there).await.unwrap()),
+                _ => {
+                    let items = account.recoverable_items(3).await.unwrap();
+                    let Some(item) = items.last() else { return };
+                    match account.restore_item(item, here).await {
+                        Ok(changes) => changes.announce(),
+                        Err(e) => assert_eq!(e, DeliverError::Account(AccountError::ItemGone)),
+                    }
+                }
             }
         };
         if i % 7 == 3 {
@@ -315,6 +326,23 @@ async fn listener(mailboxes: Mailboxes, folder: FolderId, stop: Arc<tokio::sync:
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn everybody_at_once() {
     let world = everybody_on(World::new().await).await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn everybody_while_expunged_messages_are_swept_at_once() {
+    let limits = Limits { recoverable_millis: 0, view_bytes: 4096, ..Limits::default() };
+    let world = World::with(limits, AccountOptions::default()).await;
+    let mailboxes = world.mailboxes.clone();
+    let sweeper = tokio::spawn(async move {
+        loop {
+            mailboxes.sweep(mailboxes.clock().now().plus_millis(1)).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    let world = everybody_on(world).await;
+    sweeper.abort();
+    assert!(sweeper.await.unwrap_err().is_cancelled());
     world.close().await;
 }
 

@@ -653,3 +653,30 @@ async fn a_session_that_waits_is_small() {
     let waiting = session.wait_changes();
     assert!(size_of_val(&waiting) <= 200, "{}", size_of_val(&waiting));
 }
+
+#[tokio::test]
+async fn a_delivery_whose_caller_goes_away_is_announced_all_the_same() {
+    let dir = std::env::temp_dir().join(format!("waypost-stories-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let w = World::on_disk(&dir).await;
+    let mut session = w.account.select(w.inbox).await.unwrap();
+    let delivery = Delivery {
+        folder: w.inbox,
+        message: NewMessage::new(w.content(&mail("Orphan", "x")).await),
+        token: None,
+        ignore_quota: false,
+    };
+    {
+        let delivering = w.account.deliver(delivery);
+        tokio::pin!(delivering);
+        // One step: the batch is in line. Then the caller is gone.
+        tokio::select! { biased; _ = &mut delivering => {}, () = std::future::ready(()) => {} }
+    }
+    session.wait_changes().await;
+    assert_eq!(session.poll_changes(true), [Delta::Exists(1)]);
+    drop(session);
+    let store = w.store.clone();
+    w.close().await;
+    store.close().await;
+    std::fs::remove_dir_all(&dir).unwrap();
+}
