@@ -108,6 +108,91 @@ fn a_damaged_row_is_named_and_the_rest_is_served() {
 }
 
 #[test]
+fn a_damaged_large_value_is_named_too() {
+    let folder = Folder::new();
+    runtime().block_on(async {
+        let s = store(folder.path());
+        for c in b'a'..=b'c' {
+            put(&s, &[c], &[c; 5000]).await.unwrap();
+        }
+        s.close().await;
+        drop(s);
+        let conn = rusqlite::Connection::open(folder.join("main.db")).unwrap();
+        conn.execute("UPDATE big SET v = zeroblob(5004) WHERE id = 2", []).unwrap();
+        conn.execute("DELETE FROM big WHERE id = 3", []).unwrap();
+        drop(conn);
+
+        let s = store(folder.path());
+        let page = s.scan(prefix_range(P.as_bytes()), false).await.unwrap();
+        assert_eq!((page.len(), page.corrupt), (1, vec![P.key(b"b"), P.key(b"c")]));
+        assert_eq!(get(&s, b"b").await, Err(ReadError::Corrupt(P.key(b"b"))));
+        assert_eq!(s.verify(&[]).await.problem_count, 2);
+        put(&s, b"b", &[1; 3000]).await.unwrap();
+        let mut all = Batch::new(P);
+        all.del(P.key(b"c"));
+        s.commit(all).await.unwrap();
+        assert!(s.verify(&[]).await.is_clean());
+        assert_eq!(get(&s, b"b").await.unwrap(), Some(vec![1; 3000]));
+    });
+}
+
+/// A small file system of memory, if we may mount one.
+struct SmallDisk(Folder);
+
+impl SmallDisk {
+    fn mount() -> Option<SmallDisk> {
+        let disk = SmallDisk(Folder::new());
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(disk.0.path()).stderr(Stdio::null());
+        mount.status().is_ok_and(|status| status.success()).then_some(disk)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).stderr(Stdio::null()).status();
+    }
+}
+
+#[test]
+fn a_disk_that_is_really_full_leaves_the_store_alive() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("skipped: mounting needs root");
+        return;
+    };
+    runtime().block_on(async {
+        // No floor: SQLite and the segments meet the end of the disk themselves.
+        let s = store(&disk.0.join("store"));
+        let filler = disk.0.join("filler");
+        std::fs::write(&filler, vec![0; 2 << 20]).unwrap();
+        let (mut rows, mut refused) = (0u32, None);
+        while refused.is_none() && rows < 10_000 {
+            match put(&s, &rows.to_be_bytes(), &noise(rows.into(), 20_000)).await {
+                Ok(()) => rows += 1,
+                Err(e) => refused = Some(e),
+            }
+        }
+        assert!(matches!(refused, Some(CommitError::Full(_))), "{refused:?} after {rows}");
+        let blob = s.blobs().write(&noise(1, 3 << 20)).await;
+        assert!(matches!(blob, Err(waypost_store::BlobError::Full(_))), "{blob:?}");
+        assert!(s.health().read_only.is_none());
+        std::fs::remove_file(&filler).unwrap();
+        put(&s, b"later", b"1").await.unwrap();
+        let blob = s.blobs().write(&noise(2, 100_000)).await.unwrap();
+        s.blobs().hold(&blob, &[P]).await.unwrap();
+        s.close().await;
+        drop(s);
+        let s = store(&disk.0.join("store"));
+        for row in 0..rows {
+            assert_eq!(get(&s, &row.to_be_bytes()).await.unwrap(), Some(noise(row.into(), 20_000)));
+        }
+        let report = s.verify(&[]).await;
+        assert!(report.is_clean(), "{report}");
+        s.close().await;
+    });
+}
+
+#[test]
 fn a_full_disk_refuses_growth_and_lets_deletions_pass() {
     let folder = Folder::new();
     runtime().block_on(async {

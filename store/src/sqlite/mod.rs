@@ -87,14 +87,14 @@ impl Sqlite {
         self.shared.close();
         let mut threads = self.readers.end();
         threads.extend(self.committer.lock().unwrap_or_else(PoisonError::into_inner).take());
-        Ending { threads, _lock: self.lock.lock().unwrap_or_else(PoisonError::into_inner).take() }
+        Ending { threads, lock: self.lock.lock().unwrap_or_else(PoisonError::into_inner).take() }
     }
 }
 
 /// Threads that are finishing, and the lock that must be held until they have.
 struct Ending {
     threads: Vec<JoinHandle<()>>,
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl Ending {
@@ -102,6 +102,10 @@ impl Ending {
         for thread in self.threads {
             // A panic of the thread has been reported by the panic hook already.
             let _ = thread.join();
+        }
+        if let Some(lock) = self.lock {
+            // In so many words: a child process that is just being started may hold a copy of the file.
+            let _ = lock.unlock();
         }
     }
 }
