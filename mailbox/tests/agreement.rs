@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Client, World, content, flags, list, mail};
+use common::{Client, World, content, flags, list, mail, noise};
 use proptest::prelude::*;
 use std::sync::Arc;
 use waypost_base::{AccountId, Clock, FolderId, Timestamp};
@@ -243,7 +243,9 @@ impl Dice {
 async fn worker(mailboxes: Mailboxes, seed: u64, folders: [FolderId; 2]) {
     let account = mailboxes.account(AccountId(1)).await.unwrap();
     let mut dice = Dice(seed);
-    let content = content(&mailboxes, &mail(&format!("By {seed}"), "x")).await;
+    // Half of them share one large message, whose bytes come and go as a whole.
+    let text = if seed % 2 == 0 { mail("Large", &noise(50_000)) } else { mail(&format!("By {seed}"), "x") };
+    let content = content(&mailboxes, &text).await;
     for i in 0..30 {
         let here = folders[dice.roll(2) as usize];
         let there = folders[dice.roll(2) as usize];

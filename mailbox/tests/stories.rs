@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Client, World, flags, list, mail, uids};
+use common::{Client, World, flags, list, mail, noise, uids};
 use waypost_base::{AccountId, FolderId, MessageId};
 use waypost_mailbox::{
     AccountError, AccountOptions, Cancel, DeliverError, Delivery, Delta, FaultKind, FlagOp, Flags,
@@ -58,14 +58,7 @@ async fn a_delivery_is_seen_by_a_session_that_waits() {
 #[tokio::test]
 async fn a_large_message_is_read_in_ranges_and_shared_by_its_copies() {
     let w = World::new().await;
-    // Does not compress into a row.
-    let mut noise = 1u64;
-    let body: String = (0..300_000)
-        .map(|_| {
-            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            char::from(b' ' + (noise >> 58) as u8)
-        })
-        .collect();
+    let body = noise(300_000);
     let text = mail("Large", &body);
     w.deliver(&text).await;
     let archive = w.account.folders().find("Archive").unwrap().id;

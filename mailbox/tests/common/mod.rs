@@ -111,6 +111,16 @@ pub fn mail(subject: &str, body: &str) -> String {
     )
 }
 
+/// Text that does not compress into a row.
+pub fn noise(bytes: usize) -> String {
+    let mut noise = 1u64;
+    let mut next = || {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b' ' + (noise >> 58) as u8)
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
 pub fn flags(flags: Flags) -> Mark {
     Mark { flags, keywords: 0 }
 }
