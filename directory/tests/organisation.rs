@@ -1,4 +1,5 @@
 //! An organisation is built, changed and looked up, and read again from the store as it was.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 use waypost_base::{Clock, Timestamp};

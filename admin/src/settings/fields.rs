@@ -189,9 +189,9 @@ sections! {
     Tls, tls {
         /// Certificate chain in PEM, the server's own first; relative to the data folder. With its key beside it, it is
         /// read again when it changes.
-        certificate: PathBuf = "tls/public.crt".into();
+        certificate: PathBuf = "public/public.crt".into();
         /// Private key in PEM, readable by the server's user only.
-        key: PathBuf = "tls/public.key".into();
+        key: PathBuf = "public/public.key".into();
         /// Also take TLS 1.2, which some devices still need. TLS 1.3 is always offered.
         tls12: bool = true;
     }

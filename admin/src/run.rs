@@ -1,0 +1,208 @@
+//! Running commands: what they work on, and where their output goes.
+
+use crate::catalogue::{Catalogue, Command, Invocation, Value};
+use crate::failure::{Category, Exit, Failure, Outcome};
+use crate::output::{Event, Progress, Record};
+use crate::settings::{Author, SettingsStore, Unlimited};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use tokio::sync::mpsc;
+use waypost_base::Clock;
+use waypost_directory::{Account, Directory, Group};
+use waypost_mailbox::Mailboxes;
+use waypost_store::Store;
+
+/// What commands work on.
+#[derive(Clone)]
+pub struct Context {
+    /// The data folder.
+    pub data: PathBuf,
+    pub clock: Clock,
+    /// Who runs the command: the user name of the peer, or of whoever started the program.
+    pub caller: String,
+    /// True inside a running server.
+    pub running: bool,
+    /// `None` for commands that work on a stopped server's files.
+    pub world: Option<World>,
+}
+
+/// The open rooms.
+#[derive(Clone)]
+pub struct World {
+    pub store: Store,
+    pub directory: Arc<Directory>,
+    pub mailboxes: Mailboxes,
+    pub settings: Arc<SettingsStore>,
+}
+
+/// Where events go. When the reader is gone, sending does nothing and [`is_closed`](Sink::is_closed) says so, which long
+/// commands look at.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    sender: mpsc::Sender<Event>,
+    worst: Arc<AtomicU8>,
+}
+
+/// Events that may wait for a slow reader.
+const WAITING_MAX: usize = 256;
+
+impl Sink {
+    pub fn new() -> (Sink, mpsc::Receiver<Event>) {
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        (Sink { sender, worst: Arc::default() }, receiver)
+    }
+
+    pub async fn send(&self, event: Event) {
+        if let Event::Error(failure) = &event {
+            // Some of it went wrong and the command went on.
+            let _ = failure;
+            self.worst.store(Exit::PARTLY.0, Ordering::Relaxed);
+        }
+        let _ = self.sender.send(event).await;
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        Exit(self.worst.load(Ordering::Relaxed))
+    }
+}
+
+/// One run of a command: its arguments and its surroundings.
+pub struct Call<'a> {
+    pub command: &'static Command,
+    pub context: &'a Context,
+    pub invocation: &'a Invocation,
+    pub sink: &'a Sink,
+    pub catalogue: &'a Catalogue,
+}
+
+impl<'a> Call<'a> {
+    pub fn world(&self) -> Outcome<&'a World> {
+        self.context
+            .world
+            .as_ref()
+            .ok_or_else(|| Failure::new(Category::ResourceUnavailable, "store", "The store is not open."))
+    }
+
+    pub fn directory(&self) -> Outcome<&'a Arc<Directory>> {
+        Ok(&self.world()?.directory)
+    }
+
+    pub fn value(&self, name: &str) -> Option<&'a Value> {
+        debug_assert!(self.command.param(name).is_some(), "{name} is not a parameter of {:?}", self.command);
+        self.invocation.args.get(name)
+    }
+
+    pub fn text(&self, name: &str) -> Option<&'a str> {
+        match self.value(name) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Of a mandatory parameter.
+    pub fn required(&self, name: &str) -> Outcome<&'a str> {
+        self.text(name).ok_or_else(|| Failure::usage(name, format!("-{name} is missing.")))
+    }
+
+    pub fn path(&self, name: &str) -> Option<&'a Path> {
+        self.text(name).map(Path::new)
+    }
+
+    pub fn flag(&self, name: &str) -> Option<bool> {
+        match self.value(name) {
+            Some(Value::Flag(on)) => Some(*on),
+            _ => None,
+        }
+    }
+
+    /// Of a switch: given and not switched off.
+    pub fn switch(&self, name: &str) -> bool {
+        self.flag(name) == Some(true)
+    }
+
+    pub fn int(&self, name: &str) -> Option<i64> {
+        match self.value(name) {
+            Some(Value::Int(n)) => Some(*n),
+            _ => None,
+        }
+    }
+
+    pub fn size(&self, name: &str) -> Option<Unlimited> {
+        self.value(name).and_then(Value::size)
+    }
+
+    pub fn list(&self, name: &str) -> Option<&'a [String]> {
+        match self.value(name) {
+            Some(Value::List(items)) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// Under -WhatIf says what would be done and gives true: the caller returns.
+    pub async fn only_said(&self, what: impl FnOnce() -> String) -> bool {
+        if self.invocation.what_if {
+            let text = format!("What if: Performing the operation {:?}: {}", self.command.name(), what());
+            self.sink.send(Event::WhatIf(text)).await;
+        }
+        self.invocation.what_if
+    }
+
+    pub async fn record(&self, record: Record) {
+        self.sink.send(Event::Record(record)).await;
+    }
+
+    pub async fn warn(&self, text: impl Into<String>) {
+        self.sink.send(Event::Warning(text.into())).await;
+    }
+
+    /// One thing failed; the command goes on and ends with the exit code for "partly".
+    pub async fn error(&self, failure: Failure) {
+        let failure = Failure { command: self.command.name(), ..failure };
+        self.sink.send(Event::Error(failure)).await;
+    }
+
+    pub async fn progress(&self, activity: &str, done: u64, total: Option<u64>, unit: &str) {
+        let progress = Progress { activity: activity.into(), done, total, unit: unit.into() };
+        self.sink.send(Event::Progress(progress)).await;
+    }
+
+    /// The account that an identity means.
+    pub fn account(&self, identity: &str) -> Outcome<Arc<Account>> {
+        let now = self.directory()?.snapshot();
+        now.find_account(identity).cloned().ok_or_else(|| Failure::not_found("mailbox", identity))
+    }
+
+    /// The group that an identity means.
+    pub fn group(&self, identity: &str) -> Outcome<Arc<Group>> {
+        let now = self.directory()?.snapshot();
+        now.find_group(identity).cloned().ok_or_else(|| Failure::not_found("group", identity))
+    }
+
+    /// The mailbox of an account, made if it has none yet.
+    pub async fn mailbox(&self, account: &Account) -> Outcome<waypost_mailbox::Account> {
+        let mailboxes = &self.world()?.mailboxes;
+        match mailboxes.account(account.id).await {
+            Ok(found) => Ok(found),
+            Err(waypost_mailbox::AccountError::NoAccount(_)) => {
+                let quota = crate::commands::mailbox::quota_of(account, &self.world()?.settings.current());
+                let options = waypost_mailbox::AccountOptions { quota };
+                Ok(mailboxes.create_account(account.id, options).await?)
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    pub fn author(&self) -> Author {
+        Author {
+            who: self.context.caller.clone(),
+            when: self.context.clock.now(),
+            why: None,
+            command: self.invocation.line.clone(),
+        }
+    }
+}
