@@ -35,28 +35,46 @@ fn fresh_accounts(server: &Server, script: &Script, number: usize) -> Variables 
     variables
 }
 
-#[test]
-fn imap_scripts_over_sockets() {
-    let server = Server::start("talk");
-    let address = server.address("imap");
+/// Plays all scripts of a folder, whose name is that of the listener they speak to.
+fn play(folder: &str) {
+    let server = Server::start(&format!("talk-{folder}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut failures = Vec::new();
     let mut played = 0;
-    for (number, path) in scripts("imap").iter().enumerate() {
+    for (number, path) in scripts(folder).iter().enumerate() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let text = std::fs::read_to_string(path).expect("a script");
-        let script = Script::parse(&name, &text).expect("a script in the format");
+        let script = Script::parse(&format!("{folder}/{name}"), &text).expect("a script in the format");
         // A TLS handshake would be needed in the middle.
         if script.needs.iter().any(|need| need == "starttls") {
             continue;
         }
         played += 1;
         let variables = fresh_accounts(&server, &script, number);
-        let connect =
-            async |_: &str| Ok(Box::new(tokio::net::TcpStream::connect(address).await?) as BoxStream);
+        let connect = async |client: &str| {
+            let listener = LISTENERS.iter().find(|name| client.starts_with(**name)).unwrap_or(&folder);
+            Ok(Box::new(tokio::net::TcpStream::connect(server.address(listener)).await?) as BoxStream)
+        };
         if let Err(failure) = runtime.block_on(run(&script, variables, connect, |_| {})) {
             failures.push(failure.to_string());
         }
     }
     assert!(failures.is_empty(), "{} of {played}:\n{}", failures.len(), failures.join("\n\n"));
+}
+
+const LISTENERS: [&str; 5] = ["imap", "smtp", "lmtp", "pop3", "submission"];
+
+#[test]
+fn imap_scripts() {
+    play("imap");
+}
+
+#[test]
+fn smtp_scripts() {
+    play("smtp");
+}
+
+#[test]
+fn pop3_scripts() {
+    play("pop3");
 }

@@ -59,7 +59,7 @@ pub async fn run(
     observe: impl FnMut(&[u8]),
 ) -> Result<Variables, Failure> {
     variables.extend(script.texts.iter().map(|(name, text)| (name.clone(), text.clone())));
-    let mut stage = Stage { protocol: script.protocol, variables, transcript: VecDeque::new(), observe };
+    let mut stage = Stage { script, variables, transcript: VecDeque::new(), observe };
     let mut clients: BTreeMap<&str, Client> = BTreeMap::new();
     for step in &script.steps {
         let played = match clients.get_mut(step.client.as_str()) {
@@ -93,14 +93,14 @@ enum Next {
 }
 
 /// What all clients of a conversation share.
-struct Stage<O> {
-    protocol: Protocol,
+struct Stage<'s, O> {
+    script: &'s Script,
     variables: Variables,
     transcript: VecDeque<String>,
     observe: O,
 }
 
-impl<O: FnMut(&[u8])> Stage<O> {
+impl<O: FnMut(&[u8])> Stage<'_, O> {
     async fn play(&mut self, client: &mut Client, name: &str, action: &Action) -> Result<Next, String> {
         match action {
             Action::Say(pattern) => {
@@ -124,7 +124,7 @@ impl<O: FnMut(&[u8])> Stage<O> {
                     }
                 }
             },
-            Action::ExpectEnd => match client.response(self.protocol).await? {
+            Action::ExpectEnd => match client.response(self.script.protocol_of(name)).await? {
                 None => return Ok(Next::Leaves),
                 Some(response) => return Err(format!("not closed, but: {}", shown(&response))),
             },
@@ -155,7 +155,7 @@ impl<O: FnMut(&[u8])> Stage<O> {
 
     /// The next response, without its newline.
     async fn response(&mut self, client: &mut Client, name: &str) -> Result<Vec<u8>, String> {
-        let mut response = client.response(self.protocol).await?.ok_or("the server closed the connection")?;
+        let mut response = client.response(self.script.protocol_of(name)).await?.ok_or("the server closed the connection")?;
         (self.observe)(&response);
         self.note("S", name, &response);
         let kept = response.strip_suffix(b"\r\n").ok_or("a line without CR before its LF")?.len();

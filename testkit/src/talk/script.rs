@@ -63,6 +63,17 @@ impl fmt::Display for ScriptError {
 }
 
 impl Script {
+    /// A client whose name begins with a protocol's speaks that; the others speak the script's.
+    pub fn protocol_of(&self, client: &str) -> Protocol {
+        if client.starts_with("imap") {
+            Protocol::Imap
+        } else if ["smtp", "lmtp", "pop3", "submission"].iter().any(|name| client.starts_with(name)) {
+            Protocol::Lines
+        } else {
+            self.protocol
+        }
+    }
+
     /// # Errors
     /// The line that is not one of the format's.
     pub fn parse(name: &str, text: &str) -> Result<Script, ScriptError> {
