@@ -18,7 +18,7 @@ use waypost_base::Timestamp;
 use waypost_base::explain::{Cause, Leg, Outcome, Party};
 use waypost_base::id::Correlation;
 use waypost_directory::Recipient;
-use waypost_mailbox::{AccountError, Content, DeliverError, Delivery, Flags, Mark, NewMessage, Role};
+use waypost_mailbox::{Content, DeliverError, Delivery, Flags, Mark, NewMessage, Role};
 use waypost_mime::{Limits as ScanLimits, Scanner};
 
 const PUT_OFF: Cause = Cause {
@@ -326,7 +326,7 @@ async fn load(hub: &Hub, item: &Item) -> Result<Content, QueueError> {
 
 /// For the reply: what became of a delivery.
 pub(crate) fn is_over_quota(e: &DeliverError) -> bool {
-    matches!(e, DeliverError::OverQuota | DeliverError::Account(AccountError::OverQuota))
+    matches!(e, DeliverError::OverQuota)
 }
 
 #[cfg(test)]
