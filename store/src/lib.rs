@@ -9,6 +9,7 @@ pub mod blob;
 pub mod disk;
 pub mod engine;
 pub mod error;
+mod fuzz;
 pub mod limits;
 pub mod model;
 pub mod sqlite;
@@ -19,6 +20,8 @@ pub use batch::{Batch, Committed, Expect, Hex, Key, Op, Partition, Slot, Templat
 pub use blob::{Blob, BlobId, BlobReader, BlobWriter, Blobs, Body, Chunk, Compacted, Holder, Holders};
 pub use engine::{BackupInfo, Engine, Health, Limits, Page, Pending};
 pub use error::{BackupError, BlobError, CommitError, OpenError, ReadError};
+#[doc(hidden)]
+pub use fuzz::fuzz_one;
 pub use model::Model;
 pub use sqlite::Sqlite;
 pub use store::{Options, Store, restore};

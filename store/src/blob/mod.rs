@@ -32,6 +32,9 @@ use waypost_base::metrics::{Figure, Kind};
 
 pub use compact::{Compacted, Holders};
 pub use place::Chunk;
+pub(crate) use record::header as segment_header;
+#[cfg(test)]
+pub(crate) use record::record as segment_record;
 pub use writer::BlobWriter;
 
 /// Partition of the holder rows: `[0x50][blob id 32][holder]`.

@@ -18,7 +18,7 @@ const RECORD_MAGIC: &[u8; 4] = b"WPRC";
 /// Longest body: zstd adds less than this to 64 KiB that it cannot compress.
 const BODY_BYTES: usize = CHUNK_BYTES + 1024;
 
-pub(super) fn header(segment: u32) -> [u8; HEADER_BYTES] {
+pub(crate) fn header(segment: u32) -> [u8; HEADER_BYTES] {
     let mut h = [0; HEADER_BYTES];
     h[..8].copy_from_slice(MAGIC);
     h[8..12].copy_from_slice(&FORMAT.to_be_bytes());
@@ -29,7 +29,7 @@ pub(super) fn header(segment: u32) -> [u8; HEADER_BYTES] {
 }
 
 /// The record's header and body in one piece, ready to be written at `offset`.
-pub(super) fn record(segment: u32, offset: u64, body: &[u8], raw_len: u32) -> Vec<u8> {
+pub(crate) fn record(segment: u32, offset: u64, body: &[u8], raw_len: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(RECORD_BYTES + body.len());
     out.extend_from_slice(RECORD_MAGIC);
     out.extend_from_slice(&(body.len() as u32).to_be_bytes());
