@@ -137,7 +137,10 @@ impl<'a> Reading<'a> {
         match fits.as_slice() {
             [param] => Ok(param),
             [] => {
-                let near = self.all().map(|p| (crate::words::distance(p.name, &wanted), p.name)).min();
+                let spellings = |p: &'static Param| std::iter::once(p.name).chain(p.aliases.iter().copied());
+                let distances =
+                    self.all().flat_map(spellings).map(|n| (crate::words::distance(n, &wanted), n));
+                let near = distances.min();
                 let hint = match near {
                     Some((distance, near)) if distance <= 3 => format!(" Did you mean -{near}?"),
                     _ => String::new(),
