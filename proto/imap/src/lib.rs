@@ -17,3 +17,5 @@ pub mod response;
 pub mod state;
 pub mod value;
 pub(crate) mod wire;
+
+pub use fuzz::fuzz_one;
