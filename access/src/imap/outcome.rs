@@ -132,7 +132,6 @@ impl From<AccountError> for Fail {
                 Fail::no(Code::Limit, format!("The account has {n} keywords already, no more fit"))
             }
             AccountError::BadKeyword(name) => Fail::no(Code::Cannot, format!("{name:?} cannot be a keyword")),
-            AccountError::OverQuota => Fail::no(Code::OverQuota, "The account is over its quota"),
             AccountError::NoAccount(_) => Fail::no(Code::ContactAdmin, "The account has been removed"),
             AccountError::Damaged(_) => {
                 Fail::damaged(Code::Corruption, "Damaged data, please tell your administrator", &e)
