@@ -267,17 +267,15 @@ fn getmail_by_pop3_and_fetchmail_by_imap() {
     }
     let folder = scratch.path();
     let got = folder.join("got");
-    fs::write(
-        folder.join("getmailrc"),
-        format!(
-            "[retriever]\ntype = SimplePOP3Retriever\nserver = 127.0.0.1\nport = {}\nusername = {amy}\npassword = {password}\n\
-             [destination]\ntype = MDA_external\npath = /bin/sh\narguments = ('-c', 'cat >> {}')\nallow_root_commands = true\n\
-             [options]\nread_all = true\ndelete = false\n",
-            server.port("pop3"),
-            got.display()
-        ),
-    )
-    .unwrap();
+    // As root getmail delivers only through a program that is allowed by name.
+    let rc = format!(
+        "[retriever]\ntype = SimplePOP3Retriever\nserver = 127.0.0.1\nport = {}\nusername = {amy}\npassword = {password}\n\
+         [destination]\ntype = MDA_external\npath = /bin/sh\narguments = ('-c', 'cat >> {}')\nallow_root_commands = true\n\
+         [options]\nread_all = true\ndelete = false\n",
+        server.port("pop3"),
+        got.display()
+    );
+    fs::write(folder.join("getmailrc"), rc).unwrap();
     run(Command::new("getmail").arg("--getmaildir").arg(folder).args(["--rcfile", "getmailrc"]));
     let mail = fs::read_to_string(&got).unwrap();
     assert!((0..5).all(|n| mail.contains(&format!("body {n}"))), "{mail}");
