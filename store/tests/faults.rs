@@ -292,6 +292,52 @@ fn a_backup_is_a_store_of_one_moment() {
     });
 }
 
+/// The power goes while the log is being written: wherever it is cut, what is left is the batches up to some point, each
+/// whole.
+#[test]
+fn a_log_cut_anywhere_gives_the_batches_before_the_cut() {
+    let (folder, copies) = (Folder::new(), Folder::new());
+    runtime().block_on(async {
+        let s = store(folder.path());
+        let before = std::fs::read(folder.join("main.db")).unwrap();
+        for i in 0..40u32 {
+            let mut batch = Batch::new(P);
+            let n = batch.alloc(P.key(b"n"), 1);
+            batch
+                .put(Template::new(P.key(b"row")).slot4(n, 0), noise(i.into(), 100 + 200 * (i as usize % 8)));
+            batch.add(P.key(b"count"), 1);
+            s.commit(batch).await.unwrap();
+        }
+        let log = std::fs::read(folder.join("main.db-wal")).unwrap();
+        if std::fs::read(folder.join("main.db")).unwrap() != before {
+            eprintln!("skipped: so slow that the log was folded meanwhile");
+            return;
+        }
+        let mut most = 0;
+        for step in 0..30 {
+            let copy = copies.join(&step.to_string());
+            std::fs::create_dir(&copy).unwrap();
+            std::fs::write(copy.join("main.db"), &before).unwrap();
+            std::fs::write(copy.join("main.db-wal"), &log[..log.len() * step / 29]).unwrap();
+            let Ok(s) = Store::open(&copy, options()) else {
+                assert!(most == 0, "what had opened once opens with more of the log");
+                continue;
+            };
+            let page = s.scan(prefix_range(&P.key(b"row")), false).await.unwrap();
+            for (i, (key, value)) in page.rows().enumerate() {
+                assert_eq!(key, P.key(&[&b"row"[..], &(i as u32 + 1).to_be_bytes()].concat()));
+                assert_eq!(value, noise(i as u64, 100 + 200 * (i % 8)));
+            }
+            let count = get(&s, b"count").await.unwrap().map_or(0, |n| n[7]);
+            assert_eq!(usize::from(count), page.len(), "whole or not at all");
+            assert!(page.len() >= most);
+            most = page.len();
+            assert!(s.verify(&[]).await.is_clean());
+        }
+        assert_eq!(most, 40);
+    });
+}
+
 const CHILD: &str = "WAYPOST_STORE_CRASH_FOLDER";
 
 /// Not a test of its own: the process that is killed. Eight tasks deliver; each delivery's number is printed when it
