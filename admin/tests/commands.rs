@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use waypost_admin::settings::SettingsStore;
 use waypost_admin::{
-    Catalogue, Category, Context, Event, Exit, Failure, Format, Invocation, Layout, Record, Renderer, Sink,
-    Source, World, output::Cell, wire,
+    Catalogue, Category, Context, Event, Exit, Failure, Format, Invocation, Layout, Record, Renderer, Source,
+    World, output::Cell, wire,
 };
 use waypost_base::{Clock, Timestamp};
 use waypost_directory::Directory;
@@ -111,15 +111,8 @@ impl Office {
     }
 
     async fn invoke(&self, invocation: &Invocation) -> Answer {
-        let (sink, mut events) = Sink::new();
-        let collect = async {
-            let mut all = Vec::new();
-            while let Some(event) = events.recv().await {
-                all.push(event);
-            }
-            all
-        };
-        let (exit, all) = tokio::join!(self.catalogue.run(&self.context, invocation, sink), collect);
+        let mut all = Vec::new();
+        let exit = self.catalogue.run_here(&self.context, invocation, |event| all.push(event)).await;
         let mut answer = Answer { records: vec![], warnings: vec![], what_if: vec![], errors: vec![], exit };
         for event in all {
             match event {
@@ -522,6 +515,9 @@ async fn wrong_lines_are_explained() {
 #[tokio::test]
 async fn histories_hold_no_passwords() {
     let o = office("history").await;
+    let mut invocation = o.parse("New-Mailbox adele -Password -").unwrap();
+    o.catalogue.read_secrets(&mut invocation, |name| Ok(format!("{name} 123\n"))).unwrap();
+    assert_eq!(invocation.args["Password"], waypost_admin::catalogue::Value::Text("Password 123".into()));
     let invocation = o.parse("New-Mailbox 'Adele V' -Password 'correct horse' -Shared").unwrap();
     assert_eq!(invocation.line, "New-Mailbox -Name 'Adele V' -Password ******** -Shared");
 }
@@ -533,8 +529,11 @@ async fn explains_itself() {
     assert_eq!(all.records.len(), o.catalogue.commands().len());
     let names: Vec<String> = o.ok("Get-Command -Noun *mailbox*").await.column("Name");
     assert!(names.contains(&"Get-MailboxStatistics".to_owned()));
-    assert!(o.ok("Get-Help set-imap-settings").await.shown("Help").contains("--x509-certificate-name"));
+    assert!(o.ok("Get-Help set-imap-settings").await.shown("Text").contains("--x509-certificate-name"));
     o.fails("Get-Help nothing", Category::ObjectNotFound).await;
+    assert!(o.ok("Get-ShellCompletion fish").await.shown("Text").starts_with("# fish"));
+    let pages = o.ok("Export-ManualPage man").await.records.len();
+    assert_eq!(pages, o.catalogue.commands().len());
     for command in o.catalogue.commands() {
         let help = command.help();
         assert!(help.lines().all(|l| l.chars().count() <= 140), "{}", command.name());

@@ -164,6 +164,9 @@ pub struct Invocation {
     /// The user was asked and said yes, or said beforehand not to be asked.
     #[serde(default)]
     pub confirmed: bool,
+    /// The user wants to be asked (-Confirm) where the command would not.
+    #[serde(default)]
+    pub asks: bool,
     /// The command line as typed, passwords left out, for the history of the settings.
     #[serde(default)]
     pub line: String,
@@ -214,9 +217,51 @@ impl Catalogue {
     /// The question to be asked before an invocation runs; `None` where there is nothing to ask.
     pub fn question(&self, invocation: &Invocation) -> Option<String> {
         let command = self.find(&invocation.command)?;
-        let asks = command.confirm && !invocation.confirmed && !invocation.what_if;
+        let asks = (command.confirm || invocation.asks) && !invocation.confirmed && !invocation.what_if;
         let whom = invocation.args.get("Identity").map(Value::shown).unwrap_or_default();
         asks.then(|| format!("Are you sure you want to perform this action?\n{} {whom}", command.name()))
+    }
+
+    /// Puts lines of `read` into the passwords that were given as `-`. It gets the parameter's name for a prompt.
+    pub fn read_secrets(
+        &self,
+        invocation: &mut Invocation,
+        mut read: impl FnMut(&str) -> std::io::Result<String>,
+    ) -> Outcome {
+        let Some(command) = self.find(&invocation.command) else { return Ok(()) };
+        for param in command.params.iter().filter(|p| p.kind == Kind::Secret) {
+            if let Some(Value::Text(text)) = invocation.args.get_mut(param.name)
+                && text == "-"
+            {
+                let line =
+                    read(param.name).map_err(|e| Failure::usage(param.name, format!("No password: {e}.")))?;
+                *text = line.trim_end_matches(['\r', '\n']).to_owned();
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs an invocation here and hands every event to `tell` as it comes.
+    pub async fn run_here(
+        &self,
+        context: &Context,
+        invocation: &Invocation,
+        mut tell: impl FnMut(Event),
+    ) -> Exit {
+        let (sink, mut events) = Sink::new();
+        let running = self.run(context, invocation, sink);
+        tokio::pin!(running);
+        let mut exit = None;
+        loop {
+            tokio::select! {
+                biased;
+                event = events.recv() => match event {
+                    Some(event) => tell(event),
+                    None => return exit.unwrap_or(Exit::FAILED),
+                },
+                code = &mut running, if exit.is_none() => exit = Some(code),
+            }
+        }
     }
 
     /// Runs an invocation. Records, progress, warnings and errors go to `sink` in order; the answer is the exit code.

@@ -260,11 +260,8 @@ impl<'a> Reading<'a> {
                 format!("{} needs -{}: {}", self.command.name(), param.name, param.about),
             ));
         }
-        // Asked for by -Confirm, a command that would not ask asks; that is the client's to do, by `confirmed`.
-        self.invocation.confirmed = match self.confirm {
-            Some(ask) => !ask,
-            None => !self.command.confirm,
-        };
+        self.invocation.confirmed = self.confirm == Some(false);
+        self.invocation.asks = self.confirm == Some(true);
         self.invocation.line = self.line();
         Ok(Parsed { invocation: self.invocation, layout: self.layout })
     }

@@ -132,7 +132,7 @@ impl Export<'_> {
                 }
             }
             *done += 1;
-            if *done % 100 == 0 {
+            if done.is_multiple_of(100) {
                 self.call.progress("Exporting mail", *done, Some(self.total), "messages").await;
             }
         }

@@ -1,7 +1,7 @@
 //! Get-Command and Get-Help.
 
 use crate::catalogue::{Command, Example, Kind, Needs, Param};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Category, Failure, Outcome};
 use crate::output::Record;
 use crate::run::Call;
 
@@ -29,12 +29,43 @@ pub(super) static COMMANDS: &[Command] = &[
         about: "Explains a command.",
         detail: "",
         params: &[Param::new("Name", Kind::Text, "Which.").mandatory().at(0)],
-        columns: &["Help"],
+        columns: &["Text"],
         examples: &[Example { line: "Get-Help Set-ImapSettings", about: "All its parameters." }],
         needs: Needs::Nothing,
         changes: false,
         confirm: false,
         run: |call| Box::pin(help(call)),
+    },
+    Command {
+        verb: "Get",
+        noun: "ShellCompletion",
+        about: "Prints the completions for a shell.",
+        detail: "",
+        params: &[Param::new("Shell", Kind::Choice(&["bash", "zsh", "fish"]), "Which.").mandatory().at(0)],
+        columns: &["Text"],
+        examples: &[Example {
+            line: "Get-ShellCompletion bash",
+            about: "In ~/.bashrc: source <(waypost Get-ShellCompletion bash)",
+        }],
+        needs: Needs::Nothing,
+        changes: false,
+        confirm: false,
+        run: |call| Box::pin(completion(call)),
+    },
+    Command {
+        verb: "Export",
+        noun: "ManualPage",
+        about: "Writes the manual pages of all commands into a folder.",
+        detail: "",
+        params: &[Param::new("Path", Kind::Path, "The folder, such as /usr/local/share/man/man1.")
+            .mandatory()
+            .at(0)],
+        columns: &["Path"],
+        examples: &[],
+        needs: Needs::Nothing,
+        changes: false,
+        confirm: false,
+        run: |call| Box::pin(manual(call)),
     },
 ];
 
@@ -56,10 +87,34 @@ async fn commands(call: &Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// The page is one text in one record; whoever shows it prints it as it is.
 async fn help(call: &Call<'_>) -> Outcome {
     let name = call.required("Name")?;
     let command = call.catalogue.find(name).ok_or_else(|| Failure::not_found("command", name))?;
-    call.record(Record::new().with("Name", command.name()).with("Help", command.help())).await;
+    call.record(Record::new().with("Name", command.name()).with("Text", command.help())).await;
+    Ok(())
+}
+
+async fn completion(call: &Call<'_>) -> Outcome {
+    let text = match call.required("Shell")? {
+        "zsh" => call.catalogue.zsh(),
+        "fish" => call.catalogue.fish(),
+        _ => call.catalogue.bash(),
+    };
+    call.record(Record::new().with("Text", text)).await;
+    Ok(())
+}
+
+async fn manual(call: &Call<'_>) -> Outcome {
+    let folder = std::path::PathBuf::from(call.required("Path")?);
+    let failed = |e: std::io::Error| {
+        let text = format!("{} cannot be written: {e}.", folder.display());
+        Failure::new(Category::WriteError, folder.display(), text)
+    };
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    for (name, page) in call.catalogue.man_pages() {
+        let path = folder.join(name);
+        std::fs::write(&path, page).map_err(failed)?;
+        call.record(Record::new().with("Path", &path)).await;
+    }
     Ok(())
 }

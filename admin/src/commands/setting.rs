@@ -64,10 +64,7 @@ async fn get(call: &Call<'_>) -> Outcome {
 
 async fn set(call: &Call<'_>) -> Outcome {
     let key = call.required("Key")?;
-    let value = match call.text("Value") {
-        Some(text) => Some(read(text)),
-        None => None,
-    };
+    let value = call.text("Value").map(read);
     let edits = vec![Edit { key: key.to_owned(), value }];
     // A key that does not exist is the commonest mistake, and has its own error.
     let mut document = Document::default();

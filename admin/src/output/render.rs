@@ -56,6 +56,10 @@ impl Renderer {
                 self.first = false;
                 text
             }
+            // A text of its own, such as help: printed as it is.
+            Format::Table if self.columns == ["Text"] && self.layout.properties.is_empty() => {
+                record.cell("Text").map(super::Cell::shown).unwrap_or_default()
+            }
             Format::Table => {
                 self.rows.push(record.clone());
                 if self.rows.len() >= ROWS_MAX { self.flush() } else { String::new() }

@@ -13,7 +13,7 @@ pub fn example() -> String {
     );
     let fields = Settings::fields();
     for (section, about) in Settings::sections() {
-        let _ = write!(out, "\n");
+        out.push('\n');
         about.iter().for_each(|line| comment(&mut out, line));
         let _ = writeln!(out, "[{section}]");
         for field in fields.iter().filter(|f| f.section == section) {

@@ -1,5 +1,6 @@
-//! Every setting: its place in the document, what it is for, its default and its bounds. The example file and
-//! `Get-Help about_Settings` are made from this.
+//! Every setting: its place in the document, what it is for, its default and its bounds. The example file and what
+//! Get-WaypostSetting shows are made from this.
+#![allow(clippy::ptr_arg, reason = "checks are called with a reference to the field's own type")]
 
 use super::value::{Bytes, Kind, Span, Unlimited, choice};
 use std::net::SocketAddr;

@@ -22,7 +22,7 @@ pub use throttle::Rules;
 use throttle::{Throttle, Verdict};
 use verified::Verified;
 use waypost_base::Clock;
-use waypost_base::metrics::Counter;
+use waypost_base::metrics::{Counter, Figure, Kind};
 use waypost_sasl::{Answer, Bindings, Hash, Identity, Question, ScramKeys, Secret, Setup, Why};
 
 /// The circumstances of a question.
@@ -244,6 +244,37 @@ impl SignIn {
         }
         self.directory.note_sign_in(target.id, self.clock.now(), asking.protocol.name());
         Answer::Accepted(Identity { account: target.id, address: target.primary.to_string(), by })
+    }
+
+    /// For the metrics page.
+    pub fn figures(&self) -> Vec<Figure> {
+        let c = &self.counts;
+        let figure = |name, help, counter: &Counter| Figure {
+            name,
+            help,
+            kind: Kind::Counter,
+            value: counter.value() as f64,
+        };
+        vec![
+            figure("signin_accepted_total", "Sign-ins accepted.", &c.accepted),
+            figure("signin_wrong_total", "Sign-ins with wrong credentials.", &c.wrong),
+            figure(
+                "signin_not_allowed_total",
+                "Sign-ins with good credentials that policy refused.",
+                &c.not_allowed,
+            ),
+            figure("signin_unavailable_total", "Sign-ins that could not be decided.", &c.unavailable),
+            figure(
+                "signin_remembered_total",
+                "Sign-ins whose password was good a moment ago.",
+                &c.remembered,
+            ),
+            figure(
+                "signin_throttled_total",
+                "Sign-ins delayed or refused after too many guesses.",
+                &c.throttled,
+            ),
+        ]
     }
 
     fn count(&self, answer: &Answer) {
