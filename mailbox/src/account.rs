@@ -343,8 +343,10 @@ impl AccountState {
         );
         let new = self.tree();
         let mut folders = self.folders.write().unwrap_or_else(PoisonError::into_inner);
-        for id in old.by_id.keys().filter(|id| new.by_id(**id).is_none_or(|f| !f.selectable)) {
-            if let Some(folder) = folders.remove(id) {
+        for (id, was) in &old.by_id {
+            // Gone, or to its clients as good as gone.
+            let stays = new.by_id(*id).is_some_and(|f| f.selectable && f.uid_validity == was.uid_validity);
+            if !stays && let Some(folder) = folders.remove(id) {
                 folder.gone();
             }
         }

@@ -126,20 +126,16 @@ impl Account {
             came.appended.push(new);
         }
         let came_log = LogRow { time: now, appended: Some((0, count)), ..LogRow::default() };
-        let effect = |folder: &Arc<FolderState>, record| Effect {
-            folder: folder.clone(),
-            modseq,
-            writer: None,
-            uid: Some(uid),
-            message: None,
-            record,
+        let arrival = |record| {
+            let folder = target.clone();
+            Effect { folder, modseq, writer: None, uid: Some(uid), message: None, record }
         };
         if !moving {
             plan.messages = i64::from(count);
             batch.add(keys.one(keys::BYTES), plan.bytes);
             batch.add(keys.one(keys::MESSAGES), plan.messages);
             batch.put(keys.new_log(target.id, modseq), came_log.encode(Some(uid)));
-            plan.effects.push(effect(target, came));
+            plan.effects.push(arrival(came));
             return (batch, plan);
         }
         let next_writer = batch.alloc(keys.of_folder(keys::WRITER, source.id), 1);
@@ -149,7 +145,7 @@ impl Account {
             let log = LogRow { vanished: vanished.clone(), ..came_log };
             batch.put(keys.new_log(target.id, modseq), log.encode(Some(uid)));
             came.vanished = vanished;
-            plan.effects.push(Effect { writer: Some(next_writer), ..effect(target, came) });
+            plan.effects.push(Effect { writer: Some(next_writer), ..arrival(came) });
             return (batch, plan);
         }
         let left = batch.alloc(keys.of_folder(keys::MODSEQ, source.id), 1);
@@ -164,7 +160,7 @@ impl Account {
             message: None,
             record: Record { vanished, ..Record::default() },
         });
-        plan.effects.push(effect(target, came));
+        plan.effects.push(arrival(came));
         (batch, plan)
     }
 }

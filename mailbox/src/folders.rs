@@ -3,7 +3,7 @@
 //! The tree is small and in memory as a whole. Every change expects the version of the account's row and raises it, so
 //! changes follow each other, whichever process makes them.
 
-use crate::account::{Account, AccountState, lock, put_new_folder};
+use crate::account::{Account, AccountState, Mailboxes, lock, put_new_folder};
 use crate::error::{AccountError, FolderError};
 use crate::keys::{self, Keys, last_u32};
 use crate::limits::{DEPTH, EXPUNGE_CHUNK, FOLDERS, NAME_BYTES, RETRIES};
@@ -522,6 +522,29 @@ impl Account {
             }
         }
         Err(AccountError::Contention.into())
+    }
+}
+
+impl Mailboxes {
+    /// Gives every folder a new UIDVALIDITY. To be called once after a store was restored from a backup: UIDs that were given
+    /// after the backup will be given again, and clients must not take the new messages for the old.
+    pub async fn renew_uid_validity(&self) -> Result<(), FolderError> {
+        for id in self.accounts().await? {
+            let account = self.account(id).await?;
+            let folders: Vec<FolderId> = account.folders().by_id.keys().copied().collect();
+            for some in folders.chunks(EXPUNGE_CHUNK) {
+                let renew = |change: &mut Change| {
+                    for folder in some {
+                        let new = change.uid_validity;
+                        change.uid_validity += 1;
+                        change.edit(*folder, |row| row.uid_validity = new);
+                    }
+                    Ok(())
+                };
+                account.change_tree(renew).await?;
+            }
+        }
+        Ok(())
     }
 }
 

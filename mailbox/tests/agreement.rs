@@ -244,7 +244,8 @@ async fn worker(mailboxes: Mailboxes, seed: u64, folders: [FolderId; 2]) {
     let account = mailboxes.account(AccountId(1)).await.unwrap();
     let mut dice = Dice(seed);
     // Half of them share one large message, whose bytes come and go as a whole.
-    let text = if seed % 2 == 0 { mail("Large", &noise(50_000)) } else { mail(&format!("By {seed}"), "x") };
+    let text =
+        if seed.is_multiple_of(2) { mail("Large", &noise(50_000)) } else { mail(&format!("By {seed}"), "x") };
     let content = content(&mailboxes, &text).await;
     for i in 0..30 {
         let here = folders[dice.roll(2) as usize];

@@ -673,3 +673,22 @@ async fn a_delivery_whose_caller_goes_away_is_announced_all_the_same() {
     store.close().await;
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+#[tokio::test]
+async fn after_a_restore_clients_start_afresh() {
+    let w = World::new().await;
+    w.deliver(&mail("Kept", "x")).await;
+    let session = w.account.select(w.inbox).await.unwrap();
+    let before = session.uid_validity();
+    w.mailboxes.renew_uid_validity().await.unwrap();
+    assert!(session.is_deleted());
+    let after = w.account.select(w.inbox).await.unwrap();
+    assert!(after.uid_validity() > before);
+    assert_eq!(after.len(), 1);
+    let mut all: Vec<u32> = w.account.folders().iter().map(|f| f.uid_validity).collect();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 6);
+    drop((session, after));
+    w.close().await;
+}
