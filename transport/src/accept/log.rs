@@ -50,18 +50,27 @@ impl Log {
         }
     }
 
-    /// Replies as they go out, one record for each line.
+    /// Replies as they go out, one record for each; the lines of a longer one stand in a row, as Exchange has them.
     pub(crate) fn sent(&mut self, bytes: &[u8]) {
         if self.service.hub.log.is_none() {
             return;
         }
+        let mut reply = String::new();
         for line in bytes.split(|b| *b == b'\n') {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.is_empty() {
+            let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
+            let text = if reply.is_empty() { &line } else { line.get(4..).unwrap_or_default() };
+            if !reply.is_empty() {
+                reply.push(' ');
+            }
+            reply.push_str(text);
+            if line.as_bytes().get(3) == Some(&b'-') {
                 continue;
             }
-            let shown = if line.starts_with(b"334 ") { b"334 <authentication>" } else { line };
-            self.write(Event::Sent, &String::from_utf8_lossy(shown), "");
+            if !reply.is_empty() {
+                let shown = if reply.starts_with("334 ") { "334 <authentication>" } else { &reply };
+                self.write(Event::Sent, shown, "");
+            }
+            reply.clear();
         }
     }
 }

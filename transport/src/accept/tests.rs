@@ -60,6 +60,11 @@ async fn from_a_stranger() {
     assert_eq!(legs[1].1.outcome, Outcome::Ok);
     let lines = world.seen.lines.lock().unwrap();
     assert_eq!(lines[..3], ["+", "> 220 mx.contoso.test ESMTP Waypost", "< EHLO client.example"]);
+    assert!(
+        lines[3].starts_with("> 250-mx.contoso.test PIPELINING ") && lines[3].ends_with(" VRFY HELP"),
+        "{}",
+        lines[3]
+    );
     assert_eq!(lines.last().unwrap(), "- Local");
 }
 
