@@ -42,6 +42,8 @@ impl Drop for Scratch {
 pub struct Server {
     child: Option<Child>,
     log: PathBuf,
+    /// Bytes of the log that earlier servers wrote.
+    log_start: usize,
     data: PathBuf,
     ready: Value,
     expected: Vec<String>,
@@ -85,6 +87,7 @@ impl Server {
         let above = data.ancestors().nth(2).unwrap_or(data);
         let log =
             if above.join("image").exists() { above.join("server.log") } else { data.with_extension("log") };
+        let log_start = fs::metadata(&log).map_or(0, |m| m.len() as usize);
         let errors = File::options().create(true).append(true).open(&log).expect("a log file");
         let mut child = command
             .args(["quickstart", "--json", "--ports", "auto", "--data"])
@@ -100,7 +103,15 @@ impl Server {
         let ready = serde_json::from_str(&line).unwrap_or_else(|e| {
             panic!("not ready ({e}): {line:?}\n{}", fs::read_to_string(&log).unwrap_or_default())
         });
-        Server { child: Some(child), log, data: data.to_owned(), ready, expected: Vec::new(), _scratch: None }
+        Server {
+            child: Some(child),
+            log,
+            log_start,
+            data: data.to_owned(),
+            ready,
+            expected: Vec::new(),
+            _scratch: None,
+        }
     }
 
     /// Errors whose line contains `text` are part of the test.
@@ -182,7 +193,8 @@ impl Server {
     }
 
     pub fn log_text(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        let all = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(all.get(self.log_start..).unwrap_or_default()).into_owned()
     }
 
     fn check_log(&self) {

@@ -49,6 +49,16 @@ impl Changes {
         self.replayed
     }
 
+    /// Waits until every session that asks from now on sees the change.
+    pub(crate) async fn shown(&self) {
+        if let (Some(folder), Some(modseq)) = (self.folders.last(), self.modseqs.last())
+            && let Err(e) = folder.catch_up(*modseq).await
+        {
+            // It is durable all the same; the view is built anew by whoever looks next.
+            tracing::warn!(folder = folder.id.0, error = %e, "a view could not read the changes it lacks");
+        }
+    }
+
     /// Joins what a later batch of the same operation did.
     pub(crate) fn join(&mut self, mut later: Changes) {
         self.appended.append(&mut later.appended);

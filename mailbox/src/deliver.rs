@@ -120,6 +120,7 @@ impl Account {
         }
         let prepared = vec![self.prepare(delivery.message).await?];
         let changes = self.put(&folder, &prepared, delivery.token).await?;
+        changes.shown().await;
         self.state.core.figures.delivered.one();
         Ok(changes)
     }
@@ -157,6 +158,7 @@ impl Account {
                 (size, number) = (0, number + 1);
             }
         }
+        changes.shown().await;
         self.state.core.figures.appended.add(changes.appended().len() as u64);
         Ok(changes)
     }

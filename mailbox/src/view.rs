@@ -276,7 +276,7 @@ impl FolderState {
         Ok(rows)
     }
 
-    /// Takes a committed change over, or holds it back. Says whether something is missing before it.
+    /// Takes a committed change over, or holds it back until those before it have come.
     pub(crate) fn apply(self: &Arc<Self>, modseq: u64, writer: Option<u64>, record: Record) {
         let mut view = self.view();
         if let Some(writer) = writer {
@@ -287,10 +287,20 @@ impl FolderState {
             Phase::Warm(snapshot) if modseq <= snapshot.modseq => return,
             _ => {}
         }
+        // What waited for this one was announced when nobody could see it yet.
+        let others = !view.held.is_empty();
+        let grown = record.appended.len() * size_of::<Row>();
         view.held.insert(modseq, record);
         self.take_held(&mut view);
-        let gap = !view.held.is_empty() && matches!(view.phase, Phase::Warm(_));
+        let warm = matches!(view.phase, Phase::Warm(_));
+        let gap = warm && !view.held.is_empty();
         drop(view);
+        if warm {
+            self.core.view_grew(grown);
+        }
+        if others && !gap {
+            self.changed.notify_waiters();
+        }
         if gap && !self.healing.swap(true, Relaxed) {
             self.heal_soon();
         }
@@ -359,15 +369,24 @@ impl FolderState {
         }
     }
 
-    /// Waits until the view has this change. For writers, who hold `writing`.
+    /// Waits until the view has this change: for writers, who hold `writing`, and for whoever acknowledges it, because a
+    /// client that has its OK may ask for the message on any connection. What is before it is on its way, so that this
+    /// is a matter of microseconds; what is late is read from the log.
     pub(crate) async fn catch_up(&self, modseq: u64) -> Result<(), AccountError> {
-        for _ in 0..8 {
+        loop {
+            let told = self.changed.notified();
+            tokio::pin!(told);
+            // Before the look at the view, so that nothing is missed in between.
+            told.as_mut().enable();
             match self.current() {
-                Some(snapshot) if snapshot.modseq < modseq => tokio::task::yield_now().await,
+                Some(snapshot) if snapshot.modseq < modseq => {}
                 _ => return Ok(()),
             }
+            let patience = std::time::Duration::from_millis(GAP_MILLIS);
+            if tokio::time::timeout(patience, told).await.is_err() {
+                return self.heal().await;
+            }
         }
-        self.heal().await
     }
 
     /// Marks the folder as gone and wakes everybody.
