@@ -251,6 +251,11 @@ impl Core {
         self.view_bytes.store(held, Relaxed);
     }
 
+    /// Counted when the next view is loaded.
+    pub(crate) fn view_grew(&self, bytes: usize) {
+        self.view_bytes.fetch_add(bytes, Relaxed);
+    }
+
     /// Bytes of all views now.
     pub(crate) fn view_bytes(&self) -> usize {
         lock(&self.folders).iter().filter_map(Weak::upgrade).map(|f| f.bytes()).sum()
