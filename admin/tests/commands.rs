@@ -588,3 +588,32 @@ async fn tables_have_the_columns_of_the_command() {
     assert_eq!(lines[2], "----  ----- ------------------ ------------------------");
     assert_eq!(lines[3], "adele adele adele@contoso.test Unlimited");
 }
+
+#[tokio::test]
+async fn default_quotas_reach_every_mailbox() {
+    let o = office("quotas").await;
+    o.ok("New-Mailbox adele").await;
+    o.ok("New-Mailbox lee -Quota 1MB").await;
+    o.ok("Set-WaypostSetting mailboxes.prohibit_send_receive_quota '5 GB'").await;
+    let statistics = o.ok("Get-MailboxStatistics").await;
+    assert_eq!(
+        statistics.column("ProhibitSendReceiveQuota"),
+        ["5 GB (5,368,709,120 bytes)", "1 MB (1,048,576 bytes)"]
+    );
+}
+
+proptest::proptest! {
+    /// No command line, however strange, makes the parser panic, and what it takes it takes again over the wire.
+    #[test]
+    fn any_words(words in proptest::collection::vec("[-@{};,=:$a-zA-Z0-9\"' ]{0,12}", 0..6), pick in 0usize..64) {
+        let catalogue = Catalogue::new();
+        let command = catalogue.commands()[pick % catalogue.commands().len()].name();
+        let line: Vec<String> = std::iter::once(command).chain(words).collect();
+        let source = Source { folder: Path::new("/") };
+        if let Ok(parsed) = catalogue.parse(&line, source) {
+            let text = serde_json::to_string(&parsed.invocation).unwrap();
+            let again: Invocation = serde_json::from_str(&text).unwrap();
+            proptest::prop_assert_eq!(again, parsed.invocation);
+        }
+    }
+}

@@ -127,7 +127,14 @@ pub fn canonical_local(local: &str) -> Result<Cow<'_, str>, AddressError> {
     if inner.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) {
         return Ok(inner);
     }
-    Ok(Cow::Owned(inner.to_lowercase()))
+    // Some letters get longer by it, and may get further in a second round; what is stored must be read again as it is.
+    let lower = inner.to_lowercase();
+    let settled = lower.to_lowercase() == lower;
+    match lower.len() {
+        _ if !settled => Err(AddressError::BadLocal),
+        0..=LOCAL_BYTES_MAX => Ok(Cow::Owned(lower)),
+        _ => Err(AddressError::LocalTooLong),
+    }
 }
 
 /// Takes the backslashes out of the inside of a quoted string (RFC 5321 §4.1.2, quoted-pairSMTP).
@@ -207,6 +214,17 @@ mod tests {
         }
         let long = format!("{}@x.test", "a".repeat(65));
         assert_eq!(Address::parse(&long).unwrap_err(), AddressError::LocalTooLong);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn canonical_is_canonical(text in "[\\PC]{0,20}@?[\\PC]{0,20}") {
+            if let Ok(address) = Address::parse(&text) {
+                let again = Address::parse(address.as_str());
+                proptest::prop_assert_eq!(again.as_ref(), Ok(&address));
+                proptest::prop_assert_eq!(format!("{}@{}", address.local(), address.domain()), address.as_str());
+            }
+        }
     }
 
     #[test]

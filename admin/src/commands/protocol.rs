@@ -249,6 +249,26 @@ pub(super) async fn apply(call: &Call<'_>, edits: Vec<Edit>) -> Outcome {
     } else if edits.iter().any(|e| e.key.starts_with("listeners.")) {
         call.warn("The bindings take effect when the server is started again.").await;
     }
+    if edits.iter().any(|e| e.key.starts_with("mailboxes.") && e.key.ends_with("_quota")) {
+        spread_quotas(call, &saved.settings).await?;
+    }
+    Ok(())
+}
+
+/// Mailboxes keep the quota that holds for them in their own rows: those without one of their own get the new default.
+async fn spread_quotas(call: &Call<'_>, settings: &Settings) -> Outcome {
+    let now = call.directory()?.snapshot();
+    let total = now.accounts().count() as u64;
+    for (done, account) in now.accounts().enumerate() {
+        let quota = super::mailbox::quota_of(account, settings);
+        let mailbox = call.mailbox(account).await?;
+        if mailbox.usage().quota != quota {
+            mailbox.set_quota(quota).await?;
+        }
+        if done % 100 == 99 {
+            call.progress("Setting quotas", done as u64, Some(total), "mailboxes").await;
+        }
+    }
     Ok(())
 }
 

@@ -82,14 +82,11 @@ impl Parser<'_> {
 
     fn line(&mut self, line: &[u8], line_start: bool) -> bool {
         let held = std::mem::take(&mut self.blank);
-        if !held.is_empty() && !self.bytes(&held) {
+        // A blank line that is not the separator's ends the header, if it is the first.
+        if !held.is_empty() && !(self.bytes(&held) && self.head_ends()) {
             return false;
         }
         if line_start && matches!(line, b"\n" | b"\r\n") {
-            // The line between header and body is no separator's: it is kept at once.
-            if self.message.as_ref().is_some_and(|m| m.head.is_some()) {
-                return self.bytes(line) && self.head_ends();
-            }
             self.blank = line.to_vec();
             return true;
         }

@@ -256,6 +256,21 @@ mod tests {
         assert_eq!(Document::parse(&text).unwrap().meant().unwrap().pop.max_connections_per_user, 3);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn survives_anything(text in "[\\[\\]a-z_.=\"0-9# \n-]{0,120}") {
+            if let Ok(mut document) = Document::parse(&text) {
+                let _ = document.meant();
+                let before = document.meant().is_ok();
+                document.edit(&[Edit::set("imap.banner", &"x".to_owned())]).unwrap();
+                if before {
+                    let again = Document::parse(&document.to_string()).unwrap();
+                    proptest::prop_assert_eq!(again.meant().unwrap().imap.banner, "x");
+                }
+            }
+        }
+    }
+
     #[test]
     fn names_every_mistake() {
         let text = "[imap]\nbaner = \"x\"\nmax_connections_per_user = \"many\"\n\n[pop]\nmax_command_size = 3\n[web]\n";

@@ -154,7 +154,7 @@ sections! {
     Server, server {
         /// Name of this server among the organisation's servers: letters, digits and hyphens. Never changed once other
         /// servers know it.
-        id: String = "server1".into(), label;
+        id: String = "server-1".into(), label;
         /// The host name that it gives itself in greetings, Received fields and delivery reports. Set it to the name
         /// that other servers find in DNS.
         name: String = "localhost".into(), host;

@@ -389,6 +389,15 @@ mod tests {
         assert_eq!((Bytes(1000).short(), Bytes::gb(2).short()), ("1000 B".into(), "2 GB".into()));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read(n: u64, text in "[0-9a-z:. ]{0,12}") {
+            proptest::prop_assert_eq!(Bytes::parse(&Bytes(n).short()), Some(Bytes(n)));
+            proptest::prop_assert_eq!(Span::parse(&Span(n).short()), Some(Span(n)));
+            let _ = (Bytes::parse(&text), Span::parse(&text));
+        }
+    }
+
     #[test]
     fn spans() {
         for (text, millis) in [

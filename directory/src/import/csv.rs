@@ -80,6 +80,18 @@ mod tests {
         assert_eq!(read(""), vec![]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn reads_what_was_written(rows in proptest::collection::vec(proptest::collection::vec("[a-z\",;\n\r ]{0,6}", 1..4), 1..5)) {
+            let quote = |f: &String| format!("\"{}\"", f.replace('"', "\"\""));
+            let text: String = rows.iter().map(|r| r.iter().map(quote).collect::<Vec<_>>().join(",") + "\r\n").collect();
+            // A header without the other separators, so that the comma is seen.
+            let text = format!("a,b,c\n{text}");
+            let read: Vec<Vec<String>> = Table::new(&text).skip(1).map(|(_, fields)| fields).collect();
+            proptest::prop_assert_eq!(read, rows);
+        }
+    }
+
     #[test]
     fn an_open_quote_ends_with_the_file() {
         assert_eq!(read("a\n\"never"), vec![(1, vec!["a".into()]), (2, vec!["never".into()])]);
