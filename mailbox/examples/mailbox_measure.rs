@@ -1,6 +1,6 @@
 //! Prints how long the room's main work takes on the embedded engine, in a folder under the system's temporary folder.
 //!
-//! `cargo run --release -p waypost-mailbox --example measure [messages]`
+//! `cargo run --release -p waypost-mailbox --example mailbox_measure [messages]`
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use waypost_base::{AccountId, Clock, MessageId, Timestamp};
