@@ -1,6 +1,9 @@
 //! The binary `waypost`: the one place that opens sockets and files of its own and chooses TLS.
 
 mod cli;
+mod command;
+mod control;
+mod init;
 mod legs;
 mod listen;
 mod logs;
@@ -13,7 +16,11 @@ mod tls;
 
 use clap::ArgMatches;
 use place::Place;
+use run::organisation::Organisation;
+use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
+use waypost_admin::settings::SettingsStore;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -41,9 +48,42 @@ fn act(matches: &ArgMatches) -> Result<ExitCode, Failure> {
             let auto = given.get_one::<String>("ports").is_some_and(|p| p == "auto");
             runtime.block_on(quickstart::run(place, auto, given.get_flag("json")))?;
         }
-        _ => return Err("not yet".into()),
+        Some(("serve", _)) => runtime.block_on(serve(&place))?,
+        Some(("init", given)) => {
+            // Required by the definition of the command line.
+            let domain = given.get_one::<String>("domain").map(String::as_str).unwrap_or_default();
+            runtime.block_on(init::run(
+                &place,
+                domain,
+                given.get_one::<String>("host").map(String::as_str),
+            ))?;
+        }
+        Some((name, given)) => {
+            let rest = given.get_many::<OsString>("").unwrap_or_default();
+            let words = rest.map(|w| w.to_string_lossy().into_owned());
+            let words: Vec<String> = std::iter::once(name.to_owned()).chain(words).collect();
+            return Ok(ExitCode::from(runtime.block_on(command::run(&place, &words)).0));
+        }
+        None => return Ok(ExitCode::from(2)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// All roles on the doors of the settings, until a signal asks to stop.
+async fn serve(place: &Place) -> Result<(), Failure> {
+    if !place.is_set_up() {
+        let folder = place.root().display();
+        return Err(format!("there is no organisation in {folder}: set one up with `waypost init`").into());
+    }
+    let settings = Arc::new(SettingsStore::open(place.root())?);
+    let current = settings.current();
+    let organisation = Organisation::open(place, &[&current.server.name, "localhost"], &current).await?;
+    let roles = run::Roles::start(&organisation, settings, run::settings::doors(&current)).await?;
+    for (name, address) in roles.addresses() {
+        tracing::info!(%address, "{name} is open");
+    }
+    run::until_stopped(roles, organisation).await;
+    Ok(())
 }
 
 /// Each connection is a descriptor: takes what the system lets us have.

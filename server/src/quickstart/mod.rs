@@ -112,6 +112,13 @@ async fn set_up(organisation: &Organisation) -> Result<Vec<Person>, Failure> {
                 new.primary = Some(Address::parse(address)?);
                 new.alias = address.split('@').next().map(str::to_owned);
                 new.password = Some(person.password.clone());
+                if address == PEOPLE[0].0 {
+                    // RFC 5321 §4.5.1: somebody has to read what is sent to postmaster.
+                    new.others = DOMAINS
+                        .iter()
+                        .map(|d| Address::parse(&format!("postmaster@{d}")))
+                        .collect::<Result<_, _>>()?;
+                }
                 directory.add_account(new).await?
             }
         };

@@ -6,7 +6,7 @@ pub mod settings;
 use crate::legs::LegBook;
 use crate::listen::{self, Door, Session};
 use crate::logs::sinks::Switched;
-use crate::{metrics, tls};
+use crate::{control, metrics, tls};
 use organisation::Organisation;
 use std::collections::BTreeMap;
 use std::io;
@@ -89,8 +89,7 @@ impl Roles {
                 bound.push((name, listener));
             }
         }
-        let recovered = deliver::recover(&services.hub).await.map_err(io::Error::other)?;
-        tracing::info!(?recovered, "queue looked through");
+        let control = control::listen(&organisation.place)?;
         let stop = watch::Sender::new(false);
         let mut roles = Roles { addresses, tasks: Vec::new(), stop, services, public, logs, settings: store };
         roles.apply(&settings);
@@ -98,6 +97,15 @@ impl Roles {
             roles.open(name, listener, &settings);
         }
         roles.follow_settings();
+        let place = &organisation.place;
+        let context = control::context(
+            place,
+            organisation.clock.clone(),
+            organisation.world(Arc::clone(&roles.settings)),
+        );
+        roles.tasks.push(tokio::spawn(control::serve(control, context, roles.stop.subscribe())));
+        // Takes up what a crash left in the queue, then what was put off.
+        tokio::spawn(deliver::tend(Arc::clone(&roles.services.hub)));
         roles.keep_house();
         Ok(roles)
     }

@@ -7,7 +7,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use waypost_admin::settings::Settings;
+use waypost_admin::run::World;
+use waypost_admin::settings::{Settings, SettingsStore};
 use waypost_base::Clock;
 use waypost_directory::Directory;
 use waypost_mailbox::Mailboxes;
@@ -72,6 +73,12 @@ impl Organisation {
         let limits = mailbox_limits(settings);
         let mailboxes = Mailboxes::open(store.clone(), clock.clone(), limits);
         Ok(Organisation { place: place.clone(), clock, store, directory, mailboxes, public })
+    }
+
+    /// What commands work on.
+    pub fn world(&self, settings: Arc<SettingsStore>) -> World {
+        let Organisation { store, directory, mailboxes, .. } = self.clone();
+        World { store, directory, mailboxes, settings }
     }
 
     /// Writes what is only in memory and closes the store. No session may be left.

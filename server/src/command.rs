@@ -1,0 +1,217 @@
+//! Runs a command of the catalogue: in the running server if there is one, else here where that makes sense.
+
+use crate::control;
+use crate::machine;
+use crate::place::Place;
+use crate::run::organisation::Organisation;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::Arc;
+use tokio::net::UnixStream;
+use waypost_admin::failure::Exit;
+use waypost_admin::run::World;
+use waypost_admin::settings::SettingsStore;
+use waypost_admin::{
+    Catalogue, Category, Context, Event, Failure, Format, Invocation, Needs, Parsed, Renderer, Source,
+};
+use waypost_admin::{catalogue::Command, wire};
+
+/// Parses and runs a command line; the answer is the program's exit code.
+pub async fn run(place: &Place, words: &[String]) -> Exit {
+    let catalogue = Catalogue::new();
+    let folder = std::env::current_dir().unwrap_or_default();
+    let Parsed { mut invocation, layout } = match catalogue.parse(words, Source { folder: &folder }) {
+        Ok(parsed) => parsed,
+        Err(failure) => {
+            let json = words.iter().any(|w| w == "--json");
+            let mut screen = Screen::new(Renderer::new(Default::default(), &[]), json);
+            screen.tell(&Event::Error(failure.clone()));
+            return failure.exit();
+        }
+    };
+    let command = catalogue.find(&invocation.command);
+    let columns = command.map_or(&[] as &[&str], |c| c.columns);
+    let json = layout.format == Format::Json;
+    let mut screen = Screen::new(Renderer::new(layout, columns), json);
+    let prepared = catalogue
+        .read_secrets(&mut invocation, read_secret)
+        .and_then(|()| confirm(&catalogue, &mut invocation));
+    let exit = match (prepared, command) {
+        (Ok(()), Some(command)) => perform(place, &catalogue, command, &invocation, &mut screen).await,
+        (Err(failure), _) => screen.fail(failure),
+        // Parsed a moment ago, so it is there.
+        (Ok(()), None) => Exit::USAGE,
+    };
+    screen.end();
+    exit
+}
+
+async fn perform(
+    place: &Place,
+    catalogue: &Catalogue,
+    command: &Command,
+    invocation: &Invocation,
+    screen: &mut Screen,
+) -> Exit {
+    if command.needs == Needs::Nothing {
+        return catalogue.run_here(&context(place, None), invocation, |event| screen.tell(&event)).await;
+    }
+    let running = UnixStream::connect(place.control()).await;
+    match (running, command.needs) {
+        (Ok(_), Needs::Stopped) => {
+            let text = "The server is running; this command works on a stopped one.";
+            screen.fail(Failure::new(Category::ResourceUnavailable, command.name(), text))
+        }
+        (Ok(stream), _) => match wire::ask(stream, invocation, |event| screen.tell(&event)).await {
+            Ok(exit) => exit,
+            Err(e) => screen.fail(Failure::new(Category::ResourceUnavailable, "server", e)),
+        },
+        (Err(e), Needs::Server) => {
+            let text = format!("No server answers at {}: {e}.", place.control().display());
+            screen.fail(Failure::new(Category::ResourceUnavailable, "server", text))
+        }
+        (Err(_), Needs::Stopped) => {
+            catalogue.run_here(&context(place, None), invocation, |event| screen.tell(&event)).await
+        }
+        (Err(_), _) => stopped(place, catalogue, invocation, screen).await,
+    }
+}
+
+/// Opens the store of a stopped server, runs the command on it, and closes it again.
+async fn stopped(place: &Place, catalogue: &Catalogue, invocation: &Invocation, screen: &mut Screen) -> Exit {
+    if !place.is_set_up() {
+        let text = format!(
+            "There is no organisation in {}. Set one up with `waypost init` or `waypost quickstart`, or name another folder with --data.",
+            place.root().display()
+        );
+        return screen.fail(Failure::new(Category::ResourceUnavailable, "data", text));
+    }
+    let opened = async {
+        let settings = Arc::new(SettingsStore::open(place.root()).map_err(|e| e.to_string())?);
+        let organisation = Organisation::open(place, &["localhost"], &settings.current())
+            .await
+            .map_err(|e| e.to_string())?;
+        Ok::<_, String>((settings, organisation))
+    };
+    let (settings, organisation) = match opened.await {
+        Ok(opened) => opened,
+        Err(e) => return screen.fail(Failure::new(Category::ResourceUnavailable, "store", e)),
+    };
+    let context = context(place, Some(organisation.world(settings)));
+    let exit = catalogue.run_here(&context, invocation, |event| screen.tell(&event)).await;
+    drop(context);
+    organisation.close().await;
+    exit
+}
+
+fn context(place: &Place, world: Option<World>) -> Context {
+    let caller = control::user_name(rustix::process::geteuid().as_raw());
+    Context { data: place.root().to_owned(), clock: machine::clock(), caller, running: false, world }
+}
+
+fn read_secret(name: &str) -> io::Result<String> {
+    if io::stdin().is_terminal() {
+        eprint!("{name}: ");
+    }
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    if line.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(line) }
+}
+
+/// Asks on a terminal; elsewhere the command's own refusal tells how to confirm.
+fn confirm(catalogue: &Catalogue, invocation: &mut Invocation) -> Result<(), Failure> {
+    let Some(question) = catalogue.question(invocation) else { return Ok(()) };
+    if !io::stdin().is_terminal() {
+        return Ok(());
+    }
+    eprint!("{question}\n[Y] Yes  [N] No  (default is \"Y\"): ");
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).map_err(|e| Failure::usage("Confirm", e))?;
+    match line.trim() {
+        "" | "y" | "Y" | "yes" => {
+            invocation.confirmed = true;
+            Ok(())
+        }
+        _ => Err(Failure::usage("Confirm", "Not confirmed: nothing was done.")),
+    }
+}
+
+/// Standard output for records, standard error for everything else.
+struct Screen {
+    renderer: Renderer,
+    json: bool,
+    bar: Option<ProgressBar>,
+}
+
+impl Screen {
+    fn new(renderer: Renderer, json: bool) -> Screen {
+        Screen { renderer, json, bar: None }
+    }
+
+    fn fail(&mut self, failure: Failure) -> Exit {
+        let exit = failure.exit();
+        self.tell(&Event::Error(failure));
+        exit
+    }
+
+    fn tell(&mut self, event: &Event) {
+        let text = self.renderer.event(event);
+        self.print(&text);
+        match event {
+            Event::Record(_) => {}
+            Event::Progress(progress) => self.progress(progress.done, progress.total, &progress.activity),
+            Event::Warning(text) => self.aside(&format!("WARNING: {text}"), "33"),
+            Event::WhatIf(text) => self.aside(text, "0"),
+            Event::Error(failure) if self.json => {
+                eprintln!("{}", serde_json::to_string(failure).unwrap_or_else(|_| failure.to_string()));
+            }
+            Event::Error(failure) => self.aside(&failure.to_string(), "31"),
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        let text = self.renderer.end();
+        self.print(&text);
+    }
+
+    fn print(&self, text: &str) {
+        if !text.is_empty() {
+            // A reader that has had enough (`| head`) is no failure of ours.
+            let _ = io::stdout().lock().write_all(text.as_bytes());
+        }
+    }
+
+    fn aside(&self, text: &str, colour: &str) {
+        let line = || {
+            if io::stderr().is_terminal() {
+                eprintln!("\x1b[{colour}m{text}\x1b[0m")
+            } else {
+                eprintln!("{text}")
+            }
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(line),
+            None => line(),
+        }
+    }
+
+    /// Only a terminal gets a bar.
+    fn progress(&mut self, done: u64, total: Option<u64>, activity: &str) {
+        if !io::stderr().is_terminal() || self.json {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let form = "{msg} {wide_bar} {pos}/{len} {eta}";
+            let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(total.unwrap_or(0)).with_style(style)
+        });
+        if let Some(total) = total {
+            bar.set_length(total);
+        }
+        bar.set_message(activity.to_owned());
+        bar.set_position(done);
+    }
+}

@@ -1,0 +1,36 @@
+//! Setting up an organisation: the data folder with settings, keys, certificates, and its first domain.
+
+use crate::machine;
+use crate::place::Place;
+use crate::run::organisation::Organisation;
+use std::sync::Arc;
+use waypost_admin::settings::{Author, Edit, SettingsStore, save_change};
+use waypost_directory::NewDomain;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+pub async fn run(place: &Place, domain: &str, host: Option<&str>) -> Result<(), Failure> {
+    if place.is_set_up() {
+        return Err(format!("{} holds an organisation already", place.root().display()).into());
+    }
+    place.create()?;
+    let host = host.map_or_else(|| format!("mail.{domain}"), str::to_owned);
+    let author = Author {
+        who: "init".into(),
+        when: machine::clock().now(),
+        command: "init".into(),
+        ..Author::default()
+    };
+    save_change(place.root(), &[Edit::set("server.name", &host)], &author)?;
+    let settings = Arc::new(SettingsStore::open(place.root())?);
+    let organisation = Organisation::open(place, &[&host, "localhost"], &settings.current()).await?;
+    organisation.directory.add_domain(NewDomain::new(domain)).await?;
+    organisation.close().await;
+    println!("An organisation with the domain {domain} is in {}.", place.root().display());
+    println!(
+        "Next: waypost --data {} New-Mailbox -Name … -PrimarySmtpAddress …@{domain} -Password -",
+        place.root().display()
+    );
+    println!("      waypost --data {} serve", place.root().display());
+    Ok(())
+}
