@@ -31,7 +31,8 @@ const PASSWORD: Param = Param::new(
 const DISABLED: Param =
     Param::new("AccountDisabled", Kind::Bool, "Nobody signs in, and mail to it is refused.");
 const WARN: Param = Param::new("IssueWarningQuota", Kind::Quota, "Its owner is warned from here on.");
-const SEND: Param = Param::new("ProhibitSendQuota", Kind::Quota, "It cannot send from here on.");
+const SEND: Param = Param::new("ProhibitSendQuota", Kind::Quota, "It should not send from here on.")
+    .without_effect("sending is not held up by it yet");
 const RECEIVE: Param = Param::new(
     "ProhibitSendReceiveQuota",
     Kind::Quota,

@@ -20,7 +20,7 @@ macro_rules! common {
         &[
             Param::new("Banner", Kind::Text, "What the greeting says."),
             Param::new("LoginType", Kind::Choice(LoginType::NAMES), "When passwords are taken: over any connection, or over TLS only."),
-            Param::new("X509CertificateName", Kind::Text, "The name in the certificate to be shown."),
+            Param::new("X509CertificateName", Kind::Text, "The name in the certificate to be shown.").without_effect("the certificate named in the section tls of the settings is shown"),
             Param::new("SSLBindings", Kind::Edit, "Addresses with port where TLS comes first."),
             Param::new("UnencryptedOrTLSBindings", Kind::Edit, "Addresses with port where TLS is started by command."),
             Param::new("InternalConnectionSettings", Kind::Edit, "HOST:PORT:SSL or HOST:PORT:TLS, shown to users."),
@@ -30,7 +30,6 @@ macro_rules! common {
             Param::new("MaxConnections", Kind::Int, "Connections at a time."),
             Param::new("MaxConnectionFromSingleIP", Kind::Int, "Connections at a time from one address."),
             Param::new("MaxConnectionsPerUser", Kind::Int, "Connections at a time of one account."),
-            Param::new("MaxCommandSize", Kind::Int, "Bytes of one command line."),
             Param::new("ProtocolLogEnabled", Kind::Bool, "Write a protocol log."),
             Param::new("LogFileLocation", Kind::Text, "Folder of the protocol log; relative to the data folder."),
             Param::new("LogFileRollOverSettings", Kind::Choice(RollOver::NAMES), "When a new log file is begun."),
@@ -51,14 +50,15 @@ macro_rules! common {
 }
 
 const IMAP: &[Param] = common![
+    Param::new("MaxCommandSize", Kind::Int, "Kept for scripts.")
+        .without_effect("lines are bounded at 64 KiB"),
     Param::new("ShowHiddenFoldersEnabled", Kind::Bool, "Kept for scripts.")
         .without_effect("there are no hidden folders"),
 ];
-const POP: &[Param] = common![Param::new(
-    "MessageRetrievalSortOrder",
-    Kind::Choice(SortOrder::NAMES),
-    "The order of message numbers."
-),];
+const POP: &[Param] = common![
+    Param::new("MaxCommandSize", Kind::Int, "Bytes of one command line."),
+    Param::new("MessageRetrievalSortOrder", Kind::Choice(SortOrder::NAMES), "The order of message numbers."),
+];
 const GET: &[Param] =
     &[Param::new("Server", Kind::Text, "This server; others cannot be reached from here.").at(0)];
 const COLUMNS: &[&str] = &["UnencryptedOrTLSBindings", "SSLBindings", "LoginType", "X509CertificateName"];
@@ -86,10 +86,7 @@ pub(super) static COMMANDS: &[Command] = &[
         params: IMAP,
         columns: &[],
         examples: &[
-            Example {
-                line: "Set-ImapSettings -X509CertificateName mail.contoso.test",
-                about: "The certificate to show.",
-            },
+            Example { line: "Set-ImapSettings -LoginType SecureLogin", about: "Passwords over TLS only." },
             Example { line: "set-imap-settings --protocol-log-enabled true", about: "The other spelling." },
         ],
         needs: Needs::Store,

@@ -83,8 +83,11 @@ impl Parser<'_> {
     fn line(&mut self, line: &[u8], line_start: bool) -> bool {
         let held = std::mem::take(&mut self.blank);
         // A blank line that is not the separator's ends the header, if it is the first.
-        if !held.is_empty() && !(self.bytes(&held) && self.head_ends()) {
-            return false;
+        if !held.is_empty() {
+            let go_on = self.bytes(&held) && self.head_ends();
+            if !go_on {
+                return false;
+            }
         }
         if line_start && matches!(line, b"\n" | b"\r\n") {
             self.blank = line.to_vec();

@@ -139,16 +139,6 @@ choice! {
     SortOrder { Ascending = 0, Descending = 1 }
 }
 
-choice! {
-    /// How the server's own log is written.
-    LogFormat { Human = 0, Json = 1 }
-}
-
-choice! {
-    /// How much the server's own log says.
-    LogLevel { Error = 0, Warn = 1, Info = 2, Debug = 3, Trace = 4 }
-}
-
 sections! {
     /// This server and its organisation.
     Server, server {
@@ -158,10 +148,6 @@ sections! {
         /// The host name that it gives itself in greetings, Received fields and delivery reports. Set it to the name
         /// that other servers find in DNS.
         name: String = "localhost".into(), host;
-        /// For people: shown in certificates and reports.
-        organization: String = "First Organization".into(), not_empty;
-        /// How long sessions may go on after a stop was asked for.
-        stop_grace: Span = Span::seconds(30), |n| span_in(0, 3_600, n);
     }
 
     /// Where each service listens. An empty list switches the service off. Changes need a restart.
@@ -193,8 +179,6 @@ sections! {
         certificate: PathBuf = "public/public.crt".into();
         /// Private key in PEM, readable by the server's user only.
         key: PathBuf = "public/public.key".into();
-        /// Also take TLS 1.2, which some devices still need. TLS 1.3 is always offered.
-        tls12: bool = true;
     }
 
     /// IMAP. The names are those of Set-ImapSettings; what Exchange has and Waypost does not need is kept, shown, and
@@ -204,7 +188,7 @@ sections! {
         banner: String = "The Waypost IMAP4 service is ready.".into(), line;
         /// PlainTextLogin, PlainTextAuthentication or SecureLogin.
         login_type: LoginType = LoginType::SecureLogin;
-        /// Name in the certificate to be shown; empty takes the one of [tls].
+        /// Without effect: the certificate of [tls] is shown.
         x509_certificate_name: String = String::new(), host_or_empty;
         /// A signed-in session that says nothing for so long is ended. RFC 9051 §5.4 asks for at least 30 minutes.
         authenticated_connection_timeout: Span = Span::minutes(30), |n| span_in(30, 3_600, n);
@@ -216,7 +200,7 @@ sections! {
         max_connection_from_single_ip: u32 = 20_000, at_least_1;
         /// Connections at a time of one account. Raise it for devices that open one per folder.
         max_connections_per_user: u32 = 64, at_least_1;
-        /// Bytes of one command line.
+        /// Without effect: lines are bounded at 64 KiB.
         max_command_size: u32 = 65_536, |n| number_in(1_024, 1_048_576, n);
         /// Write every command and reply into a log in Exchange's layout.
         protocol_log_enabled: bool = false;
@@ -258,7 +242,7 @@ sections! {
         banner: String = "The Waypost POP3 service is ready.".into(), line;
         /// PlainTextLogin, PlainTextAuthentication or SecureLogin.
         login_type: LoginType = LoginType::SecureLogin;
-        /// Name in the certificate to be shown; empty takes the one of [tls].
+        /// Without effect: the certificate of [tls] is shown.
         x509_certificate_name: String = String::new(), host_or_empty;
         /// A signed-in session that says nothing for so long is ended. RFC 1939 §3 asks for at least 10 minutes.
         authenticated_connection_timeout: Span = Span::minutes(30), |n| span_in(30, 3_600, n);
@@ -308,14 +292,10 @@ sections! {
 
     /// SMTP in: from other servers, from mail programs, and LMTP.
     Smtp, smtp {
-        /// What follows the host name in the greeting; empty says only what RFC 5321 asks for.
-        banner: String = String::new(), line;
         /// Largest message taken, whatever the recipient's own limit.
         max_message_size: Bytes = Bytes::mb(150), at_least_64_kb;
         /// Recipients of one message. RFC 5321 §4.5.3.1.8 asks for at least 100.
         max_recipients: u32 = 1_000, |n| number_in(100, 100_000, n);
-        /// Received fields after which a message goes in circles. RFC 5321 §6.3 asks for at least 100.
-        max_hops: u32 = 100, |n| number_in(30, 1_000, n);
         /// Connections at a time, all clients together.
         max_connections: u32 = 5_000, at_least_1;
         /// Connections at a time from one address.
@@ -326,14 +306,8 @@ sections! {
         max_errors: u32 = 10, at_least_1;
         /// A client that says nothing for so long is sent away. RFC 5321 §4.5.3.2.7 asks for 5 minutes.
         timeout: Span = Span::minutes(5), |n| span_in(10, 3_600, n);
-        /// How long a session may last altogether.
-        session_timeout: Span = Span::hours(1), |n| span_in(60, 86_400, n);
-        /// Wait before each refusal, which slows down those who guess addresses.
-        tarpit: Span = Span::seconds(0), |n| span_in(0, 60, n);
         /// Take passwords over TLS only.
         login_type: LoginType = LoginType::SecureLogin;
-        /// Who may use LMTP and relay without sign-in: addresses or networks. Loopback is not in it by itself.
-        trusted_networks: Vec<String> = Vec::new(), networks;
         /// Write every line into a log in Exchange's layout.
         protocol_log_enabled: bool = false;
         /// Where; relative to the data folder.
@@ -348,7 +322,7 @@ sections! {
     Mailboxes, mailboxes {
         /// Its owner is warned from here on.
         issue_warning_quota: Unlimited = Unlimited(None);
-        /// It cannot send from here on.
+        /// It should not send from here on. Kept and shown; sending is not held up by it yet.
         prohibit_send_quota: Unlimited = Unlimited(None);
         /// It takes no mail from here on. This is the limit that IMAP shows.
         prohibit_send_receive_quota: Unlimited = Unlimited(None);
@@ -372,14 +346,8 @@ sections! {
         failure_window: Span = Span::minutes(15), |n| span_in(60, 86_400, n);
     }
 
-    /// The server's own log.
+    /// Logs. How the server's own is written is a matter of the command line (--log).
     Log, log {
-        /// Human or Json.
-        format: LogFormat = LogFormat::Human;
-        /// Error, Warn, Info, Debug or Trace.
-        level: LogLevel = LogLevel::Info;
-        /// How long protocol logs are kept.
-        retention: Span = Span::days(30), |n| span_in(3_600, 10 * 365 * 86_400, n);
         /// Most bytes of protocol logs per protocol; the oldest go first.
         directory_size_max: Bytes = Bytes::mb(250);
     }
@@ -387,10 +355,6 @@ sections! {
 
 fn addresses(port: u16) -> Vec<SocketAddr> {
     vec![SocketAddr::from(([0, 0, 0, 0], port)), SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port))]
-}
-
-fn not_empty(text: &String) -> Result<(), String> {
-    if text.trim().is_empty() { Err("must not be empty".into()) } else { line(text) }
 }
 
 /// Text that goes into one line of a protocol.
@@ -448,13 +412,6 @@ fn connection_settings(list: &Vec<String>) -> Result<(), String> {
     Ok(())
 }
 
-fn networks(list: &Vec<String>) -> Result<(), String> {
-    match list.iter().find(|text| Network::parse(text).is_none()) {
-        Some(text) => Err(format!("{text:?} is not an address or network such as 192.0.2.0/24")),
-        None => Ok(()),
-    }
-}
-
 macro_rules! bounds {
     ($($name:ident: $ty:ty, $from:expr, $what:expr;)*) => { $(
         /// Reports a value outside its bounds.
@@ -467,46 +424,6 @@ macro_rules! bounds {
 bounds! {
     number_in: u32, u64::from, "must be {low} to {high}";
     span_in: Span, |s: Span| s.0 / 1000, "must be {low} to {high} seconds";
-}
-
-/// An address or a network: `192.0.2.0/24`, `2001:db8::/32`, `127.0.0.1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    base: std::net::IpAddr,
-    bits: u8,
-}
-
-impl Network {
-    pub fn parse(text: &str) -> Option<Network> {
-        let (base, bits) = match text.split_once('/') {
-            Some((base, bits)) => (base.parse::<std::net::IpAddr>().ok()?, bits.parse::<u8>().ok()?),
-            None => {
-                let base = text.parse::<std::net::IpAddr>().ok()?;
-                (base, if base.is_ipv4() { 32 } else { 128 })
-            }
-        };
-        (bits <= if base.is_ipv4() { 32 } else { 128 }).then_some(Network { base, bits })
-    }
-
-    pub fn holds(&self, address: std::net::IpAddr) -> bool {
-        use std::net::IpAddr;
-        let same = |a: u128, b: u128, width: u32| {
-            let shift = width - u32::from(self.bits).min(width);
-            shift >= 128 || (a ^ b) >> shift == 0
-        };
-        match (self.base.to_canonical(), address.to_canonical()) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32),
-            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
-            _ => false,
-        }
-    }
-}
-
-impl Smtp {
-    /// [`trusted_networks`](Smtp::trusted_networks) as meant.
-    pub fn trusted(&self) -> Vec<Network> {
-        self.trusted_networks.iter().filter_map(|text| Network::parse(text)).collect()
-    }
 }
 
 impl SignIn {

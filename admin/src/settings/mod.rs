@@ -15,8 +15,8 @@ pub mod value;
 
 pub use document::{Document, Edit, Mistake};
 pub use fields::{
-    CalendarOption, ExtendedProtection, Field, Imap, Listeners, Log, LogFormat, LogLevel, LoginType,
-    Mailboxes, MimeFormat, Network, Pop, RollOver, Server, Settings, SignIn, Smtp, SortOrder, Tls,
+    CalendarOption, ExtendedProtection, Field, Imap, Listeners, Log, LoginType, Mailboxes, MimeFormat, Pop,
+    RollOver, Server, Settings, SignIn, Smtp, SortOrder, Tls,
 };
 pub use store::{Author, Saved, SettingsError, SettingsStore, Version, load, save_change};
 pub use value::{Bytes, Kind, Span, Unlimited};
