@@ -146,8 +146,8 @@ impl Plan {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             for effect in self.effects {
                 runtime.spawn(async move {
-                    if effect.folder.heal().await.is_ok() {
-                        effect.folder.changed.notify_waiters();
+                    if let Err(e) = effect.folder.heal().await {
+                        tracing::warn!(folder = effect.folder.id.0, error = %e, "a view could not look again");
                     }
                 });
             }

@@ -89,6 +89,7 @@ impl Account {
             };
             return Err(if moving { e } else { self.take_back(to, changes, e).await });
         }
+        changes.shown().await;
         self.state.core.figures.copied.add(old.len() as u64);
         let uids = old.into_iter().zip(changes.appended().iter().map(|a| a.uid)).collect();
         Ok(Copied { changes, uid_validity: target.uid_validity, uids })

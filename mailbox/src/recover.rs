@@ -76,7 +76,10 @@ impl Account {
         let record = Record { appended: vec![row], ..Record::default() };
         plan.effects.push(Effect { folder, modseq, writer: None, uid: Some(uid), message: None, record });
         match Settle::new(self.state.core.store.commit(batch), plan).await {
-            Ok(changes) => Ok(changes),
+            Ok(changes) => {
+                changes.shown().await;
+                Ok(changes)
+            }
             Err(CommitError::Conflict(conflict)) => match missing_folder(&conflict) {
                 Some(id) => Err(DeliverError::NoFolder(id)),
                 // Swept or restored meanwhile.

@@ -288,17 +288,18 @@ impl FolderState {
             _ => {}
         }
         // What waited for this one was announced when nobody could see it yet.
-        let others = !view.held.is_empty();
+        let waiting = view.held.len();
         let grown = record.appended.len() * size_of::<Row>();
         view.held.insert(modseq, record);
         self.take_held(&mut view);
         let warm = matches!(view.phase, Phase::Warm(_));
         let gap = warm && !view.held.is_empty();
+        let others = waiting > view.held.len();
         drop(view);
         if warm {
             self.core.view_grew(grown);
         }
-        if others && !gap {
+        if others {
             self.changed.notify_waiters();
         }
         if gap && !self.healing.swap(true, Relaxed) {
@@ -331,12 +332,8 @@ impl FolderState {
             tokio::time::sleep(std::time::Duration::from_millis(GAP_MILLIS)).await;
             state.healing.store(false, Relaxed);
             let missing = !state.view().held.is_empty();
-            if missing {
-                let healed = state.heal().await;
-                state.changed.notify_waiters();
-                if let Err(e) = healed {
-                    tracing::warn!(folder = state.id.0, error = %e, "a view could not read the changes it lacks");
-                }
+            if missing && let Err(e) = state.heal().await {
+                tracing::warn!(folder = state.id.0, error = %e, "a view could not read the changes it lacks");
             }
         });
     }
@@ -352,6 +349,8 @@ impl FolderState {
             // The log does not have what is missing (its row is damaged): build the view anew.
             self.load().await?;
         }
+        // What came to light was announced when nobody could see it.
+        self.changed.notify_waiters();
         Ok(())
     }
 
@@ -373,20 +372,21 @@ impl FolderState {
     /// client that has its OK may ask for the message on any connection. What is before it is on its way, so that this
     /// is a matter of microseconds; what is late is read from the log.
     pub(crate) async fn catch_up(&self, modseq: u64) -> Result<(), AccountError> {
-        loop {
+        let there = || self.current().is_none_or(|snapshot| snapshot.modseq >= modseq);
+        while !there() {
             let told = self.changed.notified();
             tokio::pin!(told);
-            // Before the look at the view, so that nothing is missed in between.
+            // Before the second look at the view, so that nothing is missed in between.
             told.as_mut().enable();
-            match self.current() {
-                Some(snapshot) if snapshot.modseq < modseq => {}
-                _ => return Ok(()),
+            if there() {
+                break;
             }
             let patience = std::time::Duration::from_millis(GAP_MILLIS);
             if tokio::time::timeout(patience, told).await.is_err() {
                 return self.heal().await;
             }
         }
+        Ok(())
     }
 
     /// Marks the folder as gone and wakes everybody.
