@@ -9,7 +9,6 @@ use waypost_mailbox::UidSet;
 
 impl Session {
     pub(crate) async fn copy(&mut self, uid: bool, set: SequenceSet, to: FolderName) -> Outcome {
-        self.noted = to.to_string();
         let (uids, from, to) = self.route(uid, &set, &to)?;
         if uids.is_empty() {
             return Ok(Done::text("No such messages"));
@@ -25,7 +24,6 @@ impl Session {
 
     /// MOVE: COPYUID comes first, untagged, then the expunges (RFC 6851 §4.3).
     pub(crate) async fn move_to(&mut self, uid: bool, set: SequenceSet, to: FolderName) -> Outcome {
-        self.noted = to.to_string();
         if self.selected()?.read_only {
             return Err(Fail::no(Code::ReadOnly, "The folder was opened for reading"));
         }

@@ -91,7 +91,6 @@ impl Session {
     }
 
     pub(crate) async fn status(&mut self, name: FolderName, items: Vec<StatusItem>) -> Outcome {
-        self.noted = name.to_string();
         let account = self.account()?;
         let tree = account.folders();
         let Some(folder) = tree.find(name.as_str()).filter(|f| f.selectable) else {

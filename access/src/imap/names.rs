@@ -55,3 +55,47 @@ pub(crate) fn expunges_allowed(body: &Body) -> bool {
         _ => true,
     }
 }
+
+/// Whether the log may show the arguments as they were sent: numbers, items and folders, but no secrets and no words that
+/// somebody looks for in his mail.
+pub(crate) fn arguments_are_harmless(body: &Body) -> bool {
+    matches!(
+        body,
+        Body::Fetch(_)
+            | Body::Store(_)
+            | Body::Copy { .. }
+            | Body::Move { .. }
+            | Body::Expunge { .. }
+            | Body::List(_)
+            | Body::Lsub { .. }
+            | Body::Status { .. }
+            | Body::Enable(_)
+            | Body::Compress(_)
+    )
+}
+
+/// The command without its tag and name; `UID` stays. Long ones are cut.
+pub(crate) fn arguments(command: &[u8]) -> String {
+    const SHOWN: usize = 200;
+    let text = String::from_utf8_lossy(command.get(..command.len().min(SHOWN)).unwrap_or_default());
+    let mut words = text.splitn(3, ' ').skip(1);
+    match (words.next(), words.next()) {
+        (Some(name), Some(rest)) if name.eq_ignore_ascii_case("UID") => {
+            format!("UID {}", rest.split_once(' ').map_or("", |(_, rest)| rest))
+        }
+        (_, rest) => rest.unwrap_or_default().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::arguments;
+
+    #[test]
+    fn what_the_log_shows() {
+        assert_eq!(arguments(b"a FETCH 1:* (FLAGS)"), "1:* (FLAGS)");
+        assert_eq!(arguments(b"a uid STORE 1 +FLAGS ()"), "UID 1 +FLAGS ()");
+        assert_eq!(arguments(b"a EXPUNGE"), "");
+        assert_eq!(arguments(&[b'x'; 5000]), "");
+    }
+}

@@ -21,6 +21,7 @@ macro_rules! watched {
         let $folder = &selected.folder;
         let $cancel = Cancel::new();
         tokio::select! {
+            biased;
             found = $work => found?,
             () = watch(wire, inbox) => {
                 $cancel.cancel();

@@ -140,7 +140,14 @@ impl Session {
         if selected.read_only || selected.folder.status().deleted == 0 && !selected.folder.has_changes() {
             return Ok(Done::text("Folder closed"));
         }
-        let expunged = account.expunge(selected.folder.folder(), &UidSet::all()).await?;
+        let expunged = match account.expunge(selected.folder.folder(), &UidSet::all()).await {
+            Ok(expunged) => expunged,
+            Err(error) => {
+                // A NO leaves the folder selected (RFC 9051 §6.4.1).
+                self.selected = Some(selected);
+                return Err(error.into());
+            }
+        };
         let highest = expunged.highest_modseq;
         expunged.changes.announce();
         if condstore && !expunged.uids.is_empty() {

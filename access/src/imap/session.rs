@@ -218,7 +218,14 @@ impl Session {
         loop {
             match self.inbox.next()? {
                 Event::Command(bytes) => {
-                    return Some(Next::Command(command::parse(bytes, dialect), bytes.len() + 2));
+                    let parsed = command::parse(bytes, dialect);
+                    if let Ok(command) = &parsed
+                        && self.scribe.enabled()
+                        && names::arguments_are_harmless(&command.body)
+                    {
+                        self.noted = names::arguments(bytes);
+                    }
+                    return Some(Next::Command(parsed, bytes.len() + 2));
                 }
                 Event::Message(head) => {
                     let size = head.text.len() + 2;

@@ -249,6 +249,7 @@ async fn logs_and_legs() {
     );
     assert!(all.contains(",login,anna *****,R=OK,"), "{all}");
     assert!(all.contains(",anna@contoso.test,") && all.contains(",select,INBOX,R=OK,"), "{all}");
+    assert!(all.contains(",fetch,1 BODY.PEEK[],R=OK,"), "{all}");
     assert!(all.contains("CloseSession") && !all.contains("secret"), "{all}");
     let legs = world.told.legs.lock().unwrap();
     let told: Vec<(String, Vec<String>)> = legs

@@ -3,6 +3,9 @@
 //! Three speeds. What the folder's rows know (flags, UID, dates, size) is written straight from memory. What summaries
 //! hold (envelope, structure) is copied from pages of them. Bodies come in pages of about 1 MiB, or in pieces of 256 KiB
 //! when one message is larger; in all cases the next page is read while the present one is written.
+//!
+//! A message with NUL bytes is given as it is, although RFC 9051 §4.3.2 wants them encoded: what was stored has to come
+//! back byte for byte. BINARY, which may hold them, announces them as a literal8.
 
 mod page;
 mod section;
@@ -97,9 +100,6 @@ impl Session {
         }
         let plan = Plan::new(&fetch, self.enabled);
         let targets = self.targets(fetch.uid, &fetch.set)?;
-        if self.svc.logs() {
-            self.noted = format!("{} items", plan.items.len());
-        }
         if fetch.vanished {
             self.tell_vanished(&account, &fetch).await?;
         }
