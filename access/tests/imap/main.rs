@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod access;
+mod agree;
 mod append;
 mod changes;
 mod fetch;
