@@ -256,45 +256,17 @@ impl Account {
             if stored.is_empty() { None } else { Some(self.state.blob_gate.clone().read_owned().await) };
         let (batch, mut plan) = self.put_batch(folder, messages, token);
         plan.gate = gate;
-        // No await from here to the commit: the holders' rows must be in line before it.
         let store = &self.state.core.store;
-        let holds: Vec<Pending> =
-            stored.iter().map(|blob| store.blobs().hold(blob, &[self.state.keys.partition()])).collect();
-        let settle = Settle::new(store.commit(batch), plan);
-        let mut held = Ok(());
-        for hold in holds {
-            if let Err(e) = hold.await {
-                held = Err(e);
-            }
-        }
-        let changes = match settle.await {
-            Ok(changes) => changes,
+        let pending = store.commit_with(&stored, self.state.keys.partition(), batch);
+        match Settle::new(pending, plan).await {
+            Ok(changes) => Ok(changes),
             Err(CommitError::Conflict(conflict)) => {
                 let id = missing_folder(&conflict).unwrap_or(folder.id);
                 self.state.reload().await?;
-                return Err(DeliverError::NoFolder(id));
+                Err(DeliverError::NoFolder(id))
             }
-            Err(e) => return Err(e.into()),
-        };
-        if let Err(e) = held { self.hold_again(folder, &stored, changes, e).await } else { Ok(changes) }
-    }
-
-    /// The message is there, but what keeps its bytes is not: put it there, or take the message back.
-    async fn hold_again(
-        &self,
-        folder: &FolderState,
-        stored: &[&Blob],
-        changes: Changes,
-        first: CommitError,
-    ) -> Result<Changes, DeliverError> {
-        tracing::warn!(account = self.state.id.0, error = %first, "holding stored bytes failed, trying again");
-        for blob in stored {
-            let hold = self.state.core.store.blobs().hold(blob, &[self.state.keys.partition()]);
-            if let Err(e) = hold.await {
-                return Err(self.take_back(folder.id, changes, e.into()).await);
-            }
+            Err(e) => Err(e.into()),
         }
-        Ok(changes)
     }
 
     fn put_batch(

@@ -180,14 +180,8 @@ pub async fn put(
     for (number, page) in pages(targets, put_target).into_iter().enumerate() {
         batch.put(numbered(TARGETS, item.id, number), page);
     }
-    if !item.stored {
-        return store.commit(batch).await;
-    }
-    // In line one behind the other, so that both share an fsync and the item is never there without its bytes.
-    let hold = store.blobs().hold(blob, &[item.holder()]);
-    let put = store.commit(batch);
-    hold.await?;
-    put.await
+    // The item is never there without its bytes: a chain under one fsync.
+    store.commit_with(&[blob], item.holder(), batch).await
 }
 
 /// Notes the accounts that have the message, when the item has to stay for others.
