@@ -2,6 +2,8 @@
 //!
 //! They need the release binary (`cargo build --release -p waypost-server`) and the Debian packages that `./test` installs.
 
+#![allow(clippy::unwrap_used, reason = "these are tests: a failure is to stop them")]
+
 mod clients;
 mod corpus;
 mod crash;

@@ -17,7 +17,7 @@ use crate::writing::{expect_folder, missing_folder};
 use std::sync::Arc;
 use waypost_base::{FolderId, MessageId, ThreadId, Timestamp};
 use waypost_mime::{Scanner, Summary};
-use waypost_store::{Batch, Blob, BlobError, BlobWriter, Body, CommitError, Pending};
+use waypost_store::{Batch, Blob, BlobError, BlobWriter, Body, CommitError};
 
 /// The bytes of a message, durable or small, and what is to be remembered of them. Cheap to clone, so that one message
 /// can be delivered to several accounts.

@@ -7,29 +7,23 @@ use waypost_base::explain::Leg;
 /// Legs of a busy minute; about 2 MiB.
 const KEPT: usize = 4096;
 
-/// A leg with the Message-ID that it carried, empty where there was none.
-#[derive(Clone, Debug)]
-pub struct Taken {
-    pub message_id: String,
-    pub leg: Leg,
-}
-
 /// Shared by all roles of the process.
 #[derive(Clone, Default)]
-pub struct LegBook(Arc<Mutex<VecDeque<Taken>>>);
+pub struct LegBook(Arc<Mutex<VecDeque<Leg>>>);
 
 impl LegBook {
+    /// `message_id` is the Message-ID that the leg carried, empty where there was none; it goes to the log.
     pub fn note(&self, message_id: &str, leg: Leg) {
         tracing::debug!(message_id, %leg, "leg");
         let mut legs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if legs.len() == KEPT {
             legs.pop_front();
         }
-        legs.push_back(Taken { message_id: message_id.to_owned(), leg });
+        legs.push_back(leg);
     }
 
     /// Takes out what was noted since the last call.
-    pub fn drain(&self) -> Vec<Taken> {
+    pub fn drain(&self) -> Vec<Leg> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
     }
 }

@@ -2,12 +2,12 @@
 
 use super::client::Client;
 use super::{Failure, Person};
-use crate::legs::Taken;
 use crate::place::Place;
 use crate::run::Roles;
 use base64::Engine as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+use waypost_base::explain::Leg;
 
 /// Deliveries to several accounts follow the reply by a moment.
 const LEGS_PATIENCE: Duration = Duration::from_secs(2);
@@ -84,21 +84,21 @@ async fn send(roles: &Roles, letter: &Letter<'_>) -> Result<(), Failure> {
     let took = start.elapsed();
     println!("{} → {}: \"{}\"", letter.from, to.join(", "), letter.subject);
     println!("  accepted in {:.1} ms: {reply}", took.as_secs_f64() * 1000.0);
-    for taken in legs_of(roles, letter.to.len()).await {
-        println!("  leg: {}", taken.leg);
+    for leg in legs_of(roles, letter.to.len()).await {
+        println!("  leg: {leg}");
     }
     println!();
     Ok(())
 }
 
 /// The legs noted since the message was sent, when each recipient's delivery is among them or patience ends.
-async fn legs_of(roles: &Roles, recipients: usize) -> Vec<Taken> {
+async fn legs_of(roles: &Roles, recipients: usize) -> Vec<Leg> {
     let start = Instant::now();
     let mut legs = Vec::new();
     loop {
         legs.extend(roles.legs().drain());
-        let delivered = legs.iter().filter(|t| t.leg.operation.contains("deliver")).count();
-        let received = legs.iter().any(|t| t.leg.operation.contains("smtp"));
+        let delivered = legs.iter().filter(|leg| leg.operation.contains("deliver")).count();
+        let received = legs.iter().any(|leg| leg.operation.contains("smtp"));
         if (delivered >= recipients && received) || start.elapsed() > LEGS_PATIENCE {
             return legs;
         }
@@ -116,8 +116,8 @@ async fn read_back(roles: &Roles, reader: &Person) -> Result<(), Failure> {
     let subject = text.lines().find(|l| l.starts_with("Subject: ")).unwrap_or("Subject: (none)");
     println!("{} reads it over IMAP in {:.1} ms: {subject}", reader.address, took.as_secs_f64() * 1000.0);
     drop(client);
-    for taken in roles.legs().drain() {
-        println!("  leg: {}", taken.leg);
+    for leg in roles.legs().drain() {
+        println!("  leg: {leg}");
     }
     println!();
     Ok(())

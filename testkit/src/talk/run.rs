@@ -155,7 +155,10 @@ impl<O: FnMut(&[u8])> Stage<'_, O> {
 
     /// The next response, without its newline.
     async fn response(&mut self, client: &mut Client, name: &str) -> Result<Vec<u8>, String> {
-        let mut response = client.response(self.script.protocol_of(name)).await?.ok_or("the server closed the connection")?;
+        let mut response = client
+            .response(self.script.protocol_of(name))
+            .await?
+            .ok_or("the server closed the connection")?;
         (self.observe)(&response);
         self.note("S", name, &response);
         let kept = response.strip_suffix(b"\r\n").ok_or("a line without CR before its LF")?.len();
