@@ -112,10 +112,10 @@ fn nothing_acknowledged_is_lost_or_doubled() {
         let accounts: Vec<_> = (0..4).map(|n| (n, server.account(n))).collect();
         let addresses: Vec<_> = accounts.iter().map(|(n, a)| (*n, a.0.clone())).collect();
         let mut workers = Vec::new();
-        for worker in 0..4 {
+        for account in &accounts {
             let (to, addresses, shared) = (server.address("smtp"), addresses.clone(), Arc::clone(&promised));
             workers.push(std::thread::spawn(move || deliver_until_dead(to, addresses, &shared)));
-            let (to, who, shared) = (server.address("imap"), accounts[worker].clone(), Arc::clone(&promised));
+            let (to, who, shared) = (server.address("imap"), account.clone(), Arc::clone(&promised));
             workers.push(std::thread::spawn(move || append_until_dead(to, who, &shared)));
         }
         // From "hardly begun" to "in full swing".

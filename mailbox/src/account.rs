@@ -172,6 +172,18 @@ impl Mailboxes {
         }
     }
 
+    /// The account, made without a quota if it has never been used: for those whom the directory has just let in.
+    pub async fn account_or_new(&self, id: AccountId) -> Result<Account, AccountError> {
+        match self.account(id).await {
+            Err(AccountError::NoAccount(_)) => {}
+            answer => return answer,
+        }
+        match self.create_account(id, AccountOptions::default()).await {
+            Err(AccountError::Exists(_)) => self.account(id).await,
+            answer => answer,
+        }
+    }
+
     /// The account if it is in memory.
     pub(crate) fn loaded(&self, id: AccountId) -> Option<Account> {
         lock(&self.room.accounts).get(&id).map(|state| Account { state: state.clone() })

@@ -93,7 +93,7 @@ impl Session {
                 return Err(refusal(refused.failure));
             }
         };
-        let account = match self.svc.mailboxes.account(signed_in.account).await {
+        let account = match self.svc.mailboxes.account_or_new(signed_in.account).await {
             Ok(account) => account,
             Err(error) => {
                 legs::sign_in_failed(self, &Failure::Unavailable(error.to_string()));

@@ -50,6 +50,12 @@ async fn run(call: &Call<'_>) -> Outcome {
                         .with("Action", format!("{:?}", line.action))
                         .with("Detail", line.detail);
                     call.record(record).await;
+                    if line.action == Action::Created && !call.invocation.what_if
+                        && let Ok(account) = call.account(&line.who)
+                    {
+                        // With the quota of the settings; a mailbox made at its first use would have none.
+                        call.mailbox(&account).await?;
+                    }
                     failed += u64::from(line.action == Action::Failed);
                     if line.line % 50 == 0 {
                         call.progress("Importing", line.line, Some(total), "lines").await;
