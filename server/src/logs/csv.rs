@@ -150,58 +150,61 @@ fn period(now: Timestamp, hourly: bool) -> String {
     if hourly { format!("{day}{:02}", c.hour) } else { day }
 }
 
-/// Opens the next free number of the period; a restart begins a file of its own.
+/// Opens the file after the last of the period, so that names go up with time; a restart begins a file of its own.
 fn open_file(layout: &Layout, period: &str, now: Timestamp) -> io::Result<Open> {
-    for number in 1..100_000 {
-        let path = layout.folder.join(format!("{}{period}-{number}.LOG", layout.prefix));
-        let file = match OpenOptions::new().append(true).create_new(true).open(path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
-            Err(e) => return Err(e),
-        };
-        let mut file = BufWriter::new(file);
-        write!(
-            file,
-            "#Software: Waypost\r\n#Version: {}\r\n#Log-type: {}\r\n#Date: {now}\r\n#Fields: {}\r\n",
-            env!("CARGO_PKG_VERSION"),
-            layout.log_type,
-            layout.fields
-        )?;
-        return Ok(Open { file, period: period.to_owned(), bytes: 0 });
-    }
-    Err(io::Error::other("too many protocol log files in one period"))
+    let files = own_files(&layout.folder, layout.prefix)?;
+    let last = files.iter().filter(|f| f.period == period).map(|f| f.number).max().unwrap_or(0);
+    let path = layout.folder.join(format!("{}{period}-{}.LOG", layout.prefix, last + 1));
+    let mut file = BufWriter::new(OpenOptions::new().append(true).create_new(true).open(path)?);
+    write!(
+        file,
+        "#Software: Waypost\r\n#Version: {}\r\n#Log-type: {}\r\n#Date: {now}\r\n#Fields: {}\r\n",
+        env!("CARGO_PKG_VERSION"),
+        layout.log_type,
+        layout.fields
+    )?;
+    Ok(Open { file, period: period.to_owned(), bytes: 0 })
 }
 
 /// Removes the oldest files of this log until the rest fits its share.
 fn trim(layout: &Layout) -> io::Result<()> {
     let mut files = own_files(&layout.folder, layout.prefix)?;
-    let mut total: u64 = files.iter().map(|f| f.1).sum();
-    files.sort();
+    let mut total: u64 = files.iter().map(|f| f.bytes).sum();
     // The newest one is being written.
     files.pop();
-    for (path, bytes) in files {
+    for file in files {
         if total <= layout.folder_bytes_max {
             break;
         }
-        fs::remove_file(&path)?;
-        total -= bytes;
+        fs::remove_file(&file.path)?;
+        total -= file.bytes;
     }
     Ok(())
 }
 
-fn own_files(folder: &Path, prefix: &str) -> io::Result<Vec<(PathBuf, u64)>> {
+/// A file of a log. The order is that of time.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Own {
+    period: String,
+    number: u32,
+    bytes: u64,
+    path: PathBuf,
+}
+
+/// The files of one log, oldest first. Hourly and daily names sort well beside each other.
+fn own_files(folder: &Path, prefix: &str) -> io::Result<Vec<Own>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
-        let own = name
-            .to_str()
-            .and_then(|n| n.strip_prefix(prefix))
-            .is_some_and(|rest| rest.ends_with(".LOG") && rest.starts_with(|c: char| c.is_ascii_digit()));
-        if own {
-            files.push((entry.path(), entry.metadata()?.len()));
+        let middle = name.to_str().and_then(|n| n.strip_prefix(prefix)?.strip_suffix(".LOG"));
+        let Some((period, number)) = middle.and_then(|m| m.split_once('-')) else { continue };
+        if let Ok(number) = number.parse() {
+            let bytes = entry.metadata()?.len();
+            files.push(Own { period: period.to_owned(), number, bytes, path: entry.path() });
         }
     }
+    files.sort();
     Ok(files)
 }
 
@@ -234,6 +237,7 @@ mod tests {
         writer.flush();
         let files = own_files(&folder, "IMAP4").unwrap();
         assert!(files.len() < 5, "{files:?}");
+        assert_eq!(files.last().unwrap().number, 20);
         let text = fs::read_to_string(folder.join("IMAP42026030308-20.LOG")).unwrap();
         assert!(text.starts_with("#Software: Waypost\r\n"), "{text}");
         assert!(text.ends_with("#Fields: dateTime,sessionId\r\n0123456789,x\r\n"), "{text}");
