@@ -1,6 +1,7 @@
 //! The command line: what the binary itself does, and everything else as commands of the catalogue.
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 const ABOUT: &str = "Waypost: a mail server for organisations that explains itself";
@@ -50,6 +51,34 @@ fn init() -> Command {
     Command::new("init").about("Set up an organisation in the data folder").arg(domain).arg(host)
 }
 
+/// The words of a command of the catalogue, and the data folder if it is named among them: people write
+/// `waypost Get-Mailbox --data DIR` as well as `waypost --data DIR Get-Mailbox`. No words for what the binary does itself.
+pub fn command_words(matches: &ArgMatches) -> Result<(Option<PathBuf>, Vec<String>), String> {
+    let Some((name, given)) = matches.subcommand() else { return Ok((None, Vec::new())) };
+    if matches!(name, "quickstart" | "serve" | "init") {
+        return Ok((None, Vec::new()));
+    }
+    let rest = given.get_many::<OsString>("").unwrap_or_default();
+    let words = rest.map(|w| w.clone().into_string());
+    let words = words.collect::<Result<Vec<_>, _>>().map_err(|w| format!("{} is not UTF-8", w.display()))?;
+    take_data(std::iter::once(name.to_owned()).chain(words))
+}
+
+fn take_data(words: impl Iterator<Item = String>) -> Result<(Option<PathBuf>, Vec<String>), String> {
+    let (mut data, mut kept) = (None, Vec::new());
+    let mut words = words;
+    while let Some(word) = words.next() {
+        if word == "--data" {
+            data = Some(words.next().ok_or("--data needs a folder")?.into());
+        } else if let Some(folder) = word.strip_prefix("--data=") {
+            data = Some(folder.into());
+        } else {
+            kept.push(word);
+        }
+    }
+    Ok((data, kept))
+}
+
 /// The data folder by the rule that the help text tells.
 pub fn data_folder(matches: &ArgMatches, default_here: bool) -> PathBuf {
     if let Some(given) = matches.get_one::<PathBuf>("data") {
@@ -63,5 +92,31 @@ pub fn data_folder(matches: &ArgMatches, default_here: bool) -> PathBuf {
         here.to_owned()
     } else {
         "/var/lib/waypost".into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<(Option<PathBuf>, String), String> {
+        let matches = command().try_get_matches_from(line.split(' ')).map_err(|e| e.to_string())?;
+        let (data, words) = command_words(&matches)?;
+        Ok((data.or_else(|| matches.get_one::<PathBuf>("data").cloned()), words.join(" ")))
+    }
+
+    #[test]
+    fn the_data_folder_may_stand_before_and_after_a_command() {
+        let wanted = Ok((Some(PathBuf::from("/x")), "Get-Mailbox amy --json".to_owned()));
+        for line in [
+            "waypost --data /x Get-Mailbox amy --json",
+            "waypost Get-Mailbox --data /x amy --json",
+            "waypost Get-Mailbox amy --json --data=/x",
+        ] {
+            assert_eq!(read(line), wanted, "{line}");
+        }
+        assert_eq!(read("waypost Get-Mailbox"), Ok((None, "Get-Mailbox".to_owned())));
+        assert!(read("waypost Get-Mailbox --data").is_err());
+        assert_eq!(read("waypost serve --data /x").map(|r| r.0), Ok(Some(PathBuf::from("/x"))));
     }
 }

@@ -17,7 +17,6 @@ mod tls;
 use clap::ArgMatches;
 use place::Place;
 use run::organisation::Organisation;
-use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 use waypost_admin::settings::SettingsStore;
@@ -42,7 +41,10 @@ fn main() -> ExitCode {
 
 fn act(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let place = Place::at(&cli::data_folder(matches, matches.subcommand_matches("quickstart").is_some()))?;
+    let (given, words) = cli::command_words(matches)?;
+    let data = given
+        .unwrap_or_else(|| cli::data_folder(matches, matches.subcommand_matches("quickstart").is_some()));
+    let place = Place::at(&data)?;
     match matches.subcommand() {
         Some(("quickstart", given)) => {
             let auto = given.get_one::<String>("ports").is_some_and(|p| p == "auto");
@@ -58,12 +60,7 @@ fn act(matches: &ArgMatches) -> Result<ExitCode, Failure> {
                 given.get_one::<String>("host").map(String::as_str),
             ))?;
         }
-        Some((name, given)) => {
-            let rest = given.get_many::<OsString>("").unwrap_or_default();
-            let words = rest.map(|w| w.to_string_lossy().into_owned());
-            let words: Vec<String> = std::iter::once(name.to_owned()).chain(words).collect();
-            return Ok(ExitCode::from(runtime.block_on(command::run(&place, &words)).0));
-        }
+        Some(_) => return Ok(ExitCode::from(runtime.block_on(command::run(&place, &words)).0)),
         None => return Ok(ExitCode::from(2)),
     }
     Ok(ExitCode::SUCCESS)

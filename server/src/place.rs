@@ -44,6 +44,11 @@ impl Place {
         self.root.join("run/control.sock")
     }
 
+    /// Left by a restore for whoever opens the folder next.
+    pub fn restored(&self) -> PathBuf {
+        self.root.join(waypost_admin::RESTORED)
+    }
+
     /// The passwords that quickstart made up, so that its second start can print them again.
     pub fn demonstration(&self) -> PathBuf {
         self.root.join("secret/quickstart.json")

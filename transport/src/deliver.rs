@@ -59,7 +59,7 @@ pub(crate) async fn deliver(hub: &Hub, job: Job) -> Result<(), DeliverError> {
     }
     if let (Some(legs), Some(message_id)) = (&hub.legs, message_id) {
         let who = hub.directory.snapshot().account(target.account).map(|a| a.primary.to_string());
-        let host = hub.settings.host.clone();
+        let host = hub.settings().host.clone();
         let acceptor = Party::new("mailbox", who.unwrap_or_else(|| format!("account {}", target.account)));
         let mut leg = Leg::start("deliver", Party::new("hub", host), acceptor, hub.clock.now());
         leg.mechanism = "in-process".into();

@@ -7,7 +7,7 @@ use crate::sink::{LegSink, ProtocolLog};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::{Semaphore, watch};
 use waypost_base::AccountId;
 use waypost_base::metrics::Figure;
@@ -31,6 +31,8 @@ pub struct Settings {
     pub over_quota_is_temporary: bool,
     /// AUTH is offered on the `smtp` listener too.
     pub auth_on_smtp: bool,
+    /// For accounts that have no quota of their own.
+    pub quota: Quota,
 }
 
 impl Settings {
@@ -42,6 +44,7 @@ impl Settings {
             passwords_in_clear: false,
             over_quota_is_temporary: true,
             auth_on_smtp: false,
+            quota: Quota::default(),
         }
     }
 }
@@ -63,7 +66,7 @@ pub struct Hub {
     pub(crate) sign_in: Arc<SignIn>,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) clock: Clock,
-    pub(crate) settings: Settings,
+    settings: RwLock<Arc<Settings>>,
     pub(crate) legs: Option<Arc<dyn LegSink>>,
     pub(crate) log: Option<Arc<dyn ProtocolLog>>,
     pub(crate) metrics: Metrics,
@@ -76,7 +79,7 @@ pub struct Hub {
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Hub").field("settings", &self.settings()).finish_non_exhaustive()
     }
 }
 
@@ -88,7 +91,7 @@ impl Hub {
             sign_in,
             mailboxes,
             clock,
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
             legs,
             log,
             metrics: Metrics::default(),
@@ -104,8 +107,13 @@ impl Hub {
         Arc::new(crate::accept::Service::new(self.clone(), kind, name.into()))
     }
 
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sessions that begin from now on follow these; those under way keep what they were told at EHLO.
+    pub fn set_settings(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
     pub fn figures(&self) -> Vec<Figure> {
@@ -137,10 +145,11 @@ impl Hub {
             Err(AccountError::NoAccount(_)) => {}
             answer => return answer,
         }
+        let usual = self.settings().quota;
         let quota = Quota {
-            prohibit_bytes: known.quotas.prohibit_send_receive.or(None),
-            warn_bytes: known.quotas.warn.or(None),
-            messages: None,
+            prohibit_bytes: known.quotas.prohibit_send_receive.or(usual.prohibit_bytes),
+            warn_bytes: known.quotas.warn.or(usual.warn_bytes),
+            messages: usual.messages,
         };
         match self.mailboxes.create_account(id, AccountOptions { quota }).await {
             Err(AccountError::Exists(_)) => self.mailboxes.account(id).await,

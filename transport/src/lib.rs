@@ -9,6 +9,7 @@
 pub mod accept;
 pub mod categorize;
 pub mod deliver;
+mod holders;
 mod hub;
 pub mod limits;
 mod metrics;
@@ -18,5 +19,6 @@ mod sink;
 #[cfg(test)]
 mod world;
 
+pub use holders::QueueHolders;
 pub use hub::{Hub, Parts, Settings};
 pub use sink::{Event, LegSink, ProtocolLog, Record};

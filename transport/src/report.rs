@@ -65,7 +65,7 @@ pub(crate) async fn send(
     let now = hub.clock.now();
     let original =
         original(hub, content, about.ret, fates.iter().any(|(_, f)| matches!(f, Fate::Failed(_)))).await;
-    let text = compose(&hub.settings.host, from, about, now, &fates, content, original);
+    let text = compose(&hub.settings().host, from, about, now, &fates, content, original);
     let mut writer = hub.mailboxes.writer();
     let report = match writer.write(&text).await {
         Ok(()) => writer.finish().await,

@@ -37,7 +37,8 @@ pub(super) static COMMANDS: &[Command] = &[
         about: "Adds a domain whose mail is taken.",
         detail: "",
         params: &[
-            Param::new("DomainName", Kind::Text, "The domain.").mandatory().at(0).alias(&["Name"]),
+            Param::new("DomainName", Kind::Text, "The domain; -Name alone means it, too.").at(0),
+            Param::new("Name", Kind::Text, "Taken for scripts' sake: a domain is known by its domain name."),
             TYPE,
             DEFAULT,
         ],
@@ -122,7 +123,10 @@ async fn get(call: &Call<'_>) -> Outcome {
 }
 
 async fn new(call: &Call<'_>) -> Outcome {
-    let name = call.required("DomainName")?;
+    let name = match call.text("DomainName").or_else(|| call.text("Name")) {
+        Some(name) => name,
+        None => return Err(Failure::usage("DomainName", "-DomainName is missing.")),
+    };
     let new = NewDomain {
         name: name.to_owned(),
         kind: kind(call).unwrap_or(DomainKind::Authoritative),

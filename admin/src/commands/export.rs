@@ -19,7 +19,7 @@ pub(super) static COMMANDS: &[Command] = &[Command {
     detail: "A Maildir keeps flags and dates; mbox files keep dates only. The folder must be new or empty. The server writes \
              the files, so it must be allowed to.",
     params: &[
-        Param::identity("The mailbox."),
+        Param::identity("The mailbox.").alias(&["Mailbox"]),
         Param::new("Path", Kind::Path, "A new folder.").mandatory().at(1).alias(&["FilePath"]),
         Param::new("Format", Kind::Choice(&["Maildir", "Mbox"]), "Maildir if not given."),
         Param::new("IncludeFolders", Kind::List, "Only these folders; * stands for any text.")

@@ -39,7 +39,7 @@ pub(super) static COMMANDS: &[Command] = &[Command {
              When it was interrupted, the same command goes on where it stopped. What is passed over is named with its reason, \
              and the exit code is then 5.",
     params: &[
-        Param::identity("The mailbox."),
+        Param::identity("The mailbox.").alias(&["Mailbox"]),
         Param::new("Path", Kind::Path, "A file or folder.").mandatory().at(1).alias(&["FilePath"]),
         Param::new("Format", Kind::Choice(LAYOUTS), "What lies there; Auto looks."),
         Param::new(

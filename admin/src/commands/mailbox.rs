@@ -266,7 +266,17 @@ pub(super) fn address_list(primary: &Address, others: &[Address]) -> Vec<String>
 
 pub(super) fn parse_address(text: &str) -> Outcome<Address> {
     let bare = text.strip_prefix("SMTP:").or_else(|| text.strip_prefix("smtp:")).unwrap_or(text);
-    Address::parse(bare).map_err(|e| Failure::invalid(text, format!("{text:?} is not an address: {e}.")))
+    let bad =
+        |why: &dyn std::fmt::Display| Failure::invalid(text, format!("{text:?} is not an address: {why}."));
+    // What people type is held to RFC 5321 §4.1.2; the directory's own canonical form has no quotes.
+    let local = bare.rsplit_once('@').map_or(bare, |(local, _)| local);
+    if !local.starts_with('"') && local.chars().any(|c| " ()<>[]:;,@".contains(c)) {
+        return Err(bad(&"the part before the @ holds a character that needs quotes"));
+    }
+    if !local.starts_with('"') && (local.starts_with('.') || local.ends_with('.') || local.contains("..")) {
+        return Err(bad(&"the part before the @ has a dot where none may be"));
+    }
+    Address::parse(bare).map_err(|e| bad(&e))
 }
 
 /// What the addresses become by `-EmailAddresses`.

@@ -15,6 +15,8 @@ mod setting;
 mod statistics;
 mod store;
 
+pub use store::RESTORED;
+
 use crate::catalogue::Command;
 use waypost_base::Timestamp;
 

@@ -11,6 +11,12 @@ use std::path::{Path, PathBuf};
 
 /// What a backup holds besides the store: without the organisation's key its messages cannot be read.
 const BESIDES: &[&str] = &["settings.toml", "settings.d", "secret", "trust", "public"];
+/// What imports have done so far. Copied before the store, so that it never claims a message that the store lacks.
+const IMPORTS: &str = "imports";
+
+/// Lies in the data folder after a restore. Whoever opens it next gives the folders of all mailboxes new UIDVALIDITYs
+/// and takes it away: UIDs that clients saw after the backup will be given out again.
+pub const RESTORED: &str = "restored";
 
 pub(super) static COMMANDS: &[Command] = &[
     Command {
@@ -129,6 +135,7 @@ async fn backup(call: &Call<'_>) -> Outcome {
     }
     private_folder(&to).map_err(|e| failed(&e))?;
     call.progress("Copying the store", 0, None, "bytes").await;
+    copy(&call.context.data.join(IMPORTS), &to.join(IMPORTS)).map_err(|e| failed(&e))?;
     let info = call.world()?.store.backup(&to.join("store")).await.map_err(|e| failed(&e))?;
     for name in BESIDES {
         copy(&call.context.data.join(name), &to.join(name)).map_err(|e| failed(&e))?;
@@ -166,17 +173,19 @@ async fn restore(call: &Call<'_>) -> Outcome {
         now.year, now.month, now.day, now.hour, now.minute, now.second
     ));
     private_folder(&data).map_err(|e| failed(&e))?;
+    // Before the first change: a crash in between must not lose it.
+    fs::File::create(data.join(RESTORED)).and_then(|f| f.sync_all()).map_err(|e| failed(&e))?;
     let mut moved = false;
-    for name in std::iter::once(&"store").chain(BESIDES) {
+    for name in ["store", IMPORTS].iter().chain(BESIDES) {
         let old = data.join(name);
-        // What the backup does not have stays.
-        if old.exists() && from.join(name).exists() {
+        // What the backup does not have stays, but for notes of imports into the store that goes.
+        if old.exists() && (*name == IMPORTS || from.join(name).exists()) {
             private_folder(&aside).map_err(|e| failed(&e))?;
             fs::rename(&old, aside.join(name)).map_err(|e| failed(&e))?;
             moved = true;
         }
     }
-    for name in BESIDES {
+    for name in [IMPORTS].iter().chain(BESIDES) {
         copy(&from.join(name), &data.join(name)).map_err(|e| failed(&e))?;
     }
     let (source, target) = (from.join("store"), data.join("store"));

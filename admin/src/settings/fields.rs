@@ -302,8 +302,8 @@ sections! {
         max_connections_per_source: u32 = 100, at_least_1;
         /// Messages in one session; 0 is no limit.
         max_messages_per_session: u32 = 0;
-        /// Refused commands after which a session is ended.
-        max_errors: u32 = 10, at_least_1;
+        /// Refused commands and recipients after which a session is ended.
+        max_errors: u32 = 50, at_least_1;
         /// A client that says nothing for so long is sent away. RFC 5321 §4.5.3.2.7 asks for 5 minutes.
         timeout: Span = Span::minutes(5), |n| span_in(10, 3_600, n);
         /// Take passwords over TLS only.

@@ -22,14 +22,19 @@ use waypost_access::signin::Entrance;
 use waypost_admin::settings::{Settings, SettingsStore};
 use waypost_base::metrics::Figure;
 use waypost_directory::signin::SignIn;
+use waypost_mailbox::Mailboxes;
+use waypost_store::{BlobId, Holders, ReadError};
 use waypost_transport::accept::Kind;
-use waypost_transport::{Hub, Parts, deliver};
+use waypost_transport::{Hub, Parts, QueueHolders, deliver};
 use waypost_trust::channel::{Channel, TlsAccept};
 
 /// Sessions get so long to finish their message or command before the process ends anyway.
 const GRACE: Duration = Duration::from_secs(30);
 /// How often what expired is swept away, and what was only noted in memory is written.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
+
+/// Segments are compacted once a day in this hour, UTC.
+const QUIET_HOUR: u8 = 2;
 
 /// Where to listen: name of the door → addresses. Port 0 takes whatever is free.
 pub type Doors = BTreeMap<&'static str, Vec<SocketAddr>>;
@@ -51,6 +56,7 @@ pub struct Roles {
 
 pub struct Services {
     organisation: Organisation,
+    sign_in: Arc<SignIn>,
     hub: Arc<Hub>,
     imap: Arc<ImapService>,
     imap_entrance: Arc<Entrance>,
@@ -183,12 +189,22 @@ impl Roles {
         let services = Arc::clone(&self.services);
         let mut stop = self.stop.subscribe();
         self.tasks.push(tokio::spawn(async move {
+            let mut compacted = None;
             loop {
                 tokio::select! {
                     () = tokio::time::sleep(HOUSEKEEPING) => {}
                     _ = stop.wait_for(|stop| *stop) => return,
                 }
                 services.sweep().await;
+                let now = services.organisation.clock.now().civil();
+                let today = (now.year, now.month, now.day);
+                if now.hour == QUIET_HOUR && compacted != Some(today) {
+                    compacted = Some(today);
+                    tokio::select! {
+                        () = services.compact() => {}
+                        _ = stop.wait_for(|stop| *stop) => return,
+                    }
+                }
             }
         }));
     }
@@ -232,7 +248,7 @@ impl Services {
         let imap_entrance = settings::imap_entrance(settings, &sign_in);
         let imap = settings::imap_service(settings, organisation, &imap_entrance, &legs, logs.imap.clone());
         let pop3 = settings::pop3_service(settings, organisation, &sign_in, &legs, logs.pop3.clone());
-        Services { organisation: organisation.clone(), hub, imap, imap_entrance, pop3, legs }
+        Services { organisation: organisation.clone(), sign_in, hub, imap, imap_entrance, pop3, legs }
     }
 
     /// What a connection at this door becomes.
@@ -268,10 +284,25 @@ impl Services {
         all.extend(self.hub.figures());
         all.extend(self.imap.figures());
         all.extend(self.pop3.metrics());
+        all.extend(self.sign_in.figures());
         all.extend(self.organisation.mailboxes.figures());
         all.extend(self.organisation.store.figures());
-
         all
+    }
+
+    async fn compact(&self) {
+        let Organisation { store, mailboxes, .. } = &self.organisation;
+        let holders = AllHolders { mailboxes: mailboxes.clone(), queue: QueueHolders(store.clone()) };
+        match store.blobs().compact(&holders).await {
+            Ok(done) => tracing::info!(
+                segments = done.segments_removed,
+                chunks = done.chunks_moved,
+                bytes = done.bytes_freed,
+                holders = done.holders_removed,
+                "segments compacted"
+            ),
+            Err(e) => tracing::warn!(error = %e, "segments were not compacted"),
+        }
     }
 
     async fn sweep(&self) {
@@ -282,6 +313,20 @@ impl Services {
         if let Err(e) = organisation.directory.flush_sign_ins().await {
             tracing::warn!(error = %e, "the times of the last sign-ins were not written");
         }
+    }
+}
+
+/// Whoever keeps stored bytes alive: accounts, and the queue until it has delivered.
+struct AllHolders {
+    mailboxes: Mailboxes,
+    queue: QueueHolders,
+}
+
+#[async_trait::async_trait]
+impl Holders for AllHolders {
+    async fn holds(&self, id: BlobId, holder: &[u8]) -> Result<bool, ReadError> {
+        // Each says yes to what it does not know, so one no is by the room whose holder it is.
+        Ok(self.mailboxes.holds(id, holder).await? && self.queue.holds(id, holder).await?)
     }
 }
 

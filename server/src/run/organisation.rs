@@ -40,6 +40,7 @@ pub enum OpenFault {
     Directory(waypost_directory::OpenError),
     Trust(FileError),
     Certificate(waypost_trust::TrustError),
+    Restored(waypost_mailbox::FolderError),
 }
 
 impl fmt::Display for OpenFault {
@@ -50,6 +51,7 @@ impl fmt::Display for OpenFault {
             OpenFault::Directory(e) => write!(f, "the directory cannot be read: {e}"),
             OpenFault::Trust(e) => write!(f, "a certificate file cannot be used: {e}"),
             OpenFault::Certificate(e) => write!(f, "a certificate cannot be made: {e}"),
+            OpenFault::Restored(e) => write!(f, "the restored mailboxes cannot be opened: {e}"),
         }
     }
 }
@@ -72,6 +74,7 @@ impl Organisation {
             Directory::open(Arc::clone(store.engine()), clock.clone()).await.map_err(OpenFault::Directory)?;
         let limits = mailbox_limits(settings);
         let mailboxes = Mailboxes::open(store.clone(), clock.clone(), limits);
+        after_restore(place, &mailboxes).await?;
         Ok(Organisation { place: place.clone(), clock, store, directory, mailboxes, public })
     }
 
@@ -88,6 +91,18 @@ impl Organisation {
         }
         self.store.close().await;
     }
+}
+
+/// After a restore, clients must not take new messages for those whose UIDs they have seen.
+async fn after_restore(place: &Place, mailboxes: &Mailboxes) -> Result<(), OpenFault> {
+    let note = place.restored();
+    if !note.exists() {
+        return Ok(());
+    }
+    mailboxes.renew_uid_validity().await.map_err(OpenFault::Restored)?;
+    std::fs::remove_file(&note).map_err(OpenFault::Folder)?;
+    tracing::info!("restored from a backup: all folders have new UIDVALIDITYs");
+    Ok(())
 }
 
 /// The inner CA and this server's certificate by it, made or renewed when needed. Public certificates play no part here.

@@ -79,6 +79,12 @@ pub fn transport(settings: &Settings) -> transport::Settings {
     if s.max_messages_per_session > 0 {
         meant.limits.messages = s.max_messages_per_session;
     }
+    let m = &settings.mailboxes;
+    meant.quota = waypost_mailbox::Quota {
+        prohibit_bytes: m.prohibit_send_receive_quota.bytes(),
+        warn_bytes: m.issue_warning_quota.bytes(),
+        messages: None,
+    };
     meant.passwords_in_clear = s.login_type == written::LoginType::PlainTextLogin;
     meant
 }
@@ -155,7 +161,8 @@ pub fn pop3_service(
 
 /// What running services take over without a restart.
 pub fn apply(settings: &Settings, services: &Services, logs: &Logs) {
-    let Services { imap, imap_entrance, pop3, organisation, .. } = services;
+    let Services { hub, imap, imap_entrance, pop3, organisation, .. } = services;
+    hub.set_settings(transport(settings));
     organisation.directory.set_policy(directory_policy(settings));
     imap.set_settings(imap_settings(settings));
     imap_entrance.set_policy(imap_policy(settings));

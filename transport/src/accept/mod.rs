@@ -67,16 +67,12 @@ pub struct Service {
     pub(crate) kind: Kind,
     /// `server\listener`, for the protocol log.
     pub(crate) connector: String,
-    /// By whether STARTTLS can be offered, and whether passwords may cross the wire in clear.
-    configs: [[Arc<Config>; 2]; 2],
 }
 
 impl Service {
     pub(crate) fn new(hub: Arc<Hub>, kind: Kind, name: String) -> Service {
-        let connector = format!("{}\\{name}", hub.settings.host);
-        let make = |starttls, clear| Arc::new(config(&hub, kind, starttls, clear));
-        let configs = [[make(false, false), make(false, true)], [make(true, false), make(true, true)]];
-        Service { hub, kind, connector, configs }
+        let connector = format!("{}\\{name}", hub.settings().host);
+        Service { hub, kind, connector }
     }
 
     pub fn kind(&self) -> Kind {
@@ -89,10 +85,9 @@ impl Service {
 
     fn config(&self, channel: &Channel) -> Arc<Config> {
         let starttls = channel.upgrade.is_some() && channel.tls.is_none();
-        let clear = self.hub.settings.passwords_in_clear || is_loopback(channel.peer.ip());
-        let [without, with] = &self.configs;
-        let [private, open] = if starttls { with } else { without };
-        if clear { open.clone() } else { private.clone() }
+        let clear = self.hub.settings().passwords_in_clear || is_loopback(channel.peer.ip());
+        // Made anew, so that a change of the settings is there at the next connection.
+        Arc::new(config(&self.hub, self.kind, starttls, clear))
     }
 }
 
@@ -101,7 +96,7 @@ fn is_loopback(peer: IpAddr) -> bool {
 }
 
 fn config(hub: &Hub, kind: Kind, starttls: bool, clear: bool) -> Config {
-    let settings = &hub.settings;
+    let settings = hub.settings();
     let mut config = Config::new(kind.flavour(), settings.host.clone());
     config.starttls = starttls;
     config.auth_required = kind.is_submission();

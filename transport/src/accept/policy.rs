@@ -149,7 +149,7 @@ impl Conn {
     }
 
     pub(super) fn over_quota(&self) -> Reply {
-        if self.service.hub.settings.over_quota_is_temporary {
+        if self.service.hub.settings().over_quota_is_temporary {
             Reply::new(452, Status(4, 2, 2), "This mailbox is full")
         } else {
             Reply::new(552, Status(5, 2, 2), "This mailbox is full")
@@ -179,7 +179,7 @@ impl Conn {
             utf8: message.params.utf8,
             signed_in: self.identity.is_some(),
             peer: self.peer.ip(),
-            host: &hub.settings.host,
+            host: &hub.settings().host,
             tls: self.tls.as_ref(),
             id: &message.id,
             recipient: only,
@@ -191,7 +191,7 @@ impl Conn {
             self.identity.as_ref().filter(|_| self.service.kind.is_submission()).map(|me| Completion {
                 sender: message.from.as_ref().map_or_else(|| me.address.clone(), ToString::to_string),
                 id: format!("{}.{}", at.as_millis(), message.id),
-                host: hub.settings.host.clone(),
+                host: hub.settings().host.clone(),
                 at,
             });
         match Intake::begin(hub.mailboxes.writer(), &trace, completion).await {
