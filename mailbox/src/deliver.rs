@@ -8,12 +8,13 @@ use crate::changes::{Changes, Effect, Plan, Settle};
 use crate::error::{AccountError, DeliverError};
 use crate::flags::{Flags, Mark};
 use crate::keys;
-use crate::limits::{APPEND_BYTES, APPEND_CHUNK};
+use crate::limits::{APPEND_BYTES, APPEND_CHUNK, APPEND_WINDOW};
 use crate::rows::{LogRow, MessageRow, counter, encode_small, new_row};
 use crate::snapshot::Record;
 use crate::uidset::UidSet;
 use crate::view::{FolderState, Row};
 use crate::writing::{expect_folder, missing_folder};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use waypost_base::{FolderId, MessageId, ThreadId, Timestamp};
 use waypost_mime::{Scanner, Summary};
@@ -136,27 +137,52 @@ impl Account {
         let target = self.target(folder)?;
         let bytes = messages.iter().map(|m| m.content.blob.size).sum();
         self.check_quota(messages.len() as u64, bytes).await?;
-        let mut changes = Changes::default();
+        let mut line = VecDeque::new();
         let mut chunk: Vec<Prepared> = Vec::new();
         let mut size = 0;
         let mut number = 0;
         let mut messages = messages.into_iter().peekable();
+        let mut failure = None;
+        let mut changes = Changes::default();
         while let Some(message) = messages.next() {
             let prepared = match self.prepare(message).await {
                 Ok(prepared) => prepared,
-                Err(e) => return Err(self.take_back(folder, changes, e).await),
+                Err(e) => {
+                    failure = Some(e);
+                    break;
+                }
             };
             size += prepared.bytes();
             chunk.push(prepared);
             // The next one may be as large as a message in rows can be: 64 KiB of summary and 16 KiB of bytes.
             if chunk.len() >= APPEND_CHUNK || size >= APPEND_BYTES || messages.peek().is_none() {
-                match self.put(&target, &chunk, token.map(|t| numbered(t, number))).await {
-                    Ok(later) => changes.join(later),
-                    Err(e) => return Err(self.take_back(folder, changes, e).await),
+                // Whoever holds the gate may not wait for it again: somebody else may want it closed in between.
+                let window = if chunk.iter().any(|m| m.stored.is_some()) { 1 } else { APPEND_WINDOW };
+                while line.len() >= window
+                    && failure.is_none()
+                    && let Some(first) = line.pop_front()
+                {
+                    match self.settle(&target, first).await {
+                        Ok(one) => changes.join(one),
+                        Err(e) => failure = Some(e),
+                    }
                 }
+                if failure.is_some() {
+                    break;
+                }
+                line.push_back(self.start(&target, &chunk, token.map(|t| numbered(t, number))).await);
                 chunk.clear();
                 (size, number) = (0, number + 1);
             }
+        }
+        for settle in line {
+            match self.settle(&target, settle).await {
+                Ok(one) => changes.join(one),
+                Err(e) => failure = failure.or(Some(e)),
+            }
+        }
+        if let Some(e) = failure {
+            return Err(self.take_back(folder, changes, e).await);
         }
         changes.shown().await;
         self.state.core.figures.appended.add(changes.appended().len() as u64);
@@ -251,14 +277,28 @@ impl Account {
         messages: &[Prepared],
         token: Option<[u8; 16]>,
     ) -> Result<Changes, DeliverError> {
+        let settle = self.start(folder, messages, token).await;
+        self.settle(folder, settle).await
+    }
+
+    /// Puts a batch of new messages in line.
+    async fn start(
+        &self,
+        folder: &Arc<FolderState>,
+        messages: &[Prepared],
+        token: Option<[u8; 16]>,
+    ) -> Settle {
         let stored: Vec<&Blob> = messages.iter().filter_map(|m| m.stored.as_ref()).collect();
         let gate =
             if stored.is_empty() { None } else { Some(self.state.blob_gate.clone().read_owned().await) };
         let (batch, mut plan) = self.put_batch(folder, messages, token);
         plan.gate = gate;
         let store = &self.state.core.store;
-        let pending = store.commit_with(&stored, self.state.keys.partition(), batch);
-        match Settle::new(pending, plan).await {
+        Settle::new(store.commit_with(&stored, self.state.keys.partition(), batch), plan)
+    }
+
+    async fn settle(&self, folder: &Arc<FolderState>, settle: Settle) -> Result<Changes, DeliverError> {
+        match settle.await {
             Ok(changes) => Ok(changes),
             Err(CommitError::Conflict(conflict)) => {
                 let id = missing_folder(&conflict).unwrap_or(folder.id);

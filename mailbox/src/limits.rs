@@ -20,6 +20,8 @@ pub const COPY_CHUNK: usize = 900;
 pub const APPEND_CHUNK: usize = 450;
 /// Bytes of one batch that an import fills before it begins the next; the store's limit is 1 MiB.
 pub const APPEND_BYTES: usize = 900 * 1024;
+/// Batches of one import that wait for the disk at the same time: the next is made while the first is written.
+pub const APPEND_WINDOW: usize = 3;
 /// Tries of an operation that meets other writers' changes.
 pub const RETRIES: usize = 8;
 /// Messages in one read of summaries.
@@ -32,6 +34,9 @@ pub const SEARCH_WHOLE: u64 = 4 * 1024 * 1024;
 pub const SEARCH_WORKERS: usize = 2;
 /// How long a view waits for a change that is missing in the order before it reads it from the store, milliseconds.
 pub const GAP_MILLIS: u64 = 20;
+
+/// UIDs of a folder from which its view is read in parts at the same time: below, one read is two pages of rows at most.
+pub const LOAD_PARTS_FROM: u32 = 8_192;
 
 /// What an operator may set.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,14 +8,16 @@ use crate::account::{Account, Core};
 use crate::error::AccountError;
 use crate::flags::{Flags, Mark};
 use crate::keys::{self, Keys, last_u32, last_u64};
-use crate::limits::GAP_MILLIS;
+use crate::limits::{GAP_MILLIS, LOAD_PARTS_FROM};
 use crate::rows::{LogRow, counter, damaged, decode_row};
 use crate::snapshot::{Record, Snapshot};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use waypost_base::{FolderId, MessageId, Timestamp};
+use waypost_store::Key;
 
 /// A message in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,8 +173,8 @@ impl FolderState {
     async fn load(&self) -> Result<Arc<Snapshot>, AccountError> {
         self.view().phase = Phase::Loading;
         let guard = Unload(self);
-        let (from, ..) = self.counters().await?;
-        let rows = self.read_rows().await?;
+        let (from, uid_next, _) = self.counters().await?;
+        let rows = self.read_rows(uid_next).await?;
         let (to, uid_next, writer) = self.counters().await?;
         let mut snapshot = Snapshot::build(rows, uid_next, from);
         for (modseq, record) in self.read_log(from, to, &snapshot).await? {
@@ -190,13 +192,33 @@ impl FolderState {
         }
     }
 
-    async fn read_rows(&self) -> Result<Vec<Row>, AccountError> {
+    /// All rows below `uid_next` and what came after it, in order; a large folder is read in parts at the same time.
+    async fn read_rows(&self, uid_next: u32) -> Result<Vec<Row>, AccountError> {
+        let all = self.keys.all_of_folder(keys::ROW, self.id);
+        if uid_next < LOAD_PARTS_FROM {
+            return self.read_part(all).await;
+        }
+        let third = uid_next / 3;
+        let (one, two) = (self.keys.row(self.id, third), self.keys.row(self.id, 2 * third));
+        let (first, second, last) = tokio::try_join!(
+            self.read_part(all.start..one.clone()),
+            self.read_part(one..two.clone()),
+            self.read_part(two..all.end)
+        )?;
+        let mut rows = first;
+        rows.reserve_exact(second.len() + last.len());
+        rows.extend(second);
+        rows.extend(last);
+        Ok(rows)
+    }
+
+    async fn read_part(&self, range: Range<Key>) -> Result<Vec<Row>, AccountError> {
         let mut rows = Vec::new();
         let mut bad = None;
         let corrupt = self
             .core
             .store
-            .each(self.keys.all_of_folder(keys::ROW, self.id), |key, value| {
+            .each(range, |key, value| {
                 match decode_row(last_u32(key), value) {
                     Some(row) => rows.push(row),
                     None => bad = Some(key.to_vec()),

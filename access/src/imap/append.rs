@@ -1,18 +1,102 @@
 //! APPEND and MULTIAPPEND (RFC 9051 §6.3.12, RFC 3502, RFC 3516 §4.4, RFC 6855 §4, RFC 7889).
 //!
-//! Messages stream to the store while they arrive; nothing holds a whole one. All of them are appended or none.
+//! Large messages stream to the store while they arrive; nothing holds a whole one. Small ones of an import are read and
+//! compressed beside the session. All of them are appended or none.
 
 use super::marks;
 use super::outcome::{Done, DoneCode, Fail, Outcome};
 use super::session::Session;
-use waypost_base::FolderId;
+use std::collections::VecDeque;
+use tokio::task::JoinHandle;
+use waypost_base::{FolderId, Timestamp};
 use waypost_imap::command::{self, Append, AppendMessage};
 use waypost_imap::frame::Event;
 use waypost_imap::response::{Code, ranges};
-use waypost_mailbox::{Account, Content, Flags, Mark, NewMessage};
+use waypost_mailbox::{Account, Content, Flags, Mailboxes, Mark, NewMessage};
+use waypost_store::BlobError;
 
 /// Messages in one MULTIAPPEND; what is remembered of each stays in memory until the last has come.
 const MESSAGES_MAX: usize = 5_000;
+
+/// Small messages that a client sends without waiting are read and compressed beside the session while the next ones
+/// arrive, this many bytes at a time.
+const GATHER_BYTES: usize = 64 * 1024;
+
+/// Largest message that is handled so; a larger one streams to the store.
+const GATHER_EACH: u64 = 32 * 1024;
+
+/// Pieces of work beside the session at the same time: with the bytes above, what an import may hold in memory.
+const GATHER_WORKS: usize = 8;
+
+/// The messages of one command, in order.
+#[derive(Default)]
+struct Messages {
+    heads: Vec<(Option<Timestamp>, Mark)>,
+    done: Vec<Content>,
+    works: VecDeque<Work>,
+    raw: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+enum Work {
+    Done(Content),
+    /// If the command fails, it is finished for nothing.
+    Beside(JoinHandle<Result<Vec<Content>, BlobError>>),
+}
+
+impl Messages {
+    async fn gather(&mut self, mailboxes: &Mailboxes, raw: Vec<u8>) -> Result<(), Fail> {
+        self.bytes += raw.len();
+        self.raw.push(raw);
+        if self.bytes >= GATHER_BYTES { self.launch(mailboxes).await } else { Ok(()) }
+    }
+
+    /// Hands what was gathered to a task of its own.
+    async fn launch(&mut self, mailboxes: &Mailboxes) -> Result<(), Fail> {
+        if self.raw.is_empty() {
+            return Ok(());
+        }
+        self.bytes = 0;
+        let raw = std::mem::take(&mut self.raw);
+        self.works.push_back(Work::Beside(tokio::spawn(digest(mailboxes.clone(), raw))));
+        while self.works.len() > GATHER_WORKS {
+            self.take_first().await?;
+        }
+        Ok(())
+    }
+
+    async fn take_first(&mut self) -> Result<(), Fail> {
+        match self.works.pop_front() {
+            Some(Work::Done(content)) => self.done.push(content),
+            Some(Work::Beside(task)) => match task.await {
+                Ok(contents) => self.done.extend(contents?),
+                Err(e) => return Err(BlobError::Io(e.to_string()).into()),
+            },
+            None => {}
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self, mailboxes: &Mailboxes) -> Result<Vec<NewMessage>, Fail> {
+        let last = digest(mailboxes.clone(), std::mem::take(&mut self.raw)).await?;
+        while !self.works.is_empty() {
+            self.take_first().await?;
+        }
+        self.done.extend(last);
+        let messages = self.done.into_iter().zip(self.heads);
+        Ok(messages.map(|(content, (internal, mark))| NewMessage { content, internal, mark }).collect())
+    }
+}
+
+async fn digest(mailboxes: Mailboxes, raw: Vec<Vec<u8>>) -> Result<Vec<Content>, BlobError> {
+    let mut contents = Vec::with_capacity(raw.len());
+    for bytes in raw {
+        let mut writer = mailboxes.writer();
+        writer.write(&bytes).await?;
+        contents.push(writer.finish().await?);
+    }
+    Ok(contents)
+}
 
 /// What follows a message.
 enum Then {
@@ -57,12 +141,12 @@ impl Session {
             Some(found) if found.selectable => found.id,
             _ => return Err(Fail::no(Code::TryCreate, "No such folder")),
         };
-        let mut messages = Vec::new();
+        let mut messages = Messages::default();
         let mut bytes = 0u64;
         let mut head = append.message;
         loop {
             bytes = bytes.saturating_add(head.size);
-            self.may_append(&account, &head, messages.len() + 1, bytes)?;
+            self.may_append(&account, &head, messages.heads.len() + 1, bytes)?;
             let mark = match head.flags.as_slice() {
                 [] => Mark { flags: Flags::NONE, keywords: 0 },
                 flags => marks::mark(&account, flags).await?,
@@ -71,14 +155,22 @@ impl Session {
             if head.synchronising {
                 self.reply().continuation("Ready for the message");
             }
-            let content = self.take_bytes(between).await?;
+            messages.heads.push((head.date.map(|d| d.at), mark));
+            if head.size <= GATHER_EACH && !head.synchronising {
+                let raw = self.take_raw(head.size as usize, between).await?;
+                messages.gather(&self.svc.mailboxes, raw).await?;
+            } else {
+                messages.launch(&self.svc.mailboxes).await?;
+                let content = self.take_bytes(between).await?;
+                messages.works.push_back(Work::Done(content));
+            }
             *between = false;
-            messages.push(NewMessage { content, internal: head.date.map(|d| d.at), mark });
             match self.after_message(head.utf8).await? {
                 Then::Another(next) => head = next,
                 Then::End => break,
             }
         }
+        let messages = messages.finish(&self.svc.mailboxes).await?;
         self.put(&account, folder, messages).await
     }
 
@@ -104,6 +196,27 @@ impl Session {
             return Err(Fail::no(Code::OverQuota, "The account is over its quota"));
         }
         Ok(())
+    }
+
+    /// A message that is small enough to be taken in one piece.
+    async fn take_raw(&mut self, size: usize, between: &mut bool) -> Result<Vec<u8>, Fail> {
+        let mut raw = Vec::with_capacity(size);
+        loop {
+            match self.inbox.next() {
+                Some(Event::Data { bytes, last }) => {
+                    *between = last;
+                    raw.extend_from_slice(bytes);
+                    if last {
+                        return Ok(raw);
+                    }
+                }
+                Some(_) => {}
+                None => {
+                    let limit = self.patience();
+                    self.await_bytes(limit, false).await?;
+                }
+            }
+        }
     }
 
     async fn take_bytes(&mut self, between: &mut bool) -> Result<Content, Fail> {

@@ -255,7 +255,8 @@ impl Session {
         let mut idle = false;
         let input = poll_fn(|cx| {
             let read = pin!(wire.read(|bytes| inbox.push(bytes))).poll(cx);
-            if read.is_pending() && !std::mem::replace(&mut idle, true) {
+            // In the middle of a command the rest is on its way, and the room will be used again at once.
+            if heed_stop && read.is_pending() && !std::mem::replace(&mut idle, true) {
                 wire.release();
                 inbox.release();
             }
@@ -409,7 +410,12 @@ impl Session {
         let text = error.problem.to_string();
         let (status, code) = match error.problem {
             Problem::UnknownUse => (Status::No, Some(Code::UseAttr)),
-            Problem::BadCharset => (Status::No, Some(Code::BadCharset(&["US-ASCII", "UTF-8"]))),
+            Problem::BadCharset { saving } => {
+                if let Some(selected) = self.selected.as_mut().filter(|_| saving) {
+                    selected.saved = waypost_mailbox::UidSet::new();
+                }
+                (Status::No, Some(Code::BadCharset(&["US-ASCII", "UTF-8"])))
+            }
             _ => (Status::Bad, None),
         };
         self.svc.figures.bad.one();

@@ -20,6 +20,9 @@ const QUEUE_LINES: usize = 8192;
 /// A crash loses at most this much of a protocol log.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
 
+/// How long lines gather after some have been taken.
+const GATHER: Duration = Duration::from_millis(2);
+
 /// What a log looks like and how much of it is kept.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -104,15 +107,24 @@ impl Writer {
         loop {
             match waiting.recv_timeout(FLUSH_EVERY) {
                 Ok(line) => {
-                    if let Err(e) = self.append(&line) {
-                        DROPPED.one();
-                        self.open = None;
-                        tracing::warn!(error = %e, folder = %self.layout.folder.display(), "protocol log not written");
+                    self.take(&line);
+                    for line in waiting.try_iter() {
+                        self.take(&line);
                     }
+                    // To be woken for each line would cost the sessions more than the line.
+                    std::thread::sleep(GATHER);
                 }
                 Err(RecvTimeoutError::Timeout) => self.flush(),
                 Err(RecvTimeoutError::Disconnected) => return self.flush(),
             }
+        }
+    }
+
+    fn take(&mut self, line: &str) {
+        if let Err(e) = self.append(line) {
+            DROPPED.one();
+            self.open = None;
+            tracing::warn!(error = %e, folder = %self.layout.folder.display(), "protocol log not written");
         }
     }
 

@@ -16,7 +16,8 @@ pub struct BlobWriter {
 /// What a message is made of so far. It travels to the thread that compresses and writes, and back.
 struct Draft {
     raw: Vec<u8>,
-    hasher: Box<blake3::Hasher>,
+    /// Made when the message turns out to be longer than a chunk; a shorter one is hashed at once.
+    hasher: Option<Box<blake3::Hasher>>,
     chunks: Vec<Chunk>,
     size: u64,
     pin: Pin,
@@ -25,7 +26,8 @@ struct Draft {
 impl Draft {
     /// Compresses and appends what is in `raw`.
     fn flush(&mut self, inner: &Inner) -> Result<(), BlobError> {
-        self.hasher.update(&self.raw);
+        let hasher = self.hasher.get_or_insert_with(|| Box::new(blake3::Hasher::new_keyed(&inner.key)));
+        hasher.update(&self.raw);
         let compressed = inner.codec.compress(&self.raw).map_err(|e| BlobError::Io(e.to_string()))?;
         self.append(inner, &compressed)
     }
@@ -46,7 +48,7 @@ impl BlobWriter {
     pub(super) fn new(blobs: Blobs) -> BlobWriter {
         let draft = Draft {
             raw: Vec::new(),
-            hasher: Box::new(blake3::Hasher::new_keyed(&blobs.inner.key)),
+            hasher: None,
             chunks: Vec::new(),
             size: 0,
             pin: Pin::none(blobs.inner.segments.core()),
@@ -107,7 +109,9 @@ impl BlobWriter {
             let flush = move |inner: &Inner| draft.flush(inner).map(|()| draft);
             draft = self.blobs.off(flush).await?;
         }
-        let id = BlobId(*draft.hasher.finalize().as_bytes());
+        // A chunk was written, so there is a hasher.
+        let hasher = draft.hasher.as_ref().ok_or_else(lost)?;
+        let id = BlobId(*hasher.finalize().as_bytes());
         // Somebody else may have the same bytes already; what was written here is dead then.
         if let Some(known) = self.blobs.find(id, draft.size).await? {
             return Ok(known);

@@ -17,6 +17,9 @@ use std::thread::JoinHandle;
 /// that is written again and again is copied once.
 const FOLD_PAGES: i64 = 8_192;
 
+/// Rows that are stepped over before the next key is searched for from the root.
+const WALK_STEPS: usize = 8;
+
 /// Tokens are kept in buckets of an hour: `[0x7F][1][hour u32][token 16]`.
 const TOKEN_PREFIX: [u8; 2] = [0x7F, 1];
 
@@ -55,6 +58,7 @@ struct Committer<'c> {
     begin: Statement<'c>,
     end: Statement<'c>,
     get: Statement<'c>,
+    walk: Statement<'c>,
     put: Statement<'c>,
     del: Statement<'c>,
     del_range: Statement<'c>,
@@ -92,6 +96,7 @@ impl<'c> Committer<'c> {
             begin: conn.prepare("BEGIN IMMEDIATE")?,
             end: conn.prepare("COMMIT")?,
             get: conn.prepare("SELECT v FROM kv WHERE k = ?1")?,
+            walk: conn.prepare("SELECT k, v FROM kv WHERE k >= ?1 ORDER BY k")?,
             put: conn.prepare("INSERT OR REPLACE INTO kv(k, v) VALUES(?1, ?2)")?,
             del: conn.prepare("DELETE FROM kv WHERE k = ?1")?,
             del_range: conn.prepare("DELETE FROM kv WHERE k >= ?1 AND k < ?2")?,
@@ -378,6 +383,9 @@ impl<'c> Committer<'c> {
             }
             self.del_range.execute((from, to))?;
         }
+        for id in self.big_under(&layer)? {
+            self.del_big.execute([id])?;
+        }
         let mut bytes = 0;
         self.shared.figures.rows.add(layer.rows.len() as u64);
         for (key, change) in layer.rows {
@@ -386,12 +394,8 @@ impl<'c> Committer<'c> {
                 Change::Count(number) => {
                     self.put.execute((&key, &row::seal_counter(&key, number)[..]))?;
                 }
-                Change::Put(value) => {
-                    self.forget_big(&key)?;
-                    self.put_value(&key, value)?;
-                }
+                Change::Put(value) => self.put_value(&key, value)?,
                 Change::Del => {
-                    self.forget_big(&key)?;
                     self.del.execute([&key])?;
                 }
             }
@@ -414,18 +418,35 @@ impl<'c> Committer<'c> {
         Ok(())
     }
 
-    /// Takes away what lies in `big` for a row that is about to be replaced or deleted.
-    fn forget_big(&mut self, key: &[u8]) -> rusqlite::Result<()> {
-        let mut rows = self.get.query([key])?;
-        let id = match rows.next()? {
-            Some(row) => big_id(key, row.get_ref(0)?.as_blob().unwrap_or_default()),
-            None => None,
-        };
-        drop(rows);
-        if let Some(id) = id {
-            self.del_big.execute([id])?;
+    /// Numbers of all large values under keys that are about to be replaced or deleted. Walks the table along with the
+    /// keys, both in order: rows that lie side by side, and new rows at the end of their kind, cost no search each.
+    fn big_under(&mut self, layer: &Layer) -> rusqlite::Result<Vec<i64>> {
+        let mut ids = Vec::new();
+        let mut keys =
+            layer.rows.iter().filter(|(_, change)| !matches!(change, Change::Count(_))).map(|(key, _)| key);
+        let mut next = keys.next();
+        while let Some(sought) = next {
+            let mut rows = self.walk.query([sought])?;
+            // Rows in a row that were not asked for; beyond a few a new search is cheaper.
+            let mut strange = 0;
+            while strange < WALK_STEPS {
+                let Some(row) = rows.next()? else { return Ok(ids) };
+                let found = row.get_ref(0)?.as_blob().unwrap_or_default();
+                while next.is_some_and(|key| key.as_slice() < found) {
+                    next = keys.next();
+                }
+                match next {
+                    None => return Ok(ids),
+                    Some(key) if key == found => {
+                        ids.extend(big_id(found, row.get_ref(1)?.as_blob().unwrap_or_default()));
+                        next = keys.next();
+                        strange = 0;
+                    }
+                    Some(_) => strange += 1,
+                }
+            }
         }
-        Ok(())
+        Ok(ids)
     }
 
     /// Numbers of all large values in a range.
@@ -458,6 +479,9 @@ fn count_change(number: [u8; 8], counts: bool) -> Change {
 }
 
 fn big_id(key: &[u8], stored: &[u8]) -> Option<i64> {
+    if stored.len() != row::REF_BYTES {
+        return None;
+    }
     match row::unseal(key, stored) {
         Some(Stored::Big { id, .. }) => Some(id),
         _ => None,

@@ -64,6 +64,10 @@ impl Layer {
         for (from, to) in later.ranges {
             self.delete_range(from, to);
         }
-        self.rows.extend(later.rows);
+        if self.rows.is_empty() {
+            self.rows = later.rows;
+        } else {
+            self.rows.extend(later.rows);
+        }
     }
 }
