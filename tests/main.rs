@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used, reason = "these are tests: a failure is to stop them")]
 
 mod clients;
+mod commands;
 mod corpus;
 mod crash;
 mod faults;
 mod first_light;
+mod operation;
 mod talk;
