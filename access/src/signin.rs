@@ -425,7 +425,13 @@ impl Conversation<'_> {
         self.follow(step).await
     }
 
-    /// The client sent something that is not base64, or cancelled: counts as a failure.
+    /// The client cancelled, which betrays nothing and guesses nothing: it may begin again as often as it likes.
+    pub fn cancelled(&mut self) -> Refused {
+        self.caller.entrance.counts.malformed.one();
+        Refused { failure: Failure::Malformed("cancelled"), close: false }
+    }
+
+    /// The client sent something that is not base64: counts as a failure.
     pub async fn malformed(&mut self, why: &'static str) -> Refused {
         self.caller.refuse(Failure::Malformed(why)).await
     }

@@ -66,7 +66,7 @@ impl Session {
                 Next::Line(line) => match sasl_response(&line) {
                     Ok(SaslResponse::Octets(response)) => conversation.respond(&response.0).await,
                     Ok(SaslResponse::Cancel) => {
-                        return Ok(Err(conversation.malformed("cancelled by the client").await));
+                        return Ok(Err(conversation.cancelled()));
                     }
                     Err(_) => return Ok(Err(conversation.malformed("not base64").await)),
                 },

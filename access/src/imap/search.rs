@@ -33,6 +33,9 @@ macro_rules! watched {
 
 impl Session {
     pub(crate) async fn search(&mut self, tag: &Tag, search: Search) -> Outcome {
+        if search.names_charset && self.enabled.utf8_accept {
+            return Err(Fail::bad("After ENABLE UTF8=ACCEPT everything is UTF-8; name no charset"));
+        }
         if search.returns.is_some_and(|r| r.save) {
             // Whatever comes of it: a failed search leaves nothing saved (RFC 9051 §6.4.4.1).
             self.forget_saved_unless_used(&search.key)?;

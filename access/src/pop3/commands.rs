@@ -93,7 +93,7 @@ impl Conversation<'_> {
             }
             turn = match waypost_sasl::wire::line(&line) {
                 Ok(Line::Response(response)) => talk.respond(&response).await,
-                Ok(Line::Cancelled) => break Err(talk.malformed("cancelled").await),
+                Ok(Line::Cancelled) => break Err(talk.cancelled()),
                 Err(_) => break Err(talk.malformed("not base64").await),
             };
         };

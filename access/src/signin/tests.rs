@@ -109,6 +109,18 @@ async fn failures_cost_time_and_in_the_end_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn cancelling_is_no_failure() {
+    let entrance = entrance(Policy::default());
+    let mut caller = entrance.caller(&channel(true, FAR));
+    for _ in 0..9 {
+        let mut conversation = caller.begin(b"PLAIN").unwrap();
+        assert!(matches!(conversation.begin(None).await, Turn::Challenge(_)));
+        assert!(!conversation.cancelled().close);
+    }
+    assert!(caller.password("user", "pencil").await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn our_failures_are_not_the_callers() {
     let down = Arc::new(One(Answer::Unavailable("store".into())));
     let entrance = Entrance::new(Protocol::Pop, down, Policy::default());

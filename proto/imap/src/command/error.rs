@@ -21,8 +21,9 @@ pub enum Problem {
     Syntax { expected: &'static str, at: usize },
     /// A number, a nesting or a name over a limit.
     TooLarge { what: &'static str, at: usize },
-    /// A charset that we cannot read: answer `NO [BADCHARSET (US-ASCII UTF-8)]`.
-    BadCharset,
+    /// A charset that we cannot read: answer `NO [BADCHARSET (US-ASCII UTF-8)]`. With `saving`, the search was to be saved,
+    /// and `$` is now empty (RFC 9051 §6.4.4.1).
+    BadCharset { saving: bool },
     /// A special use that we do not know: answer `NO [USEATTR]` (RFC 6154 §3).
     UnknownUse,
     /// Forbidden combinations, such as VANISHED without UID.
@@ -36,7 +37,7 @@ impl fmt::Display for Problem {
             Problem::UnknownCommand => f.write_str("Unknown command"),
             Problem::Syntax { expected, at } => write!(f, "Expected {expected} at byte {at}"),
             Problem::TooLarge { what, at } => write!(f, "{what} too large at byte {at}"),
-            Problem::BadCharset => f.write_str("Charset not supported"),
+            Problem::BadCharset { .. } => f.write_str("Charset not supported"),
             Problem::UnknownUse => f.write_str("Special use not supported"),
             Problem::Conflict(text) => f.write_str(text),
         }

@@ -242,6 +242,8 @@ pub struct Search {
     pub uid: bool,
     /// `None`: no RETURN, so rev1 clients get an untagged SEARCH (rev2: ESEARCH ALL).
     pub returns: Option<SearchReturn>,
+    /// The command said which charset it is in, which it must not after ENABLE UTF8=ACCEPT (RFC 6855 §3).
+    pub names_charset: bool,
     pub key: SearchKey,
 }
 
@@ -635,7 +637,7 @@ fn print_long(p: &mut Printer<'_>, body: &Body) {
         Body::Search(search) => {
             p.raw("SEARCH ");
             search::print_return(p, search.returns);
-            p.raw("CHARSET UTF-8 ");
+            p.raw(if search.names_charset { "CHARSET UTF-8 " } else { "" });
             search::print_program(p, &search.key);
         }
         Body::Sort(sort) => sort::print_sort(p, sort),

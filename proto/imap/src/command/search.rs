@@ -16,11 +16,12 @@ pub const CHARSETS: [&str; 2] = ["US-ASCII", "UTF-8"];
 pub(crate) fn search(p: &mut Parser<'_>, uid: bool) -> Result<Body> {
     p.space()?;
     let returns = return_options(p)?;
-    if p.eat_text("CHARSET ") {
-        charset(p)?;
+    let names_charset = p.eat_text("CHARSET ");
+    if names_charset {
+        charset(p, returns)?;
         p.space()?;
     }
-    Ok(Body::Search(Search { uid, returns, key: program(p)? }))
+    Ok(Body::Search(Search { uid, returns, names_charset, key: program(p)? }))
 }
 
 /// ```abnf
@@ -48,10 +49,11 @@ pub(crate) fn return_options(p: &mut Parser<'_>) -> Result<Option<SearchReturn>>
 }
 
 /// `charset = atom / quoted`. All charsets that are ASCII or UTF-8 read the same.
-pub(crate) fn charset(p: &mut Parser<'_>) -> Result<()> {
+pub(crate) fn charset(p: &mut Parser<'_>, returns: Option<SearchReturn>) -> Result<()> {
     let name = p.astring()?;
     let known = CHARSETS.iter().chain(&["ASCII", "UTF8"]).any(|c| c.as_bytes().eq_ignore_ascii_case(&name));
-    if known { Ok(()) } else { Err(Problem::BadCharset) }
+    let saving = returns.is_some_and(|r| r.save);
+    if known { Ok(()) } else { Err(Problem::BadCharset { saving }) }
 }
 
 /// All keys to the end of the command, of which all must hold.

@@ -22,7 +22,7 @@ pub(crate) fn sort(p: &mut Parser<'_>, uid: bool) -> Result<Body> {
         Ok(())
     })?;
     p.space()?;
-    charset(p)?;
+    charset(p, returns)?;
     p.space()?;
     Ok(Body::Sort(Sort { uid, returns, criteria, key: program(p)? }))
 }
@@ -59,7 +59,7 @@ pub(crate) fn thread(p: &mut Parser<'_>, uid: bool) -> Result<Body> {
         _ => return p.expected("ORDEREDSUBJECT or REFERENCES"),
     };
     p.space()?;
-    charset(p)?;
+    charset(p, None)?;
     p.space()?;
     Ok(Body::Thread(Thread { uid, algorithm, key: program(p)? }))
 }

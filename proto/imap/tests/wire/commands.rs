@@ -225,7 +225,9 @@ fn refusals() {
     }
     assert_eq!(problem("a NONSENSE"), Problem::UnknownCommand);
     assert_eq!(problem("a UID NOOP"), Problem::UnknownCommand);
-    assert_eq!(problem("a SEARCH CHARSET KOI8-R ALL"), Problem::BadCharset);
+    assert_eq!(problem("a SEARCH CHARSET KOI8-R ALL"), Problem::BadCharset { saving: false });
+    let saved = "a SEARCH RETURN (SAVE) CHARSET KOI8-R ALL";
+    assert_eq!(problem(saved), Problem::BadCharset { saving: true });
     assert_eq!(problem("a CREATE a (USE (\\Nonsense))"), Problem::UnknownUse);
     assert!(matches!(problem("a FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)"), Problem::Conflict(_)));
     assert!(matches!(problem("a LIST (RECURSIVEMATCH) \"\" *"), Problem::Conflict(_)));

@@ -146,6 +146,7 @@ fn body() -> impl Strategy<Value = Body> {
         (any::<bool>(), returns(), key()).prop_map(|(uid, returns, key)| Body::Search(Search {
             uid,
             returns,
+            names_charset: !uid,
             key
         })),
         (any::<bool>(), returns(), key()).prop_map(|(uid, returns, key)| {
