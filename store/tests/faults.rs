@@ -49,6 +49,38 @@ fn a_store_opens_again_and_only_once_at_a_time() {
     });
 }
 
+/// Large values lie apart from their keys. Whatever mixture replaces them, near or far from each other, none is left behind.
+#[test]
+fn replaced_large_values_leave_nothing_behind() {
+    let folder = Folder::new();
+    runtime().block_on(async {
+        let store = store(folder.path());
+        let value = |n: u32, large: bool| noise(u64::from(n), if large { 900 } else { 40 });
+        let mut model = BTreeMap::new();
+        for (round, stride) in [1u32, 1, 2, 7, 9, 10, 40, 3, 1].into_iter().enumerate() {
+            let round = round as u32;
+            let mut batch = Batch::new(P);
+            for n in (round % 2..400).step_by(stride as usize) {
+                let key = P.key(&n.to_be_bytes());
+                if (n + round) % 5 == 4 {
+                    batch.del(key.clone());
+                    model.remove(&key);
+                } else {
+                    let value = value(n + round, (n * 7 + round) % 3 == 0);
+                    batch.put(key.clone(), value.clone());
+                    model.insert(key, value);
+                }
+            }
+            store.commit(batch).await.unwrap();
+            let report = store.verify(&[]).await;
+            assert!(report.is_clean(), "{report:?}");
+        }
+        for (key, value) in model {
+            assert_eq!(store.get_one(key).await.unwrap().as_deref(), Some(&value[..]));
+        }
+    });
+}
+
 #[test]
 fn a_newer_store_is_refused() {
     let folder = Folder::new();

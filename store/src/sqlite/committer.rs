@@ -17,6 +17,9 @@ use std::thread::JoinHandle;
 /// that is written again and again is copied once.
 const FOLD_PAGES: i64 = 8_192;
 
+/// Rows that one statement writes: to start and to end it costs as much as a row.
+const PUT_ROWS: usize = 32;
+
 /// Rows that are stepped over before the next key is searched for from the root.
 const WALK_STEPS: usize = 8;
 
@@ -60,6 +63,7 @@ struct Committer<'c> {
     get: Statement<'c>,
     walk: Statement<'c>,
     put: Statement<'c>,
+    put_many: Statement<'c>,
     del: Statement<'c>,
     del_range: Statement<'c>,
     refs: Statement<'c>,
@@ -98,6 +102,10 @@ impl<'c> Committer<'c> {
             get: conn.prepare("SELECT v FROM kv WHERE k = ?1")?,
             walk: conn.prepare("SELECT k, v FROM kv WHERE k >= ?1 ORDER BY k")?,
             put: conn.prepare("INSERT OR REPLACE INTO kv(k, v) VALUES(?1, ?2)")?,
+            put_many: conn.prepare(&format!(
+                "INSERT OR REPLACE INTO kv(k, v) VALUES{}(?, ?)",
+                "(?, ?), ".repeat(PUT_ROWS - 1)
+            ))?,
             del: conn.prepare("DELETE FROM kv WHERE k = ?1")?,
             del_range: conn.prepare("DELETE FROM kv WHERE k >= ?1 AND k < ?2")?,
             refs: conn.prepare("SELECT k, v FROM kv WHERE k >= ?1 AND k < ?2 AND length(v) = ?3")?,
@@ -387,6 +395,7 @@ impl<'c> Committer<'c> {
             self.del_big.execute([id])?;
         }
         let mut bytes = 0;
+        let mut sealed = Vec::with_capacity(PUT_ROWS);
         self.shared.figures.rows.add(layer.rows.len() as u64);
         for (key, change) in layer.rows {
             bytes += key.len() + change.value().map_or(0, <[u8]>::len);
@@ -394,28 +403,37 @@ impl<'c> Committer<'c> {
                 Change::Count(number) => {
                     self.put.execute((&key, &row::seal_counter(&key, number)[..]))?;
                 }
-                Change::Put(value) => self.put_value(&key, value)?,
+                Change::Put(value) => {
+                    let value = self.seal(&key, value)?;
+                    sealed.push((key, value));
+                    if sealed.len() == PUT_ROWS {
+                        let fields = sealed.iter().flat_map(|(key, value)| [key, value]);
+                        self.put_many.execute(rusqlite::params_from_iter(fields))?;
+                        sealed.clear();
+                    }
+                }
                 Change::Del => {
                     self.del.execute([&key])?;
                 }
             }
         }
+        for (key, value) in &sealed {
+            self.put.execute((key, value))?;
+        }
         self.shared.figures.bytes.add(bytes as u64);
         Ok(())
     }
 
-    fn put_value(&mut self, key: &[u8], mut value: Vec<u8>) -> rusqlite::Result<()> {
+    /// What is to be written under the key; a large value itself is written here.
+    fn seal(&mut self, key: &[u8], mut value: Vec<u8>) -> rusqlite::Result<Vec<u8>> {
         if value.len() <= row::LOCAL_BYTES {
             row::seal(key, &mut value);
-            self.put.execute((key, &value))?;
-            return Ok(());
+            return Ok(value);
         }
         let len = value.len() as u32;
         row::seal_big(key, &mut value);
         self.put_big.execute([&value])?;
-        let place = row::seal_ref(key, self.conn.last_insert_rowid(), len);
-        self.put.execute((key, &place[..]))?;
-        Ok(())
+        Ok(row::seal_ref(key, self.conn.last_insert_rowid(), len).to_vec())
     }
 
     /// Numbers of all large values under keys that are about to be replaced or deleted. Walks the table along with the
