@@ -371,6 +371,8 @@ def idle(table, scale):
         way = Waypost(folder)
         try:
             users = way.more_accounts(100)
+            way.stop()
+            way = Waypost(folder)
             table.limit("resident memory with 100 accounts, MiB", resident_mib(way.pid), 60, "MiB")
             port = way.imaps if tls else way.imap
             got = load("idle", imap=port, port=way.smtp, users=users, connections=count, pid=way.pid, tls=tls)

@@ -8,6 +8,7 @@ mod legs;
 mod listen;
 mod logs;
 mod machine;
+mod memory;
 mod metrics;
 mod place;
 mod quickstart;
@@ -24,6 +25,7 @@ use waypost_admin::settings::SettingsStore;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
+    memory::return_what_is_free();
     let matches = cli::command().get_matches();
     let json = matches.get_one::<String>("log").is_some_and(|form| form == "json");
     // The demonstration tells its story on the terminal; only what is wrong belongs between its lines.
