@@ -80,6 +80,11 @@ fn a_new_mailbox_signs_in_at_once_and_as_far_as_it_may() {
     records(data, &["Remove-AppPassword", &eve.0, "-Name", "phone", "-Confirm:$false"]);
     assert!(submit_as(&server, &app).starts_with("535"));
 
+    let (code, _, err) = waypost(data, &["Set-Mailbox", &eve.0, "-Password", "-"], "another-horse-8\n");
+    assert_eq!(code, 0, "{err}");
+    assert!(submit_as(&server, &eve).starts_with("535"), "the old password is good no more");
+    assert!(submit_as(&server, &(eve.0.clone(), "another-horse-8".into())).starts_with("235"));
+
     records(data, &["Set-ImapSettings", "-Banner", "Good morning"]);
     let mut imap = Line::connect(server.address("imap")).unwrap();
     assert!(imap.line().unwrap().ends_with("Good morning"));
@@ -236,7 +241,7 @@ fn mail_goes_out_and_in_again_byte_for_byte() {
     let at = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
     let (amy, ben, carla) = (server.account(0).0, server.account(1).0, server.account(2).0);
     fs::create_dir_all(at("eml")).unwrap();
-    let mut sources = vec![
+    let mut sources = [
         b"Subject: plain\r\n\r\nhello\r\n".to_vec(),
         b"Subject: from lines\r\n\r\nFrom here\r\n>From there\r\n>>From far\r\n\r\nFrom end\r\n".to_vec(),
         b"Subject: \xe4\xf6\r\n\r\n8 bit \xff\xfe and \x00 too\r\n".to_vec(),

@@ -102,7 +102,10 @@ fn a_port_that_is_taken_is_named() {
     assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
     let out = waypost(&["serve"]);
     let text = String::from_utf8_lossy(&out.stderr);
-    assert!(!out.status.success() && text.contains("cannot listen on"), "{text}");
+    assert!(
+        !out.status.success() && text.contains("cannot listen on") && text.contains("listeners.smtp"),
+        "{text}"
+    );
 }
 
 fn files(folder: &std::path::Path, all: &mut String) {

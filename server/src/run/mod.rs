@@ -88,9 +88,7 @@ impl Roles {
         let mut addresses = Vec::new();
         for (name, at) in doors {
             for address in at {
-                let listener = listen::bind(address).map_err(|e| {
-                    io::Error::new(e.kind(), format!("{name} cannot listen on {address}: {e}"))
-                })?;
+                let listener = listen::bind(address).map_err(|e| cannot_listen(name, address, &e))?;
                 addresses.push((name, listener.local_addr()?));
                 bound.push((name, listener));
             }
@@ -314,6 +312,22 @@ impl Services {
             tracing::warn!(error = %e, "the times of the last sign-ins were not written");
         }
     }
+}
+
+/// Says what to do about it, too, where that is known.
+fn cannot_listen(name: &str, address: SocketAddr, error: &io::Error) -> io::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+            "; ports below 1024 need the capability CAP_NET_BIND_SERVICE, which the systemd unit gives, or choose another \
+             address with `waypost Set-WaypostSetting listeners."
+        }
+        io::ErrorKind::AddrInUse => {
+            "; another program has it, or choose another address with `waypost Set-WaypostSetting listeners."
+        }
+        _ => return io::Error::new(error.kind(), format!("{name} cannot listen on {address}: {error}")),
+    };
+    let text = format!("{name} cannot listen on {address}: {error}{advice}{name} HOST:PORT`");
+    io::Error::new(error.kind(), text)
 }
 
 /// Whoever keeps stored bytes alive: accounts, and the queue until it has delivered.

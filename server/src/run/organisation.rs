@@ -36,7 +36,7 @@ pub struct Organisation {
 #[derive(Debug)]
 pub enum OpenFault {
     Folder(io::Error),
-    Store(waypost_store::OpenError),
+    Store(PathBuf, waypost_store::OpenError),
     Directory(waypost_directory::OpenError),
     Trust(FileError),
     Certificate(waypost_trust::TrustError),
@@ -47,7 +47,9 @@ impl fmt::Display for OpenFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenFault::Folder(e) => write!(f, "the data folder cannot be used: {e}"),
-            OpenFault::Store(e) => write!(f, "the store cannot be opened: {e}"),
+            OpenFault::Store(folder, e) => {
+                write!(f, "the store in {} cannot be opened: {e}", folder.display())
+            }
             OpenFault::Directory(e) => write!(f, "the directory cannot be read: {e}"),
             OpenFault::Trust(e) => write!(f, "a certificate file cannot be used: {e}"),
             OpenFault::Certificate(e) => write!(f, "a certificate cannot be made: {e}"),
@@ -69,7 +71,7 @@ impl Organisation {
         inner_trust(place, &clock)?;
         let public = public_certificate(place, settings, names, &clock)?;
         let options = waypost_store::Options::new(key, clock.clone());
-        let store = Store::open(&place.store(), options).map_err(OpenFault::Store)?;
+        let store = Store::open(&place.store(), options).map_err(|e| OpenFault::Store(place.store(), e))?;
         let directory =
             Directory::open(Arc::clone(store.engine()), clock.clone()).await.map_err(OpenFault::Directory)?;
         let limits = mailbox_limits(settings);

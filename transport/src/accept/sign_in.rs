@@ -84,7 +84,11 @@ impl Conn {
         let metrics = &self.service.hub.metrics;
         let (counter, note, reply) = match failure {
             Failure::Wrong => (&metrics.sign_in_wrong, "wrong credentials".to_owned(), WRONG),
-            Failure::Binding(what) => (&metrics.sign_in_wrong, format!("channel binding: {what}"), WRONG),
+            // Somebody between us, or a kind of binding that we do not have: the password may well be right.
+            Failure::Binding(what) => {
+                let reply = Reply::with(535, Status(5, 7, 0), format!("Channel binding failed: {what}"));
+                (&metrics.sign_in_not_allowed, format!("channel binding: {what}"), reply)
+            }
             Failure::NotAllowed(why) => {
                 let reply = match why {
                     Why::NeedsTls => {
