@@ -274,6 +274,7 @@ async fn settings() {
     assert!(effectless.warnings[0].contains("no effect"), "{:?}", effectless.warnings);
     let failure = o.fails("Set-ImapSettings -MaxCommandSize 1", Category::InvalidArgument).await;
     assert!(failure.message.contains("must be 1024 to 1048576"), "{failure}");
+    o.ok("Set-WaypostSetting smtp.timeout '00:02:00'").await;
     o.fails("Set-ImapSettings -Server elsewhere -Banner x", Category::ObjectNotFound).await;
     let what_if = o.ok("Set-ImapSettings -MaxConnectionsPerUser 9 -WhatIf").await.what_if;
     assert!(what_if[0].ends_with("Setting imap.max_connections_per_user = 9."), "{what_if:?}");

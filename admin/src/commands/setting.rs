@@ -76,5 +76,9 @@ async fn set(call: &Call<'_>) -> Outcome {
 
 /// TOML where it is TOML, else a text.
 fn read(text: &str) -> toml_edit::Value {
-    text.parse::<toml_edit::Value>().unwrap_or_else(|_| text.into())
+    match text.parse::<toml_edit::Value>() {
+        // No setting is a date or a time of day; `00:00:10` is a span of time, which is written as text.
+        Ok(toml_edit::Value::Datetime(_)) | Err(_) => text.into(),
+        Ok(value) => value,
+    }
 }

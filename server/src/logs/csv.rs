@@ -73,9 +73,10 @@ pub fn join<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
     out
 }
 
-/// A field with a comma, quote or line end stands in quotes; line ends become spaces, so that one record is one line.
+/// A field with a comma, quote or control character stands in quotes. Control characters become spaces, so that one record
+/// is one line, the file stays text, and no peer can paint on the terminal of whoever reads it.
 fn quote(field: &str, out: &mut String) {
-    if !field.contains([',', '"', '\r', '\n']) {
+    if !field.contains(|c: char| c == ',' || c == '"' || c.is_control()) {
         out.push_str(field);
         return;
     }
@@ -83,7 +84,7 @@ fn quote(field: &str, out: &mut String) {
     for c in field.chars() {
         match c {
             '"' => out.push_str("\"\""),
-            '\r' | '\n' => out.push(' '),
+            c if c.is_control() => out.push(' '),
             c => out.push(c),
         }
     }
@@ -226,7 +227,10 @@ mod tests {
 
     #[test]
     fn quotes_what_needs_it() {
-        assert_eq!(join(["a", "b,c", "say \"hi\"", "x\r\ny", ""]), "a,\"b,c\",\"say \"\"hi\"\"\",\"x  y\",");
+        assert_eq!(
+            join(["a", "b,c", "say \"hi\"", "x\r\ny", "\0\x1b[2J", ""]),
+            "a,\"b,c\",\"say \"\"hi\"\"\",\"x  y\",\"  [2J\","
+        );
     }
 
     #[test]

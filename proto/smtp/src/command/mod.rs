@@ -33,11 +33,33 @@ fn split(line: &[u8]) -> (&[u8], &[u8]) {
     (verb, rest.trim_ascii_start())
 }
 
-/// Where in the line credentials begin, if it carries any: behind the mechanism's name.
+const VERBS: [&[u8]; 15] = [
+    b"EHLO",
+    b"HELO",
+    b"LHLO",
+    b"MAIL",
+    b"RCPT",
+    b"DATA",
+    b"BDAT",
+    b"RSET",
+    b"NOOP",
+    b"VRFY",
+    b"EXPN",
+    b"HELP",
+    b"QUIT",
+    b"AUTH",
+    b"STARTTLS",
+];
+
+/// Where in the line credentials begin, if it carries any: behind the mechanism's name. A client that did not wait to hear
+/// that its AUTH is refused sends them as commands of their own, so what looks like base64 and is no verb is taken for some.
 pub(crate) fn secret(line: &[u8]) -> Option<usize> {
     let (verb, rest) = split(line);
     if !verb.eq_ignore_ascii_case(b"AUTH") {
-        return None;
+        let base64 = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+        let shaped =
+            rest.is_empty() && !verb.is_empty() && verb.len().is_multiple_of(4) && verb.iter().all(base64);
+        return (shaped && !VERBS.iter().any(|known| verb.eq_ignore_ascii_case(known))).then_some(0);
     }
     let begin = line.trim_ascii_end().len() - rest.len();
     let name = rest.iter().position(|b| *b == b' ')?;
@@ -89,5 +111,27 @@ pub(crate) fn run(s: &mut Session, now: Timestamp, line: &[u8]) {
             s.close();
         }
         _ => s.error(UNKNOWN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::secret;
+
+    #[test]
+    fn credentials_are_found_where_a_log_would_show_them() {
+        for (line, wanted) in [
+            ("AUTH PLAIN AGFubg==", Some(11)),
+            ("auth login", None),
+            ("YW5uQGNvbnRvc28udGVzdA==", Some(0)),
+            ("bm8=", Some(0)),
+            ("quit", None),
+            ("STARTTLS ", None),
+            ("NOOP", None),
+            ("MAIL FROM:<a@b.example>", None),
+            ("HELLO", None),
+        ] {
+            assert_eq!(secret(line.as_bytes()), wanted, "{line}");
+        }
     }
 }
