@@ -32,5 +32,9 @@ pub async fn run(place: &Place, domain: &str, host: Option<&str>) -> Result<(), 
         place.root().display()
     );
     println!("      waypost --data {} serve", place.root().display());
+    // RFC 5321 §4.5.1
+    println!(
+        "Somebody has to read what is sent to postmaster: give one mailbox -EmailAddresses postmaster@{domain}."
+    );
     Ok(())
 }
