@@ -66,7 +66,7 @@ fn replaced_large_values_leave_nothing_behind() {
                     batch.del(key.clone());
                     model.remove(&key);
                 } else {
-                    let value = value(n + round, (n * 7 + round) % 3 == 0);
+                    let value = value(n + round, (n * 7 + round).is_multiple_of(3));
                     batch.put(key.clone(), value.clone());
                     model.insert(key, value);
                 }
