@@ -97,6 +97,12 @@ fn a_port_that_is_taken_is_named() {
     let waypost =
         |words: &[&str]| Command::new(binary()).arg("--data").arg(&data).args(words).output().unwrap();
     assert!(waypost(&["init", "--domain", "example.org"]).status.success());
+    let free = ["submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s", "metrics"];
+    for door in free {
+        assert!(
+            waypost(&["Set-WaypostSetting", &format!("listeners.{door}"), "127.0.0.1:0"]).status.success()
+        );
+    }
     let taken = server.address("smtp").to_string();
     let set = waypost(&["Set-WaypostSetting", "listeners.smtp", &taken]);
     assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));

@@ -50,6 +50,10 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // So that a restart does not wait for the old connections' TIME_WAIT.
     socket.set_reuseaddr(true)?;
+    if address.is_ipv6() {
+        // Else [::] takes the port in IPv4 too, and 0.0.0.0 beside it could not be bound.
+        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -160,6 +164,22 @@ impl Drop for Seat {
             if *here == 0 {
                 counts.by_address.remove(&self.address);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bind;
+
+    #[tokio::test]
+    async fn both_families_have_the_same_port() {
+        let four = bind("0.0.0.0:0".parse().unwrap()).unwrap();
+        let port = four.local_addr().unwrap().port();
+        match bind(format!("[::]:{port}").parse().unwrap()) {
+            Ok(_) => {}
+            // A machine without IPv6 proves nothing.
+            Err(e) => assert_ne!(e.kind(), std::io::ErrorKind::AddrInUse, "{e}"),
         }
     }
 }
