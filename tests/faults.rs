@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use waypost_tests::line::Line;
 use waypost_tests::mount::Mount;
@@ -87,31 +88,32 @@ fn a_full_disk_puts_mail_off() {
     mount.unmount();
 }
 
-/// Delivers until the power goes; returns what was acknowledged.
+/// Delivers until the power goes; returns what had been acknowledged when it went.
 fn deliver_until_cut(mount: &Mount, server: &Server, first: u32) -> BTreeSet<u32> {
     let (to, ben) = (server.address("smtp"), server.account(1).0);
+    let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
     let workers: Vec<_> = (0..4)
         .map(|worker| {
-            let ben = ben.clone();
+            let (ben, acknowledged) = (ben.clone(), Arc::clone(&acknowledged));
             std::thread::spawn(move || {
-                let mut acknowledged = BTreeSet::new();
-                let Ok(mut smtp) = Line::smtp_hello(to) else { return acknowledged };
+                let Ok(mut smtp) = Line::smtp_hello(to) else { return };
                 for n in 0.. {
                     let number = first + worker * 100_000 + n;
                     let size = if n % 8 == 0 { 80_000 } else { 1500 };
                     match smtp.deliver("p@example.net", &ben, &message(number, size)) {
-                        Ok(reply) if reply.starts_with("250") => acknowledged.insert(number),
-                        _ => return acknowledged,
+                        Ok(reply) if reply.starts_with("250") => acknowledged.lock().unwrap().insert(number),
+                        _ => return,
                     };
                 }
-                acknowledged
             })
         })
         .collect();
     std::thread::sleep(Duration::from_millis(700));
-    mount.cut_power();
-    // Replies that were on their way; the server can acknowledge nothing more.
-    workers.into_iter().flat_map(|w| w.join().unwrap()).collect()
+    let before = mount.cut_power(|| acknowledged.lock().unwrap().clone());
+    for worker in workers {
+        worker.join().unwrap();
+    }
+    before
 }
 
 #[test]
@@ -165,7 +167,7 @@ fn the_power_cut_is_a_real_one() {
     synced.sync_all().unwrap();
     File::open(&point).unwrap().sync_all().unwrap();
     fs::write(point.join("unsynced"), "x").unwrap();
-    mount.cut_power();
+    mount.cut_power(|| ());
     drop(synced);
     mount.unmount();
     let mount = Mount::image(&image, &point, 64).unwrap();

@@ -1,8 +1,9 @@
 //! File systems of the test's own, for disks that fill up or lose their power. They need root; elsewhere the tests say
 //! that they were skipped.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 fn done(program: &str, words: &[&str]) -> bool {
@@ -42,11 +43,28 @@ impl Mount {
     }
 
     /// The power goes: ext4 drops whatever was not synced, and every later access fails (EXT4_IOC_SHUTDOWN without
-    /// flushing the log).
-    pub fn cut_power(&self) {
-        let script = "import fcntl,os,struct,sys; fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
-        let point = self.point.to_str().expect("a plain path");
-        assert!(done("python3", &["-c", script, point]), "the file system could not be shut down");
+    /// flushing the log). `before` runs when the cut is a system call away, and its answer is given back.
+    ///
+    /// What is acknowledged after that moment proves nothing: a program goes on running here, as it would not without
+    /// power, and an fsync that is under way at the cut may be told that all is well. (Its journal commit is finished by
+    /// the kernel without the commit record; only who waits for that very commit learns of it.)
+    pub fn cut_power<T>(&self, before: impl FnOnce() -> T) -> T {
+        let script = "import fcntl,os,struct,sys\nd=os.open(sys.argv[1], os.O_RDONLY)\nprint('ready', flush=True)\n\
+                      sys.stdin.readline()\nfcntl.ioctl(d, 0x8004587D, struct.pack('I', 2))";
+        let mut cut = Command::new("python3")
+            .args(["-c", script])
+            .arg(&self.point)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3");
+        let (mut go, said) = cut.stdin.take().zip(cut.stdout.take()).expect("both are piped");
+        let mut ready = String::new();
+        BufReader::new(said).read_line(&mut ready).expect("python answers");
+        let answer = before();
+        go.write_all(b"\n").expect("python listens");
+        assert!(cut.wait().is_ok_and(|s| s.success()), "the file system could not be shut down");
+        answer
     }
 
     /// Unmounts for certain: a file system that is still mounted would prove nothing at the next start.
