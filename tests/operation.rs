@@ -176,3 +176,16 @@ fn logs_and_figures_tell_what_happened_and_no_password() {
     let health: Value = server.command(&["Get-StoreHealth"]).unwrap();
     assert_eq!(health["CorruptRows"], 0);
 }
+
+/// The kernel takes 107 bytes for the name of a socket; folders may be deeper.
+#[test]
+fn a_deep_data_folder_takes_commands_too() {
+    let scratch = waypost_tests::server::Scratch::new("deep");
+    let deep =
+        scratch.path().join("a-folder-with-quite-a-long-name/and-another-below-it-of-the-same-kind/data");
+    fs::create_dir_all(deep.parent().unwrap()).unwrap();
+    let server = Server::start_in(&deep);
+    let first = server.command(&["Get-Mailbox", "amy@contoso.test"]).unwrap();
+    assert!(first.to_string().contains("amy@contoso.test"), "{first}");
+    server.stop();
+}

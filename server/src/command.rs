@@ -56,7 +56,11 @@ async fn perform(
     if command.needs == Needs::Nothing {
         return catalogue.run_here(&context(place, None), invocation, |event| screen.tell(&event)).await;
     }
-    let running = UnixStream::connect(place.control()).await;
+    let connected = place.at_control(|path| std::os::unix::net::UnixStream::connect(path));
+    let running = connected.and_then(|stream| {
+        stream.set_nonblocking(true)?;
+        UnixStream::from_std(stream)
+    });
     match (running, command.needs) {
         (Ok(_), Needs::Stopped) => {
             let text = "The server is running; this command works on a stopped one.";

@@ -4,7 +4,7 @@
 //! DIR/settings.toml       the settings document; earlier versions in settings.d/
 //! DIR/secret/             organisation.key: keys message ids and fake salts; lost, the store cannot be opened
 //! DIR/trust/              the inner CA and this server's inner certificate
-//! DIR/tls/                the certificate that clients are shown, unless the settings name another place
+//! DIR/public/             the certificate that clients are shown, unless the settings name another place
 //! DIR/store/              database and segments (docs/store.md)
 //! DIR/logs/               protocol logs
 //! DIR/run/control.sock    where commands reach the running server
@@ -13,8 +13,12 @@
 use crate::machine;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// Bytes of a socket's name without its closing NUL (unix(7)).
+const SOCKET_NAME_MAX: usize = 107;
 
 /// A data folder by its parts.
 #[derive(Clone, Debug)]
@@ -49,6 +53,17 @@ impl Place {
         self.root.join(waypost_admin::RESTORED)
     }
 
+    /// Calls `with` with a name of the control socket that is short enough for the kernel, which takes 107 bytes: a deep
+    /// folder is reached through an open descriptor of it.
+    pub fn at_control<T>(&self, with: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+        let path = self.control();
+        if path.as_os_str().len() <= SOCKET_NAME_MAX {
+            return with(&path);
+        }
+        let folder = File::open(self.root.join("run"))?;
+        with(Path::new(&format!("/proc/self/fd/{}/control.sock", folder.as_raw_fd())))
+    }
+
     /// The passwords that quickstart made up, so that its second start can print them again.
     pub fn demonstration(&self) -> PathBuf {
         self.root.join("secret/quickstart.json")
@@ -65,7 +80,7 @@ impl Place {
 
     /// Makes the folders that are missing, for the owner alone.
     pub fn create(&self) -> io::Result<()> {
-        for folder in ["", "store", "secret", "trust", "tls", "logs", "run"] {
+        for folder in ["", "store", "secret", "trust", "public", "logs", "run"] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(self.root.join(folder))?;
         }
         Ok(())

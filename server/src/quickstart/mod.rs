@@ -6,6 +6,7 @@
 mod client;
 mod story;
 
+use crate::init;
 use crate::machine;
 use crate::place::{Place, write_secret};
 use crate::run::organisation::Organisation;
@@ -73,7 +74,9 @@ pub async fn run(place: Place, auto_ports: bool, as_json: bool) -> Result<(), Fa
 
 /// The settings of the data folder; at the first start with what suits a demonstration.
 fn settings(place: &Place) -> Result<Arc<SettingsStore>, Failure> {
-    if !place.root().join("settings.toml").exists() {
+    // Until the passwords are there, the first start has not come so far; saying the same twice changes nothing.
+    if !place.demonstration().exists() {
+        init::first_settings(place)?;
         let author = Author {
             who: "quickstart".into(),
             when: machine::clock().now(),
