@@ -11,8 +11,6 @@ mod log;
 mod policy;
 mod sign_in;
 #[cfg(test)]
-mod speed;
-#[cfg(test)]
 mod tests;
 mod trace;
 
