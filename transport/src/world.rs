@@ -55,14 +55,6 @@ impl World {
         World::with(|_| {}).await
     }
 
-    /// The same with a store on disk, and without sinks, as a server has them in its busiest hour.
-    pub(crate) async fn on_disk(folder: &std::path::Path) -> World {
-        let clock = Clock::fixed(NOW);
-        let store = Store::open(folder, Options::new([7; 32], clock.clone())).unwrap();
-        let model = Arc::new(Model::new(clock));
-        World::populate(World::assemble(model, Arc::default(), store, false, |_| {}).await).await
-    }
-
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> World {
         let model = Arc::new(Model::new(Clock::fixed(NOW)));
         World::populate(World::over(model, Arc::default(), change).await).await
