@@ -58,3 +58,60 @@ pub type Accepting = Pin<Box<dyn Future<Output = std::io::Result<(BoxStream, Tls
 pub trait TlsAccept: Send + Sync + 'static {
     fn accept(&self, plain: BoxStream) -> Accepting;
 }
+
+/// How far the other side's certificate is looked at when we are the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verify {
+    /// Any certificate will do: encryption against those who only listen (RFC 7435).
+    Any,
+    /// A chain to a certificate authority that this machine trusts, in date; for whatever name.
+    Chain,
+    /// The same, and for the name that was asked for.
+    Name,
+}
+
+/// What a client wants of TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsWish {
+    /// The name to ask for (SNI), and to compare with where `verify` says so. May be an address.
+    pub name: String,
+    pub verify: Verify,
+}
+
+/// What the server side showed. Filled in whatever was asked for, so that a log can tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerCertificate {
+    pub subject: String,
+    pub issuer: String,
+    pub serial: String,
+    /// SHA-256 in hexadecimal.
+    pub fingerprint: String,
+    pub names: Vec<String>,
+    pub not_before: String,
+    pub not_after: String,
+    /// Why it would not be trusted for the name, if it would not.
+    pub fault: Option<String>,
+}
+
+pub type Connecting =
+    Pin<Box<dyn Future<Output = std::io::Result<(BoxStream, TlsFacts, PeerCertificate)>> + Send>>;
+
+/// Starts TLS as the client side. A certificate that does not come up to the wish is an error that says why.
+pub trait TlsConnect: Send + Sync + 'static {
+    fn connect(&self, plain: BoxStream, wish: TlsWish) -> Connecting;
+}
+
+/// A connection that was opened by us.
+pub struct Dialed {
+    pub stream: BoxStream,
+    pub local: SocketAddr,
+    pub peer: SocketAddr,
+}
+
+pub type Dialing = Pin<Box<dyn Future<Output = std::io::Result<Dialed>> + Send>>;
+
+/// Opens connections to other servers. Callers put their own bound on the time.
+pub trait Dial: Send + Sync + 'static {
+    /// `from`: the address of ours to use, where it matters.
+    fn dial(&self, to: SocketAddr, from: Option<std::net::IpAddr>) -> Dialing;
+}

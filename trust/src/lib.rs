@@ -7,6 +7,7 @@
 pub mod authority;
 pub mod certificate;
 pub mod channel;
+pub mod dns;
 pub mod end_point;
 pub mod files;
 

@@ -19,9 +19,25 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("directory", &["base", "sasl", "store"]),
     ("trust", &["base"]),
     ("mailbox", &["base", "mime", "store"]),
-    ("transport", &["base", "mime", "smtp", "sasl", "store", "directory", "trust", "mailbox"]),
+    ("milter", &["base"]),
+    ("queue", &["base", "smtp", "store"]),
+    ("tracking", &["base"]),
+    ("mailauth", &["base", "trust"]),
+    (
+        "transport",
+        &[
+            "base", "mime", "smtp", "milter", "sasl", "store", "directory", "trust", "mailbox", "queue", "tracking",
+            "mailauth",
+        ],
+    ),
     ("access", &["base", "mime", "imap", "pop3", "sasl", "store", "directory", "trust", "mailbox"]),
-    ("admin", &["base", "mime", "store", "directory", "trust", "mailbox", "transport", "access", "sasl"]),
+    (
+        "admin",
+        &[
+            "base", "mime", "store", "directory", "trust", "mailbox", "queue", "tracking", "mailauth", "transport",
+            "access", "sasl", "smtp",
+        ],
+    ),
 ];
 
 /// The binary and the workshop may use every room; nothing may use them.
@@ -31,6 +47,8 @@ const TOP: &[&str] = &["waypost-server", "waypost-testkit", "waypost-tests", "xt
 const RESTRICTED: &[(&str, &[&str])] = &[
     ("rusqlite", &["waypost-store"]),
     ("rustls", &["waypost-server"]),
+    ("hickory-resolver", &["waypost-server", "waypost-mailauth"]),
+    ("mail-auth", &["waypost-mailauth"]),
     ("tokio-rustls", &["waypost-server"]),
     ("axum", &["waypost-server"]),
     ("clap", &["waypost-server", "waypost-admin"]),
@@ -41,6 +59,8 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "waypost-directory",
             "waypost-trust",
             "waypost-mailbox",
+            "waypost-queue",
+            "waypost-mailauth",
             "waypost-transport",
             "waypost-access",
             "waypost-admin",

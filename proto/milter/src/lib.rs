@@ -1,0 +1,1 @@
+//! The mail filter protocol (milter), the mail server's side, without IO.

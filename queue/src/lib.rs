@@ -1,0 +1,1 @@
+//! What waits to be delivered: durable, in order of due time, one queue for each next hop.
