@@ -8,6 +8,7 @@
 
 pub mod accept;
 pub mod categorize;
+pub mod connector;
 pub mod deliver;
 mod holders;
 mod hub;
