@@ -10,6 +10,7 @@ mod logs;
 mod machine;
 mod memory;
 mod metrics;
+mod outbound;
 mod place;
 mod quickstart;
 mod run;

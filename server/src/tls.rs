@@ -117,7 +117,7 @@ fn facts(connection: &rustls::ServerConnection, end_point: Option<Vec<u8>>) -> T
 }
 
 /// Names of the IANA registry for the suites that rustls with ring offers.
-fn cipher_name(suite: rustls::CipherSuite) -> &'static str {
+pub fn cipher_name(suite: rustls::CipherSuite) -> &'static str {
     use rustls::CipherSuite as S;
     match suite {
         S::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",

@@ -47,6 +47,7 @@ const TOP: &[&str] = &["waypost-server", "waypost-testkit", "waypost-tests", "xt
 const RESTRICTED: &[(&str, &[&str])] = &[
     ("rusqlite", &["waypost-store"]),
     ("rustls", &["waypost-server"]),
+    ("rustls-native-certs", &["waypost-server"]),
     ("hickory-resolver", &["waypost-server", "waypost-mailauth"]),
     ("mail-auth", &["waypost-mailauth"]),
     ("tokio-rustls", &["waypost-server"]),
