@@ -16,6 +16,7 @@ pub mod limits;
 mod metrics;
 pub mod queue;
 mod report;
+pub mod send;
 mod sink;
 #[cfg(test)]
 mod world;

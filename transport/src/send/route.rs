@@ -1,0 +1,91 @@
+//! Which way a domain's mail takes, from the settings of the moment.
+//!
+//! A connector is chosen by its address spaces: the longest pattern that fits, then the lowest cost, then the name.
+//! Connectors that are off are not there. Where none fits, the mail waits as unreachable until one does.
+
+use crate::connector::SendConnector;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// What Exchange says, so that people find the answer they know.
+pub const NO_CONNECTOR: &str = "A matching connector cannot be found to route the external recipient";
+
+/// The connectors, as they are now. Handed to the queue before the hub is there, and changed when the settings change;
+/// after a change the queue has to be told to route anew.
+#[derive(Debug, Default)]
+pub struct RoutingTable(RwLock<Arc<Vec<Arc<SendConnector>>>>);
+
+impl RoutingTable {
+    pub fn new(connectors: Vec<SendConnector>) -> RoutingTable {
+        let table = RoutingTable::default();
+        table.set(connectors);
+        table
+    }
+
+    /// Answers whether anything changed.
+    pub fn set(&self, connectors: Vec<SendConnector>) -> bool {
+        let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if now.len() == connectors.len() && now.iter().zip(&connectors).all(|(a, b)| **a == *b) {
+            return false;
+        }
+        *now = Arc::new(connectors.into_iter().map(Arc::new).collect());
+        true
+    }
+
+    /// `domain`: lower-case ASCII.
+    pub fn connector_for(&self, domain: &str) -> Option<Arc<SendConnector>> {
+        choose(&self.all(), domain)
+    }
+
+    pub fn named(&self, name: &str) -> Option<Arc<SendConnector>> {
+        self.all().iter().find(|c| c.name == name).cloned()
+    }
+
+    fn all(&self) -> Arc<Vec<Arc<SendConnector>>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn choose(connectors: &[Arc<SendConnector>], domain: &str) -> Option<Arc<SendConnector>> {
+    let fitting = connectors.iter().filter(|c| c.enabled).filter_map(|connector| {
+        let best = connector
+            .address_spaces
+            .iter()
+            .filter_map(|space| Some((std::cmp::Reverse(space.fits(domain)?), space.cost)))
+            .min()?;
+        Some((best, &connector.name, connector))
+    });
+    fitting.min_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1))).map(|(_, _, connector)| connector.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::AddressSpace;
+
+    fn connector(name: &str, spaces: &[(&str, u8)]) -> SendConnector {
+        let spaces = spaces.iter().map(|(pattern, cost)| AddressSpace::new(*pattern, *cost)).collect();
+        SendConnector::new(name, spaces)
+    }
+
+    #[test]
+    fn the_most_particular_then_the_cheapest_then_the_first_by_name() {
+        let mut off = connector("off", &[("a.example", 1)]);
+        off.enabled = false;
+        let table = RoutingTable::new(vec![
+            connector("world", &[("*", 1)]),
+            connector("dear", &[("*.example", 9)]),
+            connector("cheap", &[("*.example", 5), ("b.test", 1)]),
+            connector("also", &[("*.example", 5)]),
+            connector("exact", &[("b.example", 99)]),
+            off,
+        ]);
+        let name = |domain: &str| table.connector_for(domain).map(|c| c.name.clone());
+        assert_eq!(name("a.example").as_deref(), Some("also"));
+        assert_eq!(name("b.example").as_deref(), Some("exact"));
+        assert_eq!(name("b.test").as_deref(), Some("cheap"));
+        assert_eq!(name("c.test").as_deref(), Some("world"));
+        assert!(table.set(vec![connector("only", &[("x.test", 1)])]));
+        assert!(!table.set(vec![connector("only", &[("x.test", 1)])]));
+        assert_eq!(table.connector_for("c.test"), None);
+    }
+}
