@@ -16,6 +16,7 @@
 //! Line ends are taken strictly: only CRLF ends a line and only `CRLF . CRLF` ends a message, so nothing that
 //! another server takes for the end of a message is ever one here, or the other way round.
 
+pub mod client;
 pub mod limits;
 pub mod path;
 pub mod reply;
