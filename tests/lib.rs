@@ -2,4 +2,6 @@
 
 pub mod line;
 pub mod mount;
+pub mod peers;
 pub mod server;
+pub mod sink;
