@@ -6,5 +6,13 @@
 //! This room has no sockets, no async runtime and no clock; files are opened only to be read.
 
 pub mod event;
+pub mod files;
+pub mod layout;
+pub mod legs;
+pub mod record;
+pub mod search;
 
 pub use event::{Direction, Event, EventId, Message, NetworkId, Recipient, Source, TrackSink};
+pub use layout::fuzz_one;
+pub use record::Record;
+pub use search::{Filter, Found};
