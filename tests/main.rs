@@ -11,4 +11,5 @@ mod crash;
 mod faults;
 mod first_light;
 mod operation;
+mod sending;
 mod talk;
