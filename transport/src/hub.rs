@@ -1,9 +1,15 @@
 //! What all sessions of this room share.
 
 use crate::accept::Kind;
+use crate::agent::Agent;
+use crate::connector::{ReceiveConnector, SendConnector};
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::pipeline::{PipelineTrace, Tracing};
+use crate::send::Network;
+use crate::send::route::RoutingTable;
 use crate::sink::{LegSink, ProtocolLog};
+use crate::state::ComponentState;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +22,7 @@ use waypost_directory::Directory;
 use waypost_directory::signin::SignIn;
 use waypost_mailbox::{Account, AccountError, AccountOptions, Mailboxes, Quota};
 use waypost_smtp::{BareEnds, Limits};
+use waypost_tracking::TrackSink;
 
 /// What an administrator may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +36,34 @@ pub struct Settings {
     pub passwords_in_clear: bool,
     /// A recipient over quota is put off (452) rather than refused (552).
     pub over_quota_is_temporary: bool,
-    /// AUTH is offered on the `smtp` listener too.
+    /// AUTH is offered on the `smtp` listener too, by connectors that are not configured.
     pub auth_on_smtp: bool,
     /// For accounts that have no quota of their own.
     pub quota: Quota,
+    /// Octets beyond which an account that has no such quota of its own may not send. Exchange: ProhibitSendQuota.
+    pub prohibit_send: Option<u64>,
+    /// Octets of a message that accounts without a limit of their own may send. Exchange: MaxSendSize.
+    pub max_send: Option<u64>,
+    /// Octets of a message that accounts without a limit of their own may get. Exchange: MaxReceiveSize.
+    pub max_receive: Option<u64>,
+    /// Recipients of a message, groups opened, that accounts without a limit of their own may send to. Exchange:
+    /// MaxRecipientEnvelopeLimit.
+    pub max_recipients: Option<u64>,
+    /// Users may write any address into From, not only their own and those they were given rights to.
+    pub any_header_from: bool,
+    /// Strangers who claim to be somebody of ours (MAIL FROM in an authoritative domain) are refused. Off, as in
+    /// Exchange: mail authentication judges them.
+    pub refuse_own_senders_from_outside: bool,
+    /// The tag of `user+tag` names the folder that a message goes to, where the account has one of that name.
+    pub tag_is_folder: bool,
+    /// Where reports come from and where mail for the administrators goes; `postmaster` of the default domain where
+    /// it is not said.
+    pub postmaster: Option<String>,
+    pub send: Vec<SendConnector>,
+    /// Empty: the three that Exchange makes.
+    pub receive: Vec<ReceiveConnector>,
+    /// Whose messages are copied at each stage, and until when.
+    pub tracing: Option<Tracing>,
 }
 
 impl Settings {
@@ -45,6 +76,17 @@ impl Settings {
             over_quota_is_temporary: true,
             auth_on_smtp: false,
             quota: Quota::default(),
+            prohibit_send: None,
+            max_send: None,
+            max_receive: None,
+            max_recipients: None,
+            any_header_from: false,
+            refuse_own_senders_from_outside: false,
+            tag_is_folder: false,
+            postmaster: None,
+            send: Vec::new(),
+            receive: Vec::new(),
+            tracing: None,
         }
     }
 }
@@ -56,8 +98,42 @@ pub struct Parts {
     pub mailboxes: Mailboxes,
     pub clock: Clock,
     pub settings: Settings,
+    /// Which way mail takes, made of `settings.send`; the queue asks it too.
+    pub routes: Arc<RoutingTable>,
+    /// `None`: nothing can be sent, what is for elsewhere waits.
+    pub network: Option<Network>,
+    pub agents: Vec<Arc<dyn Agent>>,
+    pub tracking: Option<Arc<dyn TrackSink>>,
+    pub tracing: Option<Arc<dyn PipelineTrace>>,
     pub legs: Option<Arc<dyn LegSink>>,
     pub log: Option<Arc<dyn ProtocolLog>>,
+}
+
+impl Parts {
+    /// A hub without network, agents and sinks, over the mailboxes' store; whoever has these puts them in.
+    pub fn new(
+        directory: Arc<Directory>,
+        sign_in: Arc<SignIn>,
+        mailboxes: Mailboxes,
+        clock: Clock,
+        settings: Settings,
+    ) -> Parts {
+        let routes = Arc::new(RoutingTable::new(settings.send.clone()));
+        Parts {
+            directory,
+            sign_in,
+            mailboxes,
+            clock,
+            settings,
+            routes,
+            network: None,
+            agents: Vec::new(),
+            tracking: None,
+            tracing: None,
+            legs: None,
+            log: None,
+        }
+    }
 }
 
 /// The transport role of a server: everything between a socket and the mailboxes.
@@ -67,14 +143,22 @@ pub struct Hub {
     pub(crate) mailboxes: Mailboxes,
     pub(crate) clock: Clock,
     settings: RwLock<Arc<Settings>>,
+    pub(crate) routes: Arc<RoutingTable>,
+    pub(crate) network: Option<Network>,
+    pub(crate) agents: Vec<Arc<dyn Agent>>,
+    pub(crate) tracking: Option<Arc<dyn TrackSink>>,
+    pub(crate) tracing: Option<Arc<dyn PipelineTrace>>,
     pub(crate) legs: Option<Arc<dyn LegSink>>,
     pub(crate) log: Option<Arc<dyn ProtocolLog>>,
     pub(crate) metrics: Metrics,
     /// Permits of messages on their way to several accounts.
     pub(crate) delivering: Arc<Semaphore>,
+    /// Memory of all drafts, in pieces of 64 KiB.
+    pub(crate) drafts: Arc<Semaphore>,
     in_flight: Mutex<BTreeSet<u64>>,
     last_id: AtomicU64,
     stop: watch::Sender<bool>,
+    state: watch::Sender<ComponentState>,
 }
 
 impl fmt::Debug for Hub {
@@ -85,21 +169,43 @@ impl fmt::Debug for Hub {
 
 impl Hub {
     pub fn new(parts: Parts) -> Arc<Hub> {
-        let Parts { directory, sign_in, mailboxes, clock, settings, legs, log } = parts;
+        let Parts { directory, sign_in, mailboxes, clock, settings, .. } = parts;
         Arc::new(Hub {
             directory,
             sign_in,
             mailboxes,
             clock,
             settings: RwLock::new(Arc::new(settings)),
-            legs,
-            log,
+            routes: parts.routes,
+            network: parts.network,
+            agents: parts.agents,
+            tracking: parts.tracking,
+            tracing: parts.tracing,
+            legs: parts.legs,
+            log: parts.log,
             metrics: Metrics::default(),
             delivering: Arc::new(Semaphore::new(limits::DELIVERING)),
+            drafts: Arc::new(Semaphore::new(limits::DRAFTS_MEMORY / crate::draft::PERMIT)),
             in_flight: Mutex::default(),
             last_id: AtomicU64::new(0),
             stop: watch::Sender::new(false),
+            state: watch::Sender::new(ComponentState::Active),
         })
+    }
+
+    /// Whether messages are taken and sent. Exchange: Set-ServerComponentState -Component HubTransport.
+    pub fn state(&self) -> ComponentState {
+        *self.state.borrow()
+    }
+
+    /// Takes effect at once: `Draining` and `Inactive` take nothing more, `Inactive` sends nothing more either.
+    pub fn set_state(&self, state: ComponentState) {
+        self.state.send_replace(state);
+    }
+
+    /// For whoever has to do something when the state changes.
+    pub fn watch_state(&self) -> watch::Receiver<ComponentState> {
+        self.state.subscribe()
     }
 
     /// What stands behind one of the four listeners. `name` is the connector's in the protocol log.
@@ -113,6 +219,7 @@ impl Hub {
 
     /// Sessions that begin from now on follow these; those under way keep what they were told at EHLO.
     pub fn set_settings(&self, settings: Settings) {
+        self.routes.set(settings.send.clone());
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 

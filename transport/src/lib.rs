@@ -7,20 +7,26 @@
 //! Every hop is told to the [`LegSink`], every line to the [`ProtocolLog`]; no passwords reach either.
 
 pub mod accept;
+pub mod agent;
+pub mod agents;
 pub mod categorize;
 pub mod connector;
 pub mod deliver;
+pub mod draft;
 mod holders;
 mod hub;
 pub mod limits;
 mod metrics;
+pub mod pipeline;
 pub mod queue;
 mod report;
 pub mod send;
 mod sink;
+mod state;
 #[cfg(test)]
 mod world;
 
 pub use holders::QueueHolders;
 pub use hub::{Hub, Parts, Settings};
 pub use sink::{Event, LegSink, ProtocolLog, Record};
+pub use state::ComponentState;

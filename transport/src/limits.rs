@@ -23,6 +23,8 @@ pub const QUEUE_PAGE: usize = 32 * 1024;
 pub const REPORT_FULL: u64 = 1024 * 1024;
 /// Octets of a header returned in a report.
 pub const REPORT_HEADER: u64 = 64 * 1024;
+/// Octets of what a server answered that are told to a person: some ten lines.
+pub const REPORT_ANSWER: usize = 1_500;
 /// Milliseconds between two looks at what was put off.
 pub const RETRY_MILLIS: u64 = 60_000;
 /// Milliseconds that sessions get to finish their messages when the server stops.
@@ -32,3 +34,19 @@ pub const LINGER_MILLIS: u64 = 2_000;
 pub const LINGER_BYTES: usize = 64 * 1024;
 /// Milliseconds that a reply may take to be written, so that a peer who does not read holds nothing.
 pub const WRITE_MILLIS: u64 = 5 * 60_000;
+/// Addresses of one next hop that are tried for one connection.
+pub const ADDRESSES: usize = 20;
+/// Milliseconds until an address that does not answer is given up.
+pub const CONNECT_MILLIS: u64 = 30_000;
+/// Milliseconds for all addresses of a next hop together.
+pub const CONNECT_ALL_MILLIS: u64 = 180_000;
+/// Milliseconds that the names of a next hop may take to be found.
+pub const NAMES_MILLIS: u64 = 60_000;
+/// Milliseconds for a TLS handshake.
+pub const HANDSHAKE_MILLIS: u64 = 60_000;
+/// Milliseconds that a connection without work is kept for more.
+pub const IDLE_CONNECTION_MILLIS: u64 = 2_000;
+/// Octets of a body that an agent gets in memory; larger ones lie in the store.
+pub const DRAFT_MEMORY: usize = 1024 * 1024;
+/// Octets of memory for all bodies that agents have at one time. When it is used up, the next ones lie in the store.
+pub const DRAFTS_MEMORY: usize = 256 * 1024 * 1024;

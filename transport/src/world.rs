@@ -116,15 +116,12 @@ impl World {
         let seen = Arc::new(Seen::default());
         let mut settings = Settings::new("mx.contoso.test");
         change(&mut settings);
-        let hub = Hub::new(Parts {
-            sign_in: Arc::new(SignIn::new(directory.clone(), clock.clone(), Rules::default())),
-            directory: directory.clone(),
-            mailboxes: Mailboxes::open(store, clock.clone(), Limits::default()),
-            clock,
-            settings,
-            legs: sinks.then(|| seen.clone() as Arc<dyn LegSink>),
-            log: sinks.then(|| seen.clone() as Arc<dyn ProtocolLog>),
-        });
+        let sign_in = Arc::new(SignIn::new(directory.clone(), clock.clone(), Rules::default()));
+        let mailboxes = Mailboxes::open(store, clock.clone(), Limits::default());
+        let mut parts = Parts::new(directory.clone(), sign_in, mailboxes, clock, settings);
+        parts.legs = sinks.then(|| seen.clone() as Arc<dyn LegSink>);
+        parts.log = sinks.then(|| seen.clone() as Arc<dyn ProtocolLog>);
+        let hub = Hub::new(parts);
         World { model, disk, directory, hub, seen, sessions: AtomicU64::new(1) }
     }
 

@@ -234,15 +234,17 @@ impl Services {
         let legs = LegBook::default();
         let (directory, clock) = (Arc::clone(&organisation.directory), organisation.clock.clone());
         let sign_in = Arc::new(SignIn::new(Arc::clone(&directory), clock.clone(), settings.sign_in.rules()));
-        let hub = Hub::new(Parts {
-            directory: Arc::clone(&directory),
-            mailboxes: organisation.mailboxes.clone(),
-            clock: clock.clone(),
-            sign_in: sign_in.clone(),
-            settings: settings::transport(settings),
-            legs: Some(Arc::new(legs.clone())),
-            log: Some(logs.smtp.clone()),
-        });
+        let mailboxes = organisation.mailboxes.clone();
+        let mut parts = Parts::new(
+            Arc::clone(&directory),
+            sign_in.clone(),
+            mailboxes,
+            clock.clone(),
+            settings::transport(settings),
+        );
+        parts.legs = Some(Arc::new(legs.clone()));
+        parts.log = Some(logs.smtp.clone());
+        let hub = Hub::new(parts);
         let imap_entrance = settings::imap_entrance(settings, &sign_in);
         let imap = settings::imap_service(settings, organisation, &imap_entrance, &legs, logs.imap.clone());
         let pop3 = settings::pop3_service(settings, organisation, &sign_in, &legs, logs.pop3.clone());
