@@ -1,1 +1,17 @@
 //! What waits to be delivered: durable, in order of due time, one queue for each next hop.
+
+pub mod limits;
+mod live;
+mod model;
+mod plan;
+
+pub use live::{Filter, Lease, Loaded, Page, Queue, QueueError, Recall, Settling, Submitted, Ticket, Work};
+pub use model::{
+    Accepted, Change, Client, Counts, Done, Envelope, Fate, Hop, ItemState, Kind, Local, MessageInfo,
+    MessageStatus, NewItem, NextHop, NullRouter, Params, Place, Priority, QueueInfo, QueueStatus, Reason,
+    Recovered, Rest, Route, Router, State, Target, TargetState,
+};
+pub use plan::RetryPlan;
+
+/// First byte of the queue's keys.
+pub const QUEUE_PREFIX: u8 = 0x20;
