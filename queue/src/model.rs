@@ -410,7 +410,7 @@ pub enum QueueStatus {
 }
 
 /// A queue, as Get-Queue shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct QueueInfo {
     /// See [`NextHop`]'s Display.
     pub identity: String,
