@@ -4,7 +4,11 @@
 //! the engine takes tickets from the queue, opens connections and settles what became of each recipient. Sockets, names
 //! and TLS come from outside ([`Network`]), so that a test can be the whole internet.
 
+mod cause;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod log;
+mod mx;
 pub mod route;
 
 use crate::hub::Hub;
