@@ -21,6 +21,9 @@ pub const LIST_MAX: usize = 1_000;
 /// Accounts and external addresses that one message to a group can reach. Exchange's default for expansion.
 pub const EXPANSION_MAX: usize = 100_000;
 
+/// Forwardings that one message follows, from mailbox to mailbox. More are a mistake, or a loop.
+pub const FORWARDS_MAX: usize = 10;
+
 /// Fewest characters of a password that an administrator may set. NIST SP 800-63B §3.1.1 asks for 8 at least.
 pub const PASSWORD_CHARS_MIN: usize = 8;
 

@@ -69,6 +69,12 @@ pub struct Account {
     /// A copy of what is submitted by SMTP goes into Sent. Off, since mail clients put it there themselves.
     #[serde(default)]
     pub copy_smtp_sent: bool,
+    /// Where all that comes for it goes instead. Of ours or not. Exchange: ForwardingAddress, ForwardingSmtpAddress.
+    #[serde(default)]
+    pub forward_to: Option<Address>,
+    /// What is forwarded stays here too. Exchange: DeliverToMailboxAndForward.
+    #[serde(default)]
+    pub deliver_and_forward: bool,
     pub created: Timestamp,
     pub changed: Timestamp,
 }
@@ -262,6 +268,9 @@ pub struct Group {
     /// When not empty, only these may send to it.
     #[serde(default)]
     pub accept_from: Vec<Member>,
+    /// These may not send to it, even if `accept_from` has them.
+    #[serde(default)]
+    pub reject_from: Vec<Member>,
     /// People who may manage it.
     #[serde(default)]
     pub managed_by: Vec<AccountId>,

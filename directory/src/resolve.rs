@@ -58,6 +58,8 @@ pub struct Sender<'a> {
 pub enum Refused {
     NeedsAuthentication,
     NotOnList,
+    /// On the list of those who may not.
+    OnRejectList,
 }
 
 /// The members of a group, each once, nested groups opened.
@@ -165,6 +167,9 @@ impl Snapshot {
     pub fn may_send(&self, group: &Group, sender: Sender<'_>) -> Result<(), Refused> {
         if group.require_sender_authentication && sender.account.is_none() {
             return Err(Refused::NeedsAuthentication);
+        }
+        if group.reject_from.iter().any(|m| self.is(m, sender)) {
+            return Err(Refused::OnRejectList);
         }
         if group.accept_from.is_empty() || group.accept_from.iter().any(|m| self.is(m, sender)) {
             return Ok(());

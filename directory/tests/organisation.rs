@@ -247,3 +247,42 @@ async fn domains_are_guarded() {
     directory.remove_domain("contoso.test").await.unwrap();
     assert_eq!(open(&store).await.snapshot().domains().count(), 1);
 }
+
+#[tokio::test]
+async fn forwarding_goes_somewhere() {
+    let store = Store::memory();
+    let directory = contoso(&store).await;
+    let (a, b, c) =
+        (account(&directory, "a").await, account(&directory, "b").await, account(&directory, "c").await);
+    let forward = async |id, to: &str| {
+        let to = address(to);
+        directory.update_account(id, |x| x.forward_to = Some(to)).await.map(drop).map_err(|e| e.to_string())
+    };
+    assert_eq!(
+        forward(a.id, "a@contoso.test").await,
+        Err("forwarding address: a mailbox cannot forward to itself".into())
+    );
+    let unknown = forward(a.id, "nobody@contoso.test").await.unwrap_err();
+    assert!(unknown.contains("nobody has it"), "{unknown}");
+    forward(a.id, "b@contoso.test").await.unwrap();
+    forward(b.id, "c@contoso.test").await.unwrap();
+    let back = forward(c.id, "a@contoso.test").await.unwrap_err();
+    assert!(back.contains("forwards back"), "{back}");
+    forward(c.id, "pat@elsewhere.example").await.unwrap();
+    let again = open(&store).await;
+    assert_eq!(again.snapshot().account(c.id).unwrap().forward_to, Some(address("pat@elsewhere.example")));
+}
+
+#[tokio::test]
+async fn some_may_not_send_to_a_group() {
+    let store = Store::memory();
+    let directory = contoso(&store).await;
+    let (a, b) = (account(&directory, "a").await, account(&directory, "b").await);
+    let group = directory.add_group(NewGroup::new("Staff")).await.unwrap();
+    let group =
+        directory.update_group(group.id, |g| g.reject_from = vec![Member::Account(b.id)]).await.unwrap();
+    let now = directory.snapshot();
+    let by = |id| Sender { account: Some(id), address: None };
+    assert_eq!(now.may_send(&group, by(a.id)), Ok(()));
+    assert_eq!(now.may_send(&group, by(b.id)), Err(Refused::OnRejectList));
+}

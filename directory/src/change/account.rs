@@ -4,8 +4,9 @@ use super::{Directory, check_addresses, check_name, check_unique_name, move_rows
 use crate::address::Address;
 use crate::credential::{Credential, CredentialKind, check_strength};
 use crate::error::ChangeError;
-use crate::limits::LIST_MAX;
+use crate::limits::{FORWARDS_MAX, LIST_MAX};
 use crate::model::{Account, AccountKind, Member, Protocols, Quotas, SizeLimits};
+use crate::resolve::Recipient;
 use crate::rows;
 use crate::snapshot::{Owner, Snapshot};
 use std::sync::Arc;
@@ -114,6 +115,8 @@ impl Directory {
             permissions: Vec::new(),
             hidden: false,
             copy_smtp_sent: false,
+            forward_to: None,
+            deliver_and_forward: false,
             created: at,
             changed: at,
         })
@@ -203,8 +206,38 @@ fn check(now: &Snapshot, account: &Account, own: Option<Owner>) -> Result<(), Ch
     if account.permissions.len() > LIST_MAX {
         return Err(ChangeError::invalid("permissions", format!("at most {LIST_MAX}")));
     }
+    check_forwarding(now, account, own)?;
     check_unique_name(now, &account.name, own)?;
     check_addresses(now, &account.addresses().collect::<Vec<_>>(), own)
+}
+
+/// Nobody forwards to themselves, straight or through others: nothing would ever arrive anywhere.
+fn check_forwarding(now: &Snapshot, account: &Account, own: Option<Owner>) -> Result<(), ChangeError> {
+    let Some(first) = &account.forward_to else { return Ok(()) };
+    if account.addresses().any(|address| address == first) {
+        return Err(ChangeError::invalid("forwarding address", "a mailbox cannot forward to itself"));
+    }
+    let mut next = first;
+    // Chains are short; longer ones are cut when mail comes.
+    for _ in 0..FORWARDS_MAX {
+        let owner = match now.resolve(next.as_str()) {
+            Recipient::Account { account, .. } => account,
+            Recipient::Unknown => {
+                let why = format!("<{next}> is in a domain of ours, and nobody has it");
+                return Err(ChangeError::invalid("forwarding address", why));
+            }
+            _ => return Ok(()),
+        };
+        if Some(Owner::Account(owner.id)) == own {
+            let why = format!("<{next}> forwards back to this mailbox");
+            return Err(ChangeError::invalid("forwarding address", why));
+        }
+        match now.accounts.get(&owner.id).and_then(|a| a.forward_to.as_ref()) {
+            Some(further) => next = further,
+            None => return Ok(()),
+        }
+    }
+    Err(ChangeError::invalid("forwarding address", format!("forwards more than {FORWARDS_MAX} times")))
 }
 
 /// The local part that a name suggests: what does not fit is left out, as Exchange does, so `Adele Vance` gives

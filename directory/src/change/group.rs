@@ -57,6 +57,7 @@ impl Directory {
             primary,
             require_sender_authentication: new.require_sender_authentication.unwrap_or(true),
             accept_from: Vec::new(),
+            reject_from: Vec::new(),
             managed_by: new.managed_by.clone(),
             hidden: false,
             created: at,
@@ -182,7 +183,8 @@ fn check(now: &Snapshot, group: &Group, own: Option<Owner>) -> Result<(), Change
     check_name("name", &group.name)?;
     check_name("display name", &group.display_name)?;
     check_name("alias", &group.alias)?;
-    if group.accept_from.len() > LIST_MAX || group.managed_by.len() > LIST_MAX {
+    let lists = [group.accept_from.len(), group.reject_from.len(), group.managed_by.len()];
+    if lists.into_iter().any(|length| length > LIST_MAX) {
         return Err(ChangeError::invalid("list", format!("at most {LIST_MAX}")));
     }
     check_unique_name(now, &group.name, own)?;

@@ -116,7 +116,7 @@ impl Conn {
             Why::Group(Refused::NeedsAuthentication) => {
                 Reply::new(550, Status(5, 7, 1), "This group takes mail from authenticated senders only")
             }
-            Why::Group(Refused::NotOnList) => {
+            Why::Group(Refused::NotOnList | Refused::OnRejectList) => {
                 Reply::new(550, Status(5, 7, 1), "You may not send to this group")
             }
             Why::MembersElsewhere => MEMBERS_ELSEWHERE,
