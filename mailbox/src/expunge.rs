@@ -12,8 +12,11 @@ use crate::uidset::UidSet;
 use crate::view::{FolderState, Row};
 use crate::writing::{WINDOW, after_failure, expect_folder, expect_writer, pipeline};
 use std::sync::Arc;
-use waypost_base::FolderId;
+use waypost_base::{FolderId, Timestamp};
 use waypost_store::Batch;
+
+/// When discarded messages are said to have been deleted: so long ago that every sweep takes them.
+pub(crate) const DISCARDED: Timestamp = Timestamp(0);
 
 #[derive(Debug)]
 pub struct Expunged {
@@ -26,18 +29,25 @@ pub struct Expunged {
 impl Account {
     /// Expunges the messages of `uids` that have \Deleted (EXPUNGE: [`UidSet::all`]; UID EXPUNGE).
     pub async fn expunge(&self, folder: FolderId, uids: &UidSet) -> Result<Expunged, AccountError> {
-        self.expunge_if(folder, uids, |row| row.flags.has(Flags::DELETED)).await
+        self.expunge_if(folder, uids, false, |row| row.flags.has(Flags::DELETED)).await
     }
 
     /// Expunges the messages of `uids`, with \Deleted or without (POP3, commands).
     pub async fn remove(&self, folder: FolderId, uids: &UidSet) -> Result<Expunged, AccountError> {
-        self.expunge_if(folder, uids, |_| true).await
+        self.expunge_if(folder, uids, false, |_| true).await
+    }
+
+    /// Expunges what the server itself had put there, such as an item of the outbox: nobody can restore it, and the next
+    /// sweep removes it for good.
+    pub async fn discard(&self, folder: FolderId, uids: &UidSet) -> Result<Expunged, AccountError> {
+        self.expunge_if(folder, uids, true, |_| true).await
     }
 
     async fn expunge_if(
         &self,
         folder: FolderId,
         uids: &UidSet,
+        for_good: bool,
         wanted: impl Fn(&Row) -> bool,
     ) -> Result<Expunged, AccountError> {
         let folder = self.state.folder_state(folder)?;
@@ -53,7 +63,7 @@ impl Account {
             let batches = rows
                 .chunks(EXPUNGE_CHUNK)
                 .zip(writer..)
-                .map(|(rows, at)| self.expunge_batch(&folder, rows, at));
+                .map(|(rows, at)| self.expunge_batch(&folder, rows, at, for_good));
             let progress = pipeline(&self.state.core, WINDOW, batches).await;
             gone.extend(rows.iter().take(progress.done * EXPUNGE_CHUNK).map(|r| (r.uid, r.uid)));
             let last = progress.changes.modseqs.last().copied();
@@ -71,9 +81,16 @@ impl Account {
         Ok(Expunged { changes, uids: UidSet::from_ranges(gone), highest_modseq })
     }
 
-    fn expunge_batch(&self, folder: &Arc<FolderState>, rows: &[Row], writer: u64) -> (Batch, Plan) {
+    fn expunge_batch(
+        &self,
+        folder: &Arc<FolderState>,
+        rows: &[Row],
+        writer: u64,
+        for_good: bool,
+    ) -> (Batch, Plan) {
         let keys = self.state.keys;
         let now = self.state.core.clock.now();
+        let deleted = if for_good { DISCARDED } else { now };
         let mut batch = Batch::new(keys.partition());
         expect_folder(&mut batch, keys, folder.id);
         expect_writer(&mut batch, keys, folder.id, writer);
@@ -82,7 +99,7 @@ impl Account {
         let mut plan = Plan::new(&self.state);
         for row in rows {
             batch.del(keys.row(folder.id, row.uid));
-            batch.put(keys.deleted(now, folder.id, row.uid), encode_row(row));
+            batch.put(keys.deleted(deleted, folder.id, row.uid), encode_row(row));
             plan.bytes -= i64::from(row.size);
         }
         plan.messages = -(rows.len() as i64);

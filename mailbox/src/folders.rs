@@ -25,13 +25,15 @@ pub enum Role {
     Archive,
     /// \Flagged, \All and \Important are views in most servers; we let a client set \Important alone.
     Important,
+    /// What the account sent and is still under way. IANA knows no attribute for it; transport keeps it true.
+    Outbox,
 }
 
 impl Role {
-    /// The attribute that LIST shows; INBOX has none.
+    /// The attribute that LIST shows; INBOX and the outbox have none.
     pub const fn attribute(self) -> Option<&'static str> {
         match self {
-            Role::Inbox => None,
+            Role::Inbox | Role::Outbox => None,
             Role::Drafts => Some("\\Drafts"),
             Role::Sent => Some("\\Sent"),
             Role::Trash => Some("\\Trash"),
@@ -347,6 +349,35 @@ impl Account {
             })
             .await?;
         self.state.tree().by_id(id).cloned().ok_or(FolderError::NotFound)
+    }
+
+    /// The outbox, under whatever name it has now; made as `Outbox`, subscribed, if there is none. A folder of that name
+    /// without a role becomes it: what a client has put there stays.
+    pub async fn outbox(&self) -> Result<FolderId, FolderError> {
+        const NAME: &str = "Outbox";
+        for _ in 0..RETRIES {
+            let tree = self.folders();
+            if let Some(folder) = tree.with_role(Role::Outbox).filter(|folder| folder.selectable) {
+                return Ok(folder.id);
+            }
+            let found = tree.find(NAME).filter(|folder| folder.selectable);
+            let made = match found {
+                Some(folder) if folder.role.is_none() => self.set_role(folder.id, Some(Role::Outbox)).await,
+                Some(_) => self.create_folder("Outbox (sending)", Some(Role::Outbox)).await.map(|_| ()),
+                None => self.create_folder(NAME, Some(Role::Outbox)).await.map(|_| ()),
+            };
+            match made {
+                Ok(()) => {}
+                // Another session, or another process, was faster.
+                Err(FolderError::Exists | FolderError::RoleTaken | FolderError::NotFound) => continue,
+                Err(e) => return Err(e),
+            }
+            let path = self.folders().with_role(Role::Outbox).map(|folder| folder.path.clone());
+            if let Some(path) = path {
+                self.subscribe(&path, true).await?;
+            }
+        }
+        Err(AccountError::Contention.into())
     }
 
     /// Renames with all inferiors. Renaming INBOX moves its messages to a new folder and leaves it empty, inferiors stay

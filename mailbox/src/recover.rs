@@ -3,6 +3,7 @@
 use crate::account::{Account, AccountState};
 use crate::changes::{Changes, Effect, Plan, Settle};
 use crate::error::{AccountError, DeliverError};
+use crate::expunge::DISCARDED;
 use crate::flags::Flags;
 use crate::keys::{self, Keys, u32_at, u64_at};
 use crate::rows::{LogRow, MessageRow, counter, decode_row, new_row};
@@ -46,7 +47,8 @@ impl Account {
         let mut rest = Some(self.state.keys.all(keys::DELETED));
         while let Some(range) = rest.filter(|_| items.len() < max) {
             let page = self.state.core.store.scan(range, true).await?;
-            items.extend(page.rows().filter_map(|(key, value)| Recoverable::decode(key, value)));
+            let items_of_page = page.rows().filter_map(|(key, value)| Recoverable::decode(key, value));
+            items.extend(items_of_page.filter(|item| item.deleted != DISCARDED));
             rest = page.next;
         }
         items.truncate(max);

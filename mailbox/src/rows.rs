@@ -308,8 +308,17 @@ pub(crate) struct FolderRow {
     pub(crate) access: Vec<u8>,
 }
 
-const ROLES: [Role; 7] =
-    [Role::Inbox, Role::Drafts, Role::Sent, Role::Trash, Role::Junk, Role::Archive, Role::Important];
+/// By their numbers on disk, from 1: only ever added to.
+const ROLES: [Role; 8] = [
+    Role::Inbox,
+    Role::Drafts,
+    Role::Sent,
+    Role::Trash,
+    Role::Junk,
+    Role::Archive,
+    Role::Important,
+    Role::Outbox,
+];
 
 impl FolderRow {
     pub(crate) fn encode(&self) -> Vec<u8> {

@@ -207,7 +207,7 @@ fn attributes(folder: &Folder, list: &List) -> Vec<ListAttribute> {
 
 fn use_of(folder: &Folder) -> Option<SpecialUse> {
     Some(match folder.role? {
-        Role::Inbox => return None,
+        Role::Inbox | Role::Outbox => return None,
         Role::Drafts => SpecialUse::Drafts,
         Role::Sent => SpecialUse::Sent,
         Role::Trash => SpecialUse::Trash,
