@@ -21,6 +21,7 @@ use waypost_base::{Clock, Timestamp};
 use waypost_directory::Directory;
 use waypost_directory::signin::SignIn;
 use waypost_mailbox::{Account, AccountError, AccountOptions, Mailboxes, Quota};
+use waypost_queue::{NextHop, Queue, RetryPlan, Route, Router};
 use waypost_smtp::{BareEnds, Limits};
 use waypost_tracking::TrackSink;
 
@@ -60,6 +61,8 @@ pub struct Settings {
     /// it is not said.
     pub postmaster: Option<String>,
     pub send: Vec<SendConnector>,
+    /// When something is tried again, and when it is given up.
+    pub retry: RetryPlan,
     /// Empty: the three that Exchange makes.
     pub receive: Vec<ReceiveConnector>,
     /// Whose messages are copied at each stage, and until when.
@@ -85,6 +88,7 @@ impl Settings {
             tag_is_folder: false,
             postmaster: None,
             send: Vec::new(),
+            retry: RetryPlan::default(),
             receive: Vec::new(),
             tracing: None,
         }
@@ -100,6 +104,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Which way mail takes, made of `settings.send`; the queue asks it too.
     pub routes: Arc<RoutingTable>,
+    /// What waits; over the mailboxes' store. `recover` is the hub's affair: it is called when it begins to work.
+    pub queue: Arc<Queue>,
     /// `None`: nothing can be sent, what is for elsewhere waits.
     pub network: Option<Network>,
     pub agents: Vec<Arc<dyn Agent>>,
@@ -119,6 +125,8 @@ impl Parts {
         settings: Settings,
     ) -> Parts {
         let routes = Arc::new(RoutingTable::new(settings.send.clone()));
+        let router = routes.clone() as Arc<dyn Router>;
+        let queue = Queue::new(mailboxes.store().clone(), clock.clone(), settings.retry.clone(), router);
         Parts {
             directory,
             sign_in,
@@ -126,6 +134,7 @@ impl Parts {
             clock,
             settings,
             routes,
+            queue,
             network: None,
             agents: Vec::new(),
             tracking: None,
@@ -144,6 +153,7 @@ pub struct Hub {
     pub(crate) clock: Clock,
     settings: RwLock<Arc<Settings>>,
     pub(crate) routes: Arc<RoutingTable>,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) network: Option<Network>,
     pub(crate) agents: Vec<Arc<dyn Agent>>,
     pub(crate) tracking: Option<Arc<dyn TrackSink>>,
@@ -177,6 +187,7 @@ impl Hub {
             clock,
             settings: RwLock::new(Arc::new(settings)),
             routes: parts.routes,
+            queue: parts.queue,
             network: parts.network,
             agents: parts.agents,
             tracking: parts.tracking,
@@ -219,8 +230,25 @@ impl Hub {
 
     /// Sessions that begin from now on follow these; those under way keep what they were told at EHLO.
     pub fn set_settings(&self, settings: Settings) {
-        self.routes.set(settings.send.clone());
+        let rerouted = self.routes.set(settings.send.clone());
+        self.queue.set_plan(settings.retry.clone());
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        if rerouted {
+            self.queue.reroute(self.routes.clone());
+        }
+    }
+
+    /// What waits to be delivered or sent; for commands.
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub fn figures(&self) -> Vec<Figure> {
@@ -290,5 +318,21 @@ pub(crate) struct Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.hub.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+impl Router for RoutingTable {
+    fn next_hop(&self, route: &Route) -> NextHop {
+        match route {
+            Route::Mailbox => NextHop::Mailbox,
+            Route::Server { host, port } => NextHop::Server { host: host.clone(), port: *port },
+            Route::Domain(domain) => match self.connector_for(domain) {
+                None => NextHop::Unreachable,
+                Some(connector) => NextHop::Connector {
+                    connector: connector.name.clone(),
+                    domain: connector.smart_hosts.is_empty().then(|| domain.clone()),
+                },
+            },
+        }
     }
 }
