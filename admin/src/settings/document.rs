@@ -1,13 +1,15 @@
 //! The document as written: TOML with its comments, and the way to what is meant.
 
-use super::fields::{Reader, Settings};
+use super::fields::{Place, Reader, Settings};
 use super::value::{Kind, bare, shown};
 use std::collections::BTreeSet;
 use std::fmt;
-use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
+use toml_edit::{DocumentMut, Item, Key, RawString, Table, TableLike, Value};
 
 /// Bytes of a document; real ones have a few thousand.
 const BYTES_MAX: usize = 1024 * 1024;
+/// Sections of one collection: ten times what the largest organisations have.
+const NAMES_MAX: usize = 1_000;
 
 /// A mistake in the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +33,8 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// A change of one key; `None` takes it out, so that the default holds again.
+/// A change of one key; `None` takes it out, so that the default holds again. The key of a collection's section
+/// (`send_connectors.sink`) can only be taken out: the whole section goes.
 #[derive(Clone, Debug)]
 pub struct Edit {
     pub key: String,
@@ -82,55 +85,146 @@ impl Document {
 
     /// The value written for a key; `None` where the default holds.
     pub fn written(&self, key: &str) -> Option<Value> {
-        let (section, name) = key.split_once('.')?;
-        bare(self.toml.get(section)?.as_table_like()?.get(name)?)
+        let (place, field) = split(key)?;
+        bare(self.table(&place)?.get(&field)?)
+    }
+
+    fn table(&self, place: &Place) -> Option<&dyn TableLike> {
+        let section = self.toml.get(&place.section)?.as_table_like()?;
+        match &place.name {
+            Some(name) => section.get(name)?.as_table_like(),
+            None => Some(section),
+        }
     }
 
     /// Changes keys; comments and everything else stay as they are. Unknown keys are a mistake.
     pub fn edit(&mut self, edits: &[Edit]) -> Result<(), Mistake> {
-        let fields = Settings::fields();
         for edit in edits {
-            let known = fields.iter().find(|f| f.key() == edit.key).ok_or_else(|| Mistake {
-                key: edit.key.clone(),
-                line: None,
-                text: "is not a setting".into(),
-            })?;
-            match &edit.value {
-                Some(value) => self.put(known.section, known.name, value.clone()),
-                None => {
-                    if let Some(table) = self.toml.get_mut(known.section).and_then(Item::as_table_like_mut) {
-                        table.remove(known.name);
+            let unknown = || Mistake { key: edit.key.clone(), line: None, text: "is not a setting".into() };
+            match (section_of(&edit.key), split(&edit.key), &edit.value) {
+                (Some(place), _, None) => self.remove_named(&place),
+                (_, Some((place, field)), Some(value)) => self.put(&place, &field, value.clone())?,
+                (_, Some((place, field)), None) => {
+                    let mut section = self.toml.get_mut(&place.section).and_then(Item::as_table_like_mut);
+                    if let Some(name) = &place.name {
+                        section = section.and_then(|s| s.get_mut(name)).and_then(Item::as_table_like_mut);
+                    }
+                    if let Some(table) = section {
+                        table.remove(&field);
                     }
                 }
+                _ => return Err(unknown()),
             }
         }
         self.text = self.toml.to_string();
         Ok(())
     }
 
-    fn put(&mut self, section: &str, name: &str, mut value: Value) {
-        let item = self.toml.entry(section).or_insert_with(|| Item::Table(Table::new()));
-        let Some(table) = item.as_table_like_mut() else {
-            // Somebody wrote `imap = 1`; `meant` has refused the document before it comes to this.
-            return;
-        };
-        match table.get_mut(name).and_then(Item::as_value_mut) {
+    fn put(&mut self, place: &Place, field: &str, mut value: Value) -> Result<(), Mistake> {
+        if let Some(name) = &place.name {
+            sound_name(name).map_err(|text| Mistake { key: place.to_string(), line: None, text })?;
+            self.make_named(&place.section, name);
+        }
+        let item = self.toml.entry(&place.section).or_insert_with(|| Item::Table(Table::new()));
+        let mut table = item.as_table_like_mut();
+        if let Some(name) = &place.name {
+            table = table.and_then(|t| t.get_mut(name)).and_then(Item::as_table_like_mut);
+        }
+        // Somebody wrote `imap = 1`; `meant` has refused the document before it comes to this.
+        let Some(table) = table else { return Ok(()) };
+        match table.get_mut(field).and_then(Item::as_value_mut) {
             Some(old) => {
                 // What stands before and behind a value (a comment at the end of the line) is the value's decoration.
                 *value.decor_mut() = old.decor().clone();
                 *old = value;
             }
             None => {
-                table.insert(name, Item::Value(value));
+                table.insert(field, Item::Value(value));
             }
+        }
+        Ok(())
+    }
+
+    /// The section of a collection, below whatever stands at the end of the document.
+    fn make_named(&mut self, collection: &str, name: &str) {
+        let there =
+            self.toml.get(collection).and_then(Item::as_table_like).is_some_and(|t| t.contains_key(name));
+        if there {
+            return;
+        }
+        if !self.toml.contains_key(collection) {
+            let mut table = Table::new();
+            table.set_implicit(true);
+            self.toml.insert(collection, Item::Table(table));
+        }
+        let last = self.toml.iter().last().is_some_and(|(key, _)| key == collection);
+        let mut fresh = Table::new();
+        let trailing = self.toml.trailing().as_str().unwrap_or_default().to_owned();
+        if last && !trailing.trim().is_empty() {
+            fresh.decor_mut().set_prefix(format!("{}\n\n", trailing.trim_end()));
+            self.toml.set_trailing(RawString::default());
+        }
+        if let Some(table) = self.toml.get_mut(collection).and_then(Item::as_table_like_mut) {
+            table.insert(name, Item::Table(fresh));
         }
     }
 
-    fn unknown(&self, known: &BTreeSet<(String, String)>, mistakes: &mut Vec<Mistake>) {
-        let sections: Vec<&str> = Settings::sections().iter().map(|(name, _)| *name).collect();
+    /// Takes a section out with the comment that stands on top of it; what is above an empty line stays.
+    fn remove_named(&mut self, place: &Place) {
+        let Some(name) = &place.name else { return };
+        let last = self.toml.iter().last().is_some_and(|(key, _)| key == place.section);
+        let Some(collection) = self.toml.get_mut(&place.section).and_then(Item::as_table_like_mut) else {
+            return;
+        };
+        let last = last && collection.iter().last().is_some_and(|(key, _)| key == name);
+        let Some(gone) = collection.remove(name) else { return };
+        if collection.is_empty() {
+            self.toml.remove(&place.section);
+        }
+        let above = gone.as_table().and_then(|t| t.decor().prefix()).and_then(RawString::as_str);
+        let kept = above.and_then(|text| text.rfind("\n\n").and_then(|at| text.get(..=at)));
+        let Some(kept) = kept.filter(|text| !text.trim().is_empty()) else { return };
+        // Below the last section it is the end of the document; elsewhere the next section gets it on top.
+        if last {
+            let after = self.toml.trailing().as_str().unwrap_or_default().to_owned();
+            self.toml.set_trailing(format!("{kept}{after}"));
+        } else if let Some(next) = self.following(place) {
+            let own = next.decor().prefix().and_then(RawString::as_str).unwrap_or("\n").to_owned();
+            next.decor_mut().set_prefix(format!("{kept}{own}"));
+        }
+    }
+
+    /// The table that now stands where the removed one stood, or the first after it.
+    fn following(&mut self, place: &Place) -> Option<&mut Table> {
+        let sections: Vec<String> = self.toml.iter().map(|(key, _)| key.to_owned()).collect();
+        let header = |key: &Key| key.get().to_owned();
+        let gone = place.name.clone()?;
+        // Order by the text as it was: `self.text` is from before the removal.
+        let mut past = false;
+        let mut next = None;
+        for line in self.text.lines() {
+            let Some(keys) = header_keys(line) else { continue };
+            let names: Vec<String> = keys.iter().map(header).collect();
+            if past && names.first().is_some_and(|s| sections.contains(s)) {
+                next = Some(names);
+                break;
+            }
+            past |= names == [place.section.clone(), gone.clone()];
+        }
+        let names = next?;
+        let mut item = self.toml.get_mut(names.first()?)?;
+        for name in names.get(1..)? {
+            item = item.get_mut(name.as_str())?;
+        }
+        item.as_table_mut()
+    }
+
+    fn unknown(&self, known: &BTreeSet<(Place, String)>, mistakes: &mut Vec<Mistake>) {
         for (section, item) in self.toml.iter() {
-            let line = self.line_of_key(section, None);
-            if !sections.contains(&section) {
+            let place = Place::section(section);
+            let line = self.line_of(&place, None);
+            let plain = Settings::sections().iter().any(|(name, _)| *name == section);
+            if !plain && !is_collection(section) {
                 let text = "is not a section of the settings".to_owned();
                 mistakes.push(Mistake { key: section.to_owned(), line, text });
                 continue;
@@ -139,35 +233,60 @@ impl Document {
                 mistakes.push(Mistake { key: section.to_owned(), line, text: "must be a section".into() });
                 continue;
             };
-            for (name, _) in table.iter() {
-                if !known.contains(&(section.to_owned(), name.to_owned())) {
-                    let near = nearest(section, name);
-                    mistakes.push(Mistake {
-                        key: format!("{section}.{name}"),
-                        line: self.line_of_key(section, Some(name)),
-                        text: match near {
-                            Some(near) => format!("is not a setting; did you mean {near}?"),
-                            None => "is not a setting".into(),
-                        },
-                    });
+            if plain {
+                self.unknown_in(&place, table, known, mistakes);
+                continue;
+            }
+            for (name, item) in table.iter() {
+                let place = Place::named(section, name);
+                match item.as_table_like() {
+                    Some(table) => self.unknown_in(&place, table, known, mistakes),
+                    None => {
+                        let line = self.line_of(&Place::section(section), Some(name));
+                        let text = format!("must be a section of its own: [{section}.NAME]");
+                        mistakes.push(Mistake { key: place.to_string(), line, text });
+                    }
                 }
             }
         }
     }
 
+    fn unknown_in(
+        &self,
+        place: &Place,
+        table: &dyn TableLike,
+        known: &BTreeSet<(Place, String)>,
+        mistakes: &mut Vec<Mistake>,
+    ) {
+        for (name, _) in table.iter() {
+            if !known.contains(&(place.clone(), name.to_owned())) {
+                let near = nearest(&place.section, name);
+                mistakes.push(Mistake {
+                    key: place.key(name),
+                    line: self.line_of(place, Some(name)),
+                    text: match near {
+                        Some(near) => format!("is not a setting; did you mean {near}?"),
+                        None => "is not a setting".into(),
+                    },
+                });
+            }
+        }
+    }
+
     /// A search by text: spans are lost once a document is editable, and this is for people only.
-    fn line_of_key(&self, section: &str, name: Option<&str>) -> Option<usize> {
+    fn line_of(&self, place: &Place, name: Option<&str>) -> Option<usize> {
+        let wanted: Vec<&str> =
+            std::iter::once(place.section.as_str()).chain(place.name.as_deref()).collect();
         let mut inside = false;
         for (number, line) in self.text.lines().enumerate() {
-            let line = line.trim_start();
-            if let Some(header) = line.strip_prefix('[') {
-                inside = header.trim_start_matches('[').split(']').next().map(str::trim) == Some(section);
+            if let Some(keys) = header_keys(line) {
+                inside = keys.iter().map(Key::get).eq(wanted.iter().copied());
                 if inside && name.is_none() {
                     return Some(number + 1);
                 }
             } else if let Some(name) = name
                 && inside
-                && line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
+                && line.trim_start().strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
             {
                 return Some(number + 1);
             }
@@ -176,24 +295,74 @@ impl Document {
     }
 }
 
+/// The keys of `[a."b c"]`.
+fn header_keys(line: &str) -> Option<Vec<Key>> {
+    let inner = line.trim_start().strip_prefix('[')?.trim_start_matches('[');
+    let end = inner.rfind(']')?;
+    Key::parse(inner.get(..end)?.trim_end_matches(']')).ok()
+}
+
+fn is_collection(section: &str) -> bool {
+    Settings::collections().iter().any(|(name, _)| *name == section)
+}
+
+/// `send_connectors.sink` as the place that it is, if it is one; the name may be in quotes.
+fn section_of(key: &str) -> Option<Place> {
+    let (section, name) = key.split_once('.')?;
+    if !is_collection(section) {
+        return None;
+    }
+    // `send_connectors.sink.port` is a field of `sink`, unless it has no such field.
+    if split(key).is_some() {
+        return None;
+    }
+    Some(Place::named(section, unquoted(name)))
+}
+
+/// `imap.banner` and `send_connectors.sink.port` as place and field. The last dot is before the field: names may have
+/// dots. `None` where there is no such setting.
+fn split(key: &str) -> Option<(Place, String)> {
+    let (section, rest) = key.split_once('.')?;
+    if is_collection(section) {
+        let (name, field) = rest.rsplit_once('.')?;
+        let known = Settings::named_fields().iter().any(|f| f.section == section && f.name == field);
+        return known.then(|| (Place::named(section, unquoted(name)), field.to_owned()));
+    }
+    let known = Settings::fields().iter().any(|f| f.section == section && f.name == rest);
+    known.then(|| (Place::section(section), rest.to_owned()))
+}
+
+fn unquoted(name: &str) -> &str {
+    name.strip_prefix('"').and_then(|n| n.strip_suffix('"')).unwrap_or(name)
+}
+
+/// A name that people give to a connector or filter: in logs, queue names and files, so nothing strange.
+pub fn sound_name(name: &str) -> Result<(), String> {
+    let sound = !name.is_empty()
+        && name.chars().count() <= 64
+        && name.trim() == name
+        && !name.starts_with('.')
+        && !name.chars().any(|c| c.is_control() || "\"'\\/;,*?[]{}<>|$".contains(c));
+    if sound { Ok(()) } else { Err("needs a name of 1 to 64 letters, digits, spaces, - _ . ( )".into()) }
+}
+
 /// Takes values out of the document, one field at a time.
 struct Take<'a> {
     document: &'a Document,
     mistakes: Vec<Mistake>,
-    known: BTreeSet<(String, String)>,
+    known: BTreeSet<(Place, String)>,
 }
 
 impl Reader for Take<'_> {
     fn read<T: Kind>(
         &mut self,
-        section: &str,
+        place: &Place,
         name: &str,
         default: T,
         check: fn(&T) -> Result<(), String>,
     ) -> T {
-        self.known.insert((section.to_owned(), name.to_owned()));
-        let table: Option<&dyn TableLike> = self.document.toml.get(section).and_then(Item::as_table_like);
-        let Some(item) = table.and_then(|t| t.get(name)) else { return default };
+        self.known.insert((place.clone(), name.to_owned()));
+        let Some(item) = self.document.table(place).and_then(|t| t.get(name)) else { return default };
         let read = match bare(item) {
             Some(value) => T::read(&value)
                 .ok_or_else(|| format!("must be {}, not {}", T::WHAT, shown(&value)))
@@ -201,16 +370,40 @@ impl Reader for Take<'_> {
             None => Err(format!("must be {}", T::WHAT)),
         };
         read.unwrap_or_else(|text| {
-            let line = self.document.line_of_key(section, Some(name));
-            self.mistakes.push(Mistake { key: format!("{section}.{name}"), line, text });
+            let line = self.document.line_of(place, Some(name));
+            self.mistakes.push(Mistake { key: place.key(name), line, text });
             default
         })
+    }
+
+    fn names(&mut self, collection: &str) -> Vec<String> {
+        let table = self.document.toml.get(collection).and_then(Item::as_table_like);
+        let tables = table.into_iter().flat_map(|t| t.iter()).filter(|(_, item)| item.is_table_like());
+        let mut names: Vec<String> = Vec::new();
+        for (name, _) in tables {
+            let twin = names.iter().find(|n| n.to_lowercase() == name.to_lowercase());
+            let wrong = match twin {
+                Some(twin) => Some(format!("has the name of {twin:?}: case makes no difference")),
+                None if names.len() >= NAMES_MAX => Some(format!("is one too many: {NAMES_MAX} can be")),
+                None => sound_name(name).err(),
+            };
+            if let Some(text) = wrong {
+                self.wrong(&Place::named(collection, name), text);
+            }
+            names.push(name.to_owned());
+        }
+        names
+    }
+
+    fn wrong(&mut self, place: &Place, text: String) {
+        let line = self.document.line_of(place, None);
+        self.mistakes.push(Mistake { key: place.to_string(), line, text });
     }
 }
 
 /// The known key of the section that differs least, if by little.
 fn nearest(section: &str, name: &str) -> Option<&'static str> {
-    let fields = Settings::fields();
+    let fields = if is_collection(section) { Settings::named_fields() } else { Settings::fields() };
     let same = fields.iter().filter(|f| f.section == section);
     let best = same.map(|f| (crate::words::distance(f.name, name), f.name)).min()?;
     (best.0 <= 3).then_some(best.1)
@@ -269,6 +462,58 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn named_sections_come_and_go() {
+        let text = "[imap]\n#banner = 1\n\n# The end.\n#x = 1\n";
+        let mut document = Document::parse(text).unwrap();
+        let edits = [
+            Edit::set("send_connectors.sink.port", &2525u32),
+            Edit::set("send_connectors.To the world (MX).comment", &"all".to_owned()),
+            Edit::set("send_connectors.\"a.b\".enabled", &false),
+        ];
+        document.edit(&edits).unwrap();
+        let with = document.to_string();
+        assert_eq!(
+            with,
+            "[imap]\n#banner = 1\n\n# The end.\n#x = 1\n\n[send_connectors.sink]\nport = 2525\n\n\
+             [send_connectors.\"To the world (MX)\"]\ncomment = \"all\"\n\n[send_connectors.\"a.b\"]\nenabled = false\n"
+        );
+        let meant = Document::parse(&with).unwrap().meant().unwrap();
+        assert_eq!(meant.send_connectors["sink"].port, 2525);
+        assert!(!meant.send_connectors["a.b"].enabled);
+        assert_eq!(document.written("send_connectors.sink.port").unwrap().as_integer(), Some(2525));
+        let gone = |name: &str| Edit { key: format!("send_connectors.{name}"), value: None };
+        document.edit(&[gone("sink")]).unwrap();
+        assert!(document.to_string().starts_with("[imap]\n#banner = 1\n\n# The end.\n#x = 1\n"));
+        document.edit(&[gone("To the world (MX)"), gone("a.b")]).unwrap();
+        let left = document.to_string();
+        assert!(left.contains("# The end.\n#x = 1\n") && !left.contains("send_connectors"), "{left}");
+        assert_eq!(Document::parse(&left).unwrap().meant().unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn mistakes_in_named_sections() {
+        let text = "[send_connectors]\nsink = 1\n[send_connectors.a]\nprot = 25\nport = 0\n[send_connectors.A]\n\
+                    [send_connectors.\"x*\"]\nignore_starttls = true\nrequire_tls = true\n";
+        let mistakes = Document::parse(text).unwrap().meant().unwrap_err();
+        let lines: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "line 6: send_connectors.A has the name of \"a\": case makes no difference",
+                "line 7: send_connectors.x* needs a name of 1 to 64 letters, digits, spaces, - _ . ( )",
+                "line 5: send_connectors.a.port must be 1 to 65535",
+                "line 7: send_connectors.x* ignores STARTTLS and requires TLS: only one of the two can be",
+                "line 2: send_connectors.sink must be a section of its own: [send_connectors.NAME]",
+                "line 4: send_connectors.a.prot is not a setting; did you mean port?",
+            ]
+        );
+        let mut document = Document::default();
+        assert!(document.edit(&[Edit::set("send_connectors.a/b.port", &1u32)]).is_err());
+        assert!(document.edit(&[Edit::set("send_connectors.sink", &1u32)]).is_err());
+        assert!(document.edit(&[Edit::set("send_connectors.sink.prt", &1u32)]).is_err());
     }
 
     #[test]

@@ -22,6 +22,17 @@ pub fn example() -> String {
             let _ = writeln!(out, "#{} = {}", field.name, shown(&field.default));
         }
     }
+    let fields = Settings::named_fields();
+    for (collection, about) in Settings::collections() {
+        out.push('\n');
+        about.iter().for_each(|line| comment(&mut out, line));
+        let _ = writeln!(out, "#[{collection}.NAME]");
+        for field in fields.iter().filter(|f| f.section == collection) {
+            let _ = writeln!(out);
+            field.about.iter().for_each(|line| comment(&mut out, line));
+            let _ = writeln!(out, "#{} = {}", field.name, shown(&field.default));
+        }
+    }
     out
 }
 
@@ -55,6 +66,13 @@ mod tests {
             })
             .collect();
         assert!(set.contains("\nlogin_type = \"SecureLogin\""));
-        assert_eq!(Document::parse(&set).unwrap().meant().unwrap(), Settings::default());
+        let mut meant = Document::parse(&set).unwrap().meant().unwrap();
+        assert_eq!(meant.send_connectors.remove("NAME"), Some(crate::settings::SendConnector::default()));
+        assert_eq!(
+            meant.receive_connectors.remove("NAME"),
+            Some(crate::settings::ReceiveConnector::default())
+        );
+        assert_eq!(meant.mail_filters.remove("NAME"), Some(crate::settings::MailFilter::default()));
+        assert_eq!(meant, Settings::default());
     }
 }

@@ -1,8 +1,11 @@
 //! Every setting: its place in the document, what it is for, its default and its bounds. The example file and what
 //! Get-WaypostSetting shows are made from this.
-#![allow(clippy::ptr_arg, reason = "checks are called with a reference to the field's own type")]
 
+use super::checks::*;
+use super::hub::{BackPressure, Dns, MailAuthentication, Transport};
+use super::named::{MailFilter, ReceiveConnector, SendConnector};
 use super::value::{Bytes, Kind, Span, Unlimited, choice};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use toml_edit::Value;
@@ -24,33 +27,123 @@ impl Field {
     }
 }
 
+/// Where a field is: in a section, or in a named section of a collection.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub section: String,
+    pub name: Option<String>,
+}
+
+impl Place {
+    pub fn section(section: &str) -> Place {
+        Place { section: section.to_owned(), name: None }
+    }
+
+    pub fn named(section: &str, name: &str) -> Place {
+        Place { section: section.to_owned(), name: Some(name.to_owned()) }
+    }
+
+    /// `imap.banner`, `send_connectors.sink.port`; the last dot is before the field, since names may have some.
+    pub fn key(&self, field: &str) -> String {
+        format!("{self}.{field}")
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{}.{name}", self.section),
+            None => f.write_str(&self.section),
+        }
+    }
+}
+
 /// What reads the values of one section, noting what is wrong with them.
 pub(super) trait Reader {
-    fn read<T: Kind>(&mut self, section: &str, name: &str, default: T, check: Check<T>) -> T;
+    fn read<T: Kind>(&mut self, place: &Place, name: &str, default: T, check: Check<T>) -> T;
+    /// The names in a collection.
+    fn names(&mut self, collection: &str) -> Vec<String>;
+    /// Each value would do, but not all of them together.
+    fn wrong(&mut self, place: &Place, text: String);
 }
 
 type Check<T> = fn(&T) -> Result<(), String>;
 
-macro_rules! sections {
+/// A section: what the macro below makes of a list of fields.
+pub(super) trait Section: Clone + PartialEq + Sized {
+    /// Every field, in the order of the example file.
+    fn fields(section: &'static str) -> Vec<Field>;
+    /// The value of every field, in the same order.
+    fn values(&self) -> Vec<Value>;
+    /// `place` is `imap`, or `send_connectors.sink`; what is not written there is as in `base`.
+    fn read(reader: &mut impl Reader, place: &Place, base: &Self) -> Self;
+}
+
+/// Makes a struct with defaults of each list of fields.
+macro_rules! section_types {
     ($(
         $(#[doc = $about:literal])*
-        $name:ident, $place:ident {
+        $name:ident {
             $($(#[doc = $doc:literal])* $field:ident: $ty:ty = $default:expr $(, $check:expr)?;)*
         }
-    )*) => {
-        $(
-            $(#[doc = $about])*
-            #[derive(Clone, Debug, PartialEq)]
-            pub struct $name { $($(#[doc = $doc])* pub $field: $ty,)* }
+    )*) => { $(
+        $(#[doc = $about])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $name { $($(#[doc = $doc])* pub $field: $ty,)* }
 
-            impl Default for $name {
-                fn default() -> $name { $name { $($field: $default,)* } }
+        impl Default for $name {
+            fn default() -> $name { $name { $($field: $default,)* } }
+        }
+
+        impl $crate::settings::fields::Section for $name {
+            fn fields(section: &'static str) -> Vec<$crate::settings::fields::Field> {
+                use $crate::settings::value::Kind as _;
+                let default = $name::default();
+                vec![$($crate::settings::fields::Field {
+                    section,
+                    name: stringify!($field),
+                    about: &[$($doc),*],
+                    default: default.$field.write(),
+                }),*]
             }
-        )*
 
+            fn values(&self) -> Vec<toml_edit::Value> {
+                use $crate::settings::value::Kind as _;
+                vec![$(self.$field.write()),*]
+            }
+
+            fn read(
+                reader: &mut impl $crate::settings::fields::Reader,
+                place: &$crate::settings::fields::Place,
+                base: &$name,
+            ) -> $name {
+                $name {
+                    $($field: reader.read(
+                        place,
+                        stringify!($field),
+                        base.$field.clone(),
+                        $crate::settings::fields::section_types!(@check $ty $(, $check)?),
+                    ),)*
+                }
+            }
+        }
+    )* };
+    (@check $ty:ty) => { |_: &$ty| Ok(()) };
+    (@check $ty:ty, $check:expr) => { $check };
+}
+pub(super) use section_types;
+
+macro_rules! sections {
+    (
+        plain { $($(#[doc = $about:literal])* $name:ident, $place:ident;)* }
+        named { $($(#[doc = $nabout:literal])* $nname:ident, $nplace:ident;)* }
+    ) => {
         /// The settings as meant: checked, defaults filled in.
         #[derive(Clone, Debug, Default, PartialEq)]
-        pub struct Settings { $($(#[doc = $about])* pub $place: $name,)* }
+        pub struct Settings {
+            $($(#[doc = $about])* pub $place: $name,)*
+            $($(#[doc = $nabout])* pub $nplace: BTreeMap<String, $nname>,)*
+        }
 
         impl Settings {
             /// Every section with its explanation, in the order of the example file.
@@ -58,40 +151,71 @@ macro_rules! sections {
                 vec![$((stringify!($place), &[$($about),*] as &'static [&'static str])),*]
             }
 
-            /// Every field, in the order of the example file.
+            /// Every collection, whose sections have names that the administrator gives: `[send_connectors.sink]`.
+            pub fn collections() -> Vec<(&'static str, &'static [&'static str])> {
+                vec![$((stringify!($nplace), &[$($nabout),*] as &'static [&'static str])),*]
+            }
+
+            /// Every field of the sections, in the order of the example file.
             pub fn fields() -> Vec<Field> {
                 let mut out = Vec::new();
-                $({
-                    let default = $name::default();
-                    $(out.push(Field {
-                        section: stringify!($place),
-                        name: stringify!($field),
-                        about: &[$($doc),*],
-                        default: default.$field.write(),
-                    });)*
+                $(out.extend($name::fields(stringify!($place)));)*
+                out
+            }
+
+            /// Every field that a section of a collection has; `section` is the collection.
+            pub fn named_fields() -> Vec<Field> {
+                let mut out = Vec::new();
+                $(out.extend($nname::fields(stringify!($nplace)));)*
+                out
+            }
+
+            /// The value of every field of [`fields`](Settings::fields), in the same order.
+            pub fn values(&self) -> Vec<Value> {
+                let mut out = Vec::new();
+                $(out.extend(self.$place.values());)*
+                out
+            }
+
+            /// Every field with its place and the value that holds: sections, then what stands in the collections.
+            pub fn entries(&self) -> Vec<(Place, Field, Value)> {
+                let mut out = Vec::new();
+                $(
+                    let place = Place::section(stringify!($place));
+                    let fields = $name::fields(stringify!($place));
+                    out.extend(fields.into_iter().zip(self.$place.values()).map(|(f, v)| (place.clone(), f, v)));
+                )*
+                $(for (name, section) in &self.$nplace {
+                    let place = Place::named(stringify!($nplace), name);
+                    let fields = $nname::fields(stringify!($nplace));
+                    out.extend(fields.into_iter().zip(section.values()).map(|(f, v)| (place.clone(), f, v)));
                 })*
                 out
             }
 
-            /// The value of every field, in the same order.
-            pub fn values(&self) -> Vec<Value> {
-                vec![$($(self.$place.$field.write(),)*)*]
-            }
-
             pub(super) fn read(reader: &mut impl Reader) -> Settings {
-                Settings { $($place: $name {
-                    $($field: reader.read(
-                        stringify!($place),
-                        stringify!($field),
-                        $default,
-                        sections!(@check $ty $(, $check)?),
+                Settings {
+                    $($place: $name::read(
+                        reader,
+                        &Place::section(stringify!($place)),
+                        &$name::default(),
                     ),)*
-                },)* }
+                    $($nplace: reader
+                        .names(stringify!($nplace))
+                        .into_iter()
+                        .map(|name| {
+                            let place = Place::named(stringify!($nplace), &name);
+                            let section = $nname::read(reader, &place, &$nname::named(&name));
+                            if let Err(text) = section.whole() {
+                                reader.wrong(&place, text);
+                            }
+                            (name, section)
+                        })
+                        .collect(),)*
+                }
             }
         }
     };
-    (@check $ty:ty) => { |_: &$ty| Ok(()) };
-    (@check $ty:ty, $check:expr) => { $check };
 }
 
 choice! {
@@ -139,9 +263,9 @@ choice! {
     SortOrder { Ascending = 0, Descending = 1 }
 }
 
-sections! {
+section_types! {
     /// This server and its organisation.
-    Server, server {
+    Server {
         /// Name of this server among the organisation's servers: letters, digits and hyphens. Never changed once other
         /// servers know it.
         id: String = "server-1".into(), label;
@@ -151,7 +275,7 @@ sections! {
     }
 
     /// Where each service listens. An empty list switches the service off. Changes need a restart.
-    Listeners, listeners {
+    Listeners {
         /// SMTP from other servers.
         smtp: Vec<SocketAddr> = addresses(25);
         /// SMTP from mail programs of our users, with STARTTLS.
@@ -173,7 +297,7 @@ sections! {
     }
 
     /// TLS for clients. The inner certificates between servers are not touched by any of this.
-    Tls, tls {
+    Tls {
         /// Certificate chain in PEM, the server's own first; relative to the data folder. With its key beside it, it is
         /// read again when it changes.
         certificate: PathBuf = "public/public.crt".into();
@@ -183,7 +307,7 @@ sections! {
 
     /// IMAP. The names are those of Set-ImapSettings; what Exchange has and Waypost does not need is kept, shown, and
     /// without effect.
-    Imap, imap {
+    Imap {
         /// What follows `* OK` in the greeting.
         banner: String = "The Waypost IMAP4 service is ready.".into(), line;
         /// PlainTextLogin, PlainTextAuthentication or SecureLogin.
@@ -237,7 +361,7 @@ sections! {
     }
 
     /// POP3. The names are those of Set-PopSettings.
-    Pop, pop {
+    Pop {
         /// What follows `+OK` in the greeting.
         banner: String = "The Waypost POP3 service is ready.".into(), line;
         /// PlainTextLogin, PlainTextAuthentication or SecureLogin.
@@ -291,7 +415,7 @@ sections! {
     }
 
     /// SMTP in: from other servers, from mail programs, and LMTP.
-    Smtp, smtp {
+    Smtp {
         /// Largest message taken, whatever the recipient's own limit.
         max_message_size: Bytes = Bytes::mb(150), at_least_64_kb;
         /// Recipients of one message. RFC 5321 §4.5.3.1.8 asks for at least 100.
@@ -319,7 +443,7 @@ sections! {
     }
 
     /// What holds for every mailbox that has nothing of its own.
-    Mailboxes, mailboxes {
+    Mailboxes {
         /// Its owner is warned from here on.
         issue_warning_quota: Unlimited = Unlimited(None);
         /// It should not send from here on. Kept and shown; sending is not held up by it yet.
@@ -333,7 +457,7 @@ sections! {
     }
 
     /// Sign-in.
-    SignIn, sign_in {
+    SignIn {
         /// Wrong passwords for one name from one network that cost nothing.
         free_failures: u32 = 5, |n| number_in(1, 1_000, n);
         /// From this many on every password from there is wrong, until nothing was tried for `failure_window`.
@@ -347,83 +471,89 @@ sections! {
     }
 
     /// Logs. How the server's own is written is a matter of the command line (--log).
-    Log, log {
+    Log {
         /// Most bytes of protocol logs per protocol; the oldest go first.
         directory_size_max: Bytes = Bytes::mb(250);
+        /// Write what becomes of each message, for Get-MessageTrackingLog, Get-MessageTrace and `waypost why`.
+        message_tracking_log_enabled: bool = true;
+        /// Where; relative to the data folder.
+        message_tracking_log_path: PathBuf = "logs/message-tracking".into();
+        /// Files that are older go.
+        message_tracking_log_max_age: Span = Span::days(30), |n| span_in(3_600, 3_650 * 86_400, n);
+        /// The oldest files go when all together are larger.
+        message_tracking_log_max_directory_size: Bytes = Bytes::mb(1_024);
+        /// A file that is larger is continued in the next; 0 is by time only.
+        message_tracking_log_max_file_size: Bytes = Bytes::mb(10);
+        /// Whether subjects are among what is written.
+        message_tracking_log_subject_logging_enabled: bool = true;
+        /// Write each hop between two parties with its steps and its result, for `waypost why`.
+        leg_log_enabled: bool = true;
+        /// Where; relative to the data folder.
+        leg_log_path: PathBuf = "logs/legs".into();
+        /// Files that are older go.
+        leg_log_max_age: Span = Span::days(30), |n| span_in(3_600, 3_650 * 86_400, n);
+        /// The oldest files go when all together are larger.
+        leg_log_max_directory_size: Bytes = Bytes::mb(1_024);
+        /// Write what connections to other servers were made, and what came of them.
+        connectivity_log_enabled: bool = true;
+        /// Where; relative to the data folder.
+        connectivity_log_path: PathBuf = "logs/connectivity".into();
+        /// Write every line of the conversations with servers that mail is sent to.
+        send_protocol_log_enabled: bool = false;
+        /// Where; relative to the data folder.
+        send_protocol_log_path: PathBuf = "logs/smtp-send".into();
+        /// Files of the connectivity log and of the protocol logs of SMTP that are older go.
+        protocol_log_max_age: Span = Span::days(30), |n| span_in(3_600, 3_650 * 86_400, n);
+    }
+}
+
+sections! {
+    plain {
+        /// This server and its organisation.
+        Server, server;
+        /// Where each service listens. An empty list switches the service off. Changes need a restart.
+        Listeners, listeners;
+        /// TLS for clients. The inner certificates between servers are not touched by any of this.
+        Tls, tls;
+        /// IMAP. The names are those of Set-ImapSettings; what Exchange has and Waypost does not need is kept, shown, and
+        /// without effect.
+        Imap, imap;
+        /// POP3. The names are those of Set-PopSettings.
+        Pop, pop;
+        /// SMTP in: from other servers, from mail programs, and LMTP.
+        Smtp, smtp;
+        /// What holds for every mailbox that has nothing of its own.
+        Mailboxes, mailboxes;
+        /// Sign-in.
+        SignIn, sign_in;
+        /// Logs. How the server's own is written is a matter of the command line (--log).
+        Log, log;
+        /// Transport: what holds for the whole of it. The names are those of Set-TransportConfig and Set-TransportService.
+        Transport, transport;
+        /// Back pressure: from which levels on the server takes less mail, so that what it has is safe.
+        BackPressure, back_pressure;
+        /// Mail authentication: SPF, DKIM, DMARC and ARC on mail from outside.
+        MailAuthentication, mail_authentication;
+        /// DNS, which sending and mail authentication ask.
+        Dns, dns;
+    }
+
+    named {
+        /// Send connectors: which way mail for other domains leaves. The most particular address space that fits decides,
+        /// then the lowest cost. Without any connector mail for other domains waits as Unreachable. New-SendConnector writes
+        /// these; the password for a smart host is not here but in the folder `secret`.
+        SendConnector, send_connectors;
+        /// Receive connectors: who may do what at our doors. Of those at a door, the one with the smallest range that holds
+        /// the peer's address decides. "Default Frontend", "Client Frontend" and "Client Frontend TLS" are there without
+        /// being written.
+        ReceiveConnector, receive_connectors;
+        /// Mail filters: programs that look at every message while it comes in, by the milter protocol, in order.
+        MailFilter, mail_filters;
     }
 }
 
 fn addresses(port: u16) -> Vec<SocketAddr> {
     vec![SocketAddr::from(([0, 0, 0, 0], port)), SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port))]
-}
-
-/// Text that goes into one line of a protocol.
-fn line(text: &String) -> Result<(), String> {
-    if text.len() > 400 || text.chars().any(char::is_control) {
-        return Err("must be one line of at most 400 bytes".into());
-    }
-    Ok(())
-}
-
-fn label(text: &String) -> Result<(), String> {
-    waypost_trust::ServerId::parse(text).map(drop).map_err(|_| "1 to 40 letters, digits and hyphens".into())
-}
-
-fn host(text: &String) -> Result<(), String> {
-    match waypost_directory::address::canonical_domain(text) {
-        Ok(_) => Ok(()),
-        Err(_) => Err("is not a host name".into()),
-    }
-}
-
-fn host_or_empty(text: &String) -> Result<(), String> {
-    if text.is_empty() { Ok(()) } else { host(&text.trim_start_matches("*.").to_owned()) }
-}
-
-fn at_least_1(n: &u32) -> Result<(), String> {
-    if *n >= 1 { Ok(()) } else { Err("must be at least 1".into()) }
-}
-
-fn at_least_64_kb(n: &Bytes) -> Result<(), String> {
-    // RFC 5321 §4.5.3.1.7: 64K octets is the least that a server must take.
-    if (65_536..=256 << 20).contains(&n.0) { Ok(()) } else { Err("must be 64 KB to 256 MB".into()) }
-}
-
-fn separator(text: &String) -> Result<(), String> {
-    let mut chars = text.chars();
-    match (chars.next(), chars.next()) {
-        (None, _) => Ok(()),
-        (Some(c), None) if "+-_.=#%".contains(c) => Ok(()),
-        _ => Err("must be one of + - _ . = # % or empty".into()),
-    }
-}
-
-fn connection_settings(list: &Vec<String>) -> Result<(), String> {
-    for text in list {
-        let mut parts = text.split(':');
-        let sound = parts.next().is_some_and(|h| host(&h.to_owned()).is_ok())
-            && parts.next().is_some_and(|p| p.parse::<u16>().is_ok())
-            && parts.next().is_none_or(|t| t.eq_ignore_ascii_case("ssl") || t.eq_ignore_ascii_case("tls"))
-            && parts.next().is_none();
-        if !sound {
-            return Err(format!("{text:?} is not HOST:PORT, HOST:PORT:SSL or HOST:PORT:TLS"));
-        }
-    }
-    Ok(())
-}
-
-macro_rules! bounds {
-    ($($name:ident: $ty:ty, $from:expr, $what:expr;)*) => { $(
-        /// Reports a value outside its bounds.
-        fn $name(low: u64, high: u64, n: &$ty) -> Result<(), String> {
-            let value: u64 = ($from)(*n);
-            if (low..=high).contains(&value) { Ok(()) } else { Err(format!($what, low = low, high = high)) }
-        }
-    )* };
-}
-bounds! {
-    number_in: u32, u64::from, "must be {low} to {high}";
-    span_in: Span, |s: Span| s.0 / 1000, "must be {low} to {high} seconds";
 }
 
 impl SignIn {

@@ -7,16 +7,29 @@
 //! Every change made by a command is kept: `settings.d/NNNN-TIME.toml` is the document after change number NNNN, headed
 //! by who, when, why and by which command. `0000` is what stood there before the first command.
 
+mod checks;
+pub mod connector;
 pub mod document;
 pub mod example;
 mod fields;
+mod hub;
+mod named;
+pub mod secret;
 pub mod store;
+mod time;
 pub mod value;
 
+pub use connector::{
+    AddressSpace, AuthMechanism, ComponentState, FilterAddress, FilterFailure, FilterScope, IpRange,
+    Listener, PermissionGroup, ProtocolLogging, SmartHost, SmartHostAuthMechanism, TlsAuthLevel,
+};
 pub use document::{Document, Edit, Mistake};
 pub use fields::{
-    CalendarOption, ExtendedProtection, Field, Imap, Listeners, Log, LoginType, Mailboxes, MimeFormat, Pop,
-    RollOver, Server, Settings, SignIn, Smtp, SortOrder, Tls,
+    CalendarOption, ExtendedProtection, Field, Imap, Listeners, Log, LoginType, Mailboxes, MimeFormat, Place,
+    Pop, RollOver, Server, Settings, SignIn, Smtp, SortOrder, Tls,
 };
+pub use hub::{BackPressure, Dns, MailAuthentication, Transport};
+pub use named::{MailFilter, ReceiveConnector, STANDING, SendConnector};
 pub use store::{Author, Saved, SettingsError, SettingsStore, Version, load, save_change};
+pub use time::parse_time;
 pub use value::{Bytes, Kind, Span, Unlimited};

@@ -1,0 +1,138 @@
+//! The sections of the transport role. Where Exchange has a parameter, the name is its own in snake case.
+
+use super::checks::*;
+use super::connector::{ComponentState, IpRange};
+use super::fields::section_types;
+use super::value::{Bytes, Span, Unlimited};
+use std::path::PathBuf;
+
+section_types! {
+    /// The section `transport`.
+    Transport {
+        /// Largest message that one of our users sends; the lowest of all limits holds.
+        max_send_size: Unlimited = Unlimited(None);
+        /// Largest message that one of our recipients receives.
+        max_receive_size: Unlimited = Unlimited(None);
+        /// Recipients of one message of our users, a group counting as one; 0 leaves it to [smtp] max_recipients.
+        max_recipient_envelope_limit: u32 = 0, |n| number_in(0, 100_000, n);
+        /// Who delivery reports are from; empty for postmaster of the default domain.
+        external_postmaster_address: String = String::new(), address_or_empty;
+        /// The server named in delivery reports; empty for the server's name.
+        external_dsn_reporting_authority: String = String::new(), host_or_empty;
+        /// Larger messages are returned as their header only.
+        external_dsn_max_message_attach_size: Bytes = Bytes::mb(10);
+        /// Tell senders inside that a message is late.
+        internal_delay_dsn_enabled: bool = true;
+        /// Tell senders outside that a message is late.
+        external_delay_dsn_enabled: bool = true;
+        /// A message that could not be brought on for so long is returned.
+        message_expiration_timeout: Span = Span::days(2), |n| span_in(5, 90 * 86_400, n);
+        /// Its sender is told after this that it is late.
+        delay_notification_timeout: Span = Span::hours(4), |n| span_in(1, 30 * 86_400, n);
+        /// A message that its receiver put off (4yz) is tried again after this.
+        message_retry_interval: Span = Span::minutes(15), |n| span_in(1, 86_400, n);
+        /// First tries of a destination that could not be reached.
+        queue_glitch_retry_count: u32 = 4, |n| number_in(0, 15, n);
+        /// Between these.
+        queue_glitch_retry_interval: Span = Span::minutes(1), |n| span_in(1, 30_000, n);
+        /// Tries that follow them.
+        transient_failure_retry_count: u32 = 6, |n| number_in(0, 15, n);
+        /// Between these.
+        transient_failure_retry_interval: Span = Span::minutes(5), |n| span_in(1, 43_200, n);
+        /// Between all tries after these.
+        outbound_connection_failure_retry_interval: Span = Span::minutes(10), |n| span_in(1, 1_728_000, n);
+        /// Connections to other servers at a time.
+        max_outbound_connections: u32 = 1_000, |n| number_in(1, 20_000, n);
+        /// Connections to one destination at a time.
+        max_per_domain_outbound_connections: u32 = 20, |n| number_in(1, 20_000, n);
+        /// A message during whose handling the server broke down so often is put into the poison queue.
+        poison_threshold: u32 = 2, |n| number_in(1, 10, n);
+        /// What policy marks as junk goes into the Junk folder; otherwise it goes to the inbox with its mark.
+        junk_folder_enabled: bool = true;
+        /// Keep a copy of each message of `pipeline_tracing_sender_address` at each stage.
+        pipeline_tracing_enabled: bool = false;
+        /// Whose; `<>` is mail without a sender.
+        pipeline_tracing_sender_address: String = String::new(), tracing_sender;
+        /// Where; relative to the data folder.
+        pipeline_tracing_path: PathBuf = "logs/pipelinetracing".into();
+        /// When it ends by itself: a time such as "2026-03-03T18:00:00Z"; empty does not end it.
+        pipeline_tracing_until: String = String::new(), time_or_empty;
+        /// Write the connectivity log: every connection to another server, and what came of it.
+        connectivity_log_enabled: bool = true;
+        /// Where; relative to the data folder.
+        connectivity_log_path: PathBuf = "logs/connectivity".into();
+        /// Older files go.
+        connectivity_log_max_age: Span = Span::days(30), |n| span_in(3_600, 3_650 * 86_400, n);
+        /// Most bytes; the oldest files go first.
+        connectivity_log_max_directory_size: Bytes = Bytes::gb(1);
+        /// Where the SMTP send protocol log of connectors with logging is; relative to the data folder.
+        send_protocol_log_path: PathBuf = "logs/smtpsend".into();
+        /// Most bytes; the oldest files go first.
+        send_protocol_log_max_directory_size: Bytes = Bytes::mb(250);
+        /// Write the message tracking log: every event in a message's life.
+        message_tracking_log_enabled: bool = true;
+        /// Subjects are written into it.
+        message_tracking_log_subject_logging_enabled: bool = true;
+        /// Where; relative to the data folder.
+        message_tracking_log_path: PathBuf = "logs/messagetracking".into();
+        /// Older files go.
+        message_tracking_log_max_age: Span = Span::days(30), |n| span_in(3_600, 3_650 * 86_400, n);
+        /// Most bytes; the oldest files go first.
+        message_tracking_log_max_directory_size: Bytes = Bytes::gb(4);
+        /// Set-ServerComponentState -Component HubTransport: Active; Draining brings on what is there and takes nothing
+        /// new; Inactive does neither.
+        hub_transport_state: ComponentState = ComponentState::Active;
+    }
+
+    /// The section `back_pressure`.
+    BackPressure {
+        /// Without it nothing is refused, however full the disk is.
+        enabled: bool = true;
+        /// Percent of the store's file system in use from which on mail from outside is refused.
+        used_disk_space_medium: u32 = 89, |n| number_in(1, 100, n);
+        /// The same, from which on all mail is.
+        used_disk_space_high: u32 = 97, |n| number_in(1, 100, n);
+        /// Back to normal below this.
+        used_disk_space_normal: u32 = 80, |n| number_in(0, 100, n);
+        /// Percent of this machine's memory (or of the limit that is set for this process) that this process uses.
+        private_bytes_medium: u32 = 72, |n| number_in(1, 100, n);
+        private_bytes_high: u32 = 75, |n| number_in(1, 100, n);
+        private_bytes_normal: u32 = 71, |n| number_in(0, 100, n);
+        /// Messages in the queues.
+        queue_length_medium: u32 = 1_500_000, at_least_1;
+        queue_length_high: u32 = 3_000_000, at_least_1;
+        queue_length_normal: u32 = 1_000_000;
+    }
+
+    /// The section `mail_authentication`.
+    MailAuthentication {
+        /// Check mail from strangers and write the field Authentication-Results.
+        enabled: bool = true;
+        /// The name in that field; empty for the server's name.
+        authserv_id: String = String::new(), host_or_empty;
+        /// Mail from these addresses is not checked: filters and relays in front of this server.
+        skip_ip_ranges: Vec<IpRange> = Vec::new(), at_most_1000;
+        /// What a domain's DMARC record asks for is done: quarantine puts into Junk, reject refuses.
+        dmarc_honoured: bool = true;
+        /// Where the record says reject, put into Junk instead of refusing.
+        dmarc_reject_as_quarantine: bool = false;
+        /// ARC seals of these domains are believed: a list of theirs may break a signature.
+        arc_trusted_sealers: Vec<String> = Vec::new(), hosts;
+        /// Sign what our users send with the keys made by New-DkimSigningConfig.
+        dkim_signing_enabled: bool = true;
+        /// How long all questions to DNS may take for one message.
+        timeout: Span = Span::seconds(20), |n| span_in(1, 120, n);
+    }
+
+    /// The section `dns`.
+    Dns {
+        /// Name servers: "192.0.2.1" or "192.0.2.1:5353". Empty: those of the system.
+        servers: Vec<String> = Vec::new(), name_servers;
+        /// How long one of them may take for an answer.
+        timeout: Span = Span::seconds(5), |n| span_in(1, 60, n);
+        /// How often a question is asked again.
+        attempts: u32 = 2, |n| number_in(1, 10, n);
+        /// Answers that are kept until they run out.
+        cache_size: u32 = 10_000, |n| number_in(0, 10_000_000, n);
+    }
+}
