@@ -50,6 +50,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ("rustls-native-certs", &["waypost-server"]),
     ("hickory-resolver", &["waypost-server", "waypost-mailauth"]),
     ("mail-auth", &["waypost-mailauth"]),
+    ("rsa", &["waypost-mailauth"]),
     ("tokio-rustls", &["waypost-server"]),
     ("axum", &["waypost-server"]),
     ("clap", &["waypost-server", "waypost-admin"]),
