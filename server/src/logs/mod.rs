@@ -1,5 +1,7 @@
-//! What the process writes about itself: the log for people or machines, and the protocol logs in Exchange's layouts.
+//! What the process writes about itself: the log for people or machines, and the logs in Exchange's
+//! layouts: message tracking, connectivity, the protocols; beside them the legs.
 
+pub mod all;
 pub mod csv;
 pub mod panics;
 pub mod sinks;

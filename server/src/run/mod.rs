@@ -5,7 +5,7 @@ pub mod settings;
 
 use crate::legs::LegBook;
 use crate::listen::{self, Door, Session};
-use crate::logs::sinks::Switched;
+use crate::logs::all::Logs;
 use crate::{control, metrics, tls};
 use organisation::Organisation;
 use std::collections::BTreeMap;
@@ -64,14 +64,6 @@ pub struct Services {
     legs: LegBook,
 }
 
-/// The protocol logs, each of which can be switched while sessions run.
-#[derive(Clone)]
-pub struct Logs {
-    smtp: Arc<Switched>,
-    imap: Arc<Switched>,
-    pop3: Arc<Switched>,
-}
-
 impl Roles {
     /// Binds every door, then begins to serve. Nothing is served when one of them cannot be bound.
     pub async fn start(
@@ -80,7 +72,7 @@ impl Roles {
         doors: Doors,
     ) -> io::Result<Roles> {
         let settings = store.current();
-        let logs = settings::logs(&settings, organisation.place.root(), &organisation.clock)?;
+        let logs = Logs::start(&settings, organisation.place.root(), &organisation.clock)?;
         let public = &organisation.public;
         let public = Arc::new(tls::Public::new(public.chain_pem.as_bytes(), public.key_pem.as_bytes())?);
         let services = Arc::new(Services::new(organisation, &settings, &logs));
@@ -226,12 +218,13 @@ impl Roles {
         if tokio::time::timeout(GRACE, finished).await.is_err() {
             tracing::warn!(sessions = listen::OPEN.value(), "stopping although sessions have not ended");
         }
+        self.logs.flush();
     }
 }
 
 impl Services {
     fn new(organisation: &Organisation, settings: &Settings, logs: &Logs) -> Services {
-        let legs = LegBook::default();
+        let legs = LegBook::with_log(Arc::clone(&logs.legs));
         let (directory, clock) = (Arc::clone(&organisation.directory), organisation.clock.clone());
         let sign_in = Arc::new(SignIn::new(Arc::clone(&directory), clock.clone(), settings.sign_in.rules()));
         let mailboxes = organisation.mailboxes.clone();
@@ -244,6 +237,7 @@ impl Services {
         );
         parts.legs = Some(Arc::new(legs.clone()));
         parts.log = Some(logs.smtp.clone());
+        parts.tracking = Some(logs.tracking.clone());
         let hub = Hub::new(parts);
         let imap_entrance = settings::imap_entrance(settings, &sign_in);
         let imap = settings::imap_service(settings, organisation, &imap_entrance, &legs, logs.imap.clone());

@@ -1,12 +1,10 @@
 //! From the settings document to what each room wants to know. Nothing is decided here: names meet names.
 
 use super::organisation::Organisation;
-use super::{Doors, Logs, Services};
+use super::{Doors, Services};
 use crate::legs::LegBook;
-use crate::logs::csv::Layout;
+use crate::logs::all::Logs;
 use crate::logs::sinks::Switched;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use waypost_access::imap::{ImapService, ImapSettings};
@@ -168,33 +166,5 @@ pub fn apply(settings: &Settings, services: &Services, logs: &Logs) {
     imap_entrance.set_policy(imap_policy(settings));
     pop3.set_settings(pop3_settings(settings));
     pop3.entrance().set_policy(pop3_policy(settings));
-    logs.smtp.switch(settings.smtp.protocol_log_enabled);
-    logs.imap.switch(settings.imap.protocol_log_enabled);
-    logs.pop3.switch(settings.pop.protocol_log_enabled);
-}
-
-/// How each protocol log is laid out. Weekly and monthly files are daily ones: smaller pieces of the same log.
-pub fn logs(settings: &Settings, root: &Path, clock: &Clock) -> io::Result<Logs> {
-    let kept = settings.log.directory_size_max.0;
-    let layout = |folder: &Path, prefix, roll: written::RollOver, size: u64| Layout {
-        folder: root.join(folder),
-        prefix,
-        log_type: "",
-        fields: "",
-        hourly: roll == written::RollOver::Hourly,
-        file_bytes_max: size,
-        folder_bytes_max: kept,
-    };
-    let (s, i, p) = (&settings.smtp, &settings.imap, &settings.pop);
-    let smtp =
-        layout(&s.log_file_location, "RECV", s.log_file_roll_over_settings, s.log_per_file_size_quota.0);
-    let imap =
-        layout(&i.log_file_location, "IMAP4", i.log_file_roll_over_settings, i.log_per_file_size_quota.0);
-    let pop3 =
-        layout(&p.log_file_location, "POP3", p.log_file_roll_over_settings, p.log_per_file_size_quota.0);
-    Ok(Logs {
-        smtp: Arc::new(Switched::smtp(smtp, clock.clone())?),
-        imap: Arc::new(Switched::imap(imap, clock.clone())?),
-        pop3: Arc::new(Switched::pop3(pop3, clock.clone())?),
-    })
+    logs.apply(settings);
 }
