@@ -15,3 +15,6 @@ pub use plan::RetryPlan;
 
 /// First byte of the queue's keys.
 pub const QUEUE_PREFIX: u8 = 0x20;
+/// Second byte of rows that are not the queue's own but live in its partition: `[0x20] F0 [account u32][item u64]`, empty,
+/// says that the item is shown in the account's outbox. The queue leaves them alone.
+pub const OUTBOX_ROWS: u8 = 0xF0;

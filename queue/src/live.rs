@@ -255,6 +255,11 @@ impl Queue {
         Vec::new()
     }
 
+    /// Accounts that have items under way: what the outbox begins with after a start, and after it has lagged behind.
+    pub fn owners(&self) -> Vec<AccountId> {
+        Vec::new()
+    }
+
     /// Everything that is known of an item; `None` when it is not (or no more) in the queues.
     pub async fn story(&self, _item: u64) -> Result<Option<ItemState>, QueueError> {
         Ok(None)
