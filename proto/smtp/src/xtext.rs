@@ -1,6 +1,8 @@
 //! `xtext` of RFC 3461 §4: visible ASCII, with `+XX` for everything else, and for `+` and `=`.
 //! Also `utf-8-addr-xtext` of RFC 6533 §3, whose `\x{HEX}` stands for a character beyond ASCII.
 
+use std::fmt::Write;
+
 /// `None` where the text is not xtext, or does not decode to UTF-8.
 pub fn decode(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
@@ -51,6 +53,19 @@ pub fn decode_utf8_address(text: &str) -> Option<String> {
     Some(out)
 }
 
+/// The other way: what `utf-8-addr-xtext` cannot have becomes `\\x{HEX}`, so the result is visible ASCII.
+pub fn encode_utf8_address(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '!'..='~') && !matches!(c, '+' | '=' | '\\') {
+            out.push(c);
+        } else {
+            let _ = write!(out, "\\x{{{:X}}}", u32::from(c));
+        }
+    }
+    out
+}
+
 const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
 
 /// RFC 3461 asks for upper case; lower case is understood as well.
@@ -82,7 +97,10 @@ mod tests {
         fn comes_back(text in ".{0,80}") {
             let wire = encode(&text);
             prop_assert!(wire.bytes().all(|b| (b'!'..=b'~').contains(&b)));
-            prop_assert_eq!(decode(&wire), Some(text));
+            prop_assert_eq!(decode(&wire), Some(text.clone()));
+            let wire = encode_utf8_address(&text);
+            prop_assert!(wire.bytes().all(|b| (b'!'..=b'~').contains(&b)));
+            prop_assert_eq!(decode(&wire).and_then(|text| decode_utf8_address(&text)), Some(text));
         }
     }
 }

@@ -23,11 +23,17 @@
 
 mod dots;
 mod extensions;
+mod hello;
 pub mod limits;
+mod message;
+mod needs;
+mod replies;
+mod session;
 mod types;
 
 pub use extensions::Extensions;
 pub use limits::Timeouts;
+pub use session::Client;
 pub use types::{
     By, Config, Credentials, Delivery, Failure, Fault, Out, Outcome, Outgoing, Recipient, Stage, StartTls,
     Why,
