@@ -23,6 +23,10 @@ pub const QUEUE_PAGE: usize = 32 * 1024;
 pub const REPORT_FULL: u64 = 1024 * 1024;
 /// Octets of a header returned in a report.
 pub const REPORT_HEADER: u64 = 64 * 1024;
+/// Octets of a failed message of our own people's returned whole in a report when they did not say what they want.
+pub const REPORT_DEFAULT: u64 = 64 * 1024;
+/// Recipients that a report names in words; its status part names all.
+pub const REPORT_PEOPLE: usize = 50;
 /// Octets of what a server answered that are told to a person: some ten lines.
 pub const REPORT_ANSWER: usize = 1_500;
 /// Milliseconds between two looks at what was put off.

@@ -1,7 +1,8 @@
-//! Delivery status notifications (RFC 3464, RFC 6533) to senders of ours.
+//! Delivery status notifications (RFC 3461, RFC 3464, RFC 6533).
 //!
-//! Wanted by NOTIFY (RFC 3461): success when it asked for that, failure unless it forbade that. A report on a null
-//! sender's message is never made. Senders elsewhere have to wait for the outbound queue; the log says so.
+//! [`conclude`] says who is told what when a hop is settled, [`delayed`] when it waits long, [`expanded`] when a group was
+//! opened. They answer queue items, which go into the same batch as the settling: each report exists once. [`paper`]
+//! writes them, [`advice`] knows what a refusal means to a person, and [`reported`] recognises other servers' reports.
 
 use crate::categorize::Target;
 use crate::deliver::{self, Job};
@@ -16,8 +17,13 @@ use waypost_mailbox::Content;
 use waypost_smtp::{Mailbox, Notify, Return, Status};
 
 mod advice;
-mod paper;
-mod words;
+mod conclude;
+mod incoming;
+pub(crate) mod paper;
+pub(crate) mod words;
+
+pub(crate) use conclude::{conclude, delayed, expanded};
+pub(crate) use incoming::reported;
 
 /// What became of a recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
