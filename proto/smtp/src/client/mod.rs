@@ -23,6 +23,7 @@
 
 mod dots;
 mod extensions;
+mod fuzz;
 mod hello;
 pub mod limits;
 mod message;
@@ -32,6 +33,7 @@ mod session;
 mod types;
 
 pub use extensions::Extensions;
+pub use fuzz::fuzz_one;
 pub use limits::Timeouts;
 pub use session::Client;
 pub use types::{
