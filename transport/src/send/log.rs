@@ -2,6 +2,7 @@
 
 use crate::sink::{Event, ProtocolLog, Record};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use waypost_base::Timestamp;
 use waypost_base::id::Correlation;
 
@@ -63,8 +64,8 @@ impl Connectivity<'_> {
 }
 
 /// Numbers the lines of one outgoing session. Costs nothing where nobody takes them.
-pub(crate) struct Lines<'a> {
-    pub(crate) log: Option<&'a dyn ProtocolLog>,
+pub(crate) struct Lines {
+    pub(crate) log: Option<Arc<dyn ProtocolLog>>,
     pub(crate) connector: String,
     pub(crate) session: Correlation,
     pub(crate) local: SocketAddr,
@@ -72,9 +73,13 @@ pub(crate) struct Lines<'a> {
     pub(crate) sequence: u32,
 }
 
-impl Lines<'_> {
+impl Lines {
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.log.is_some()
+    }
+
     pub(crate) fn write(&mut self, time: Timestamp, event: Event, data: &str, context: &str) {
-        let Some(log) = self.log else { return };
+        let Some(log) = &self.log else { return };
         log.record(&Record {
             time,
             connector: &self.connector,

@@ -5,6 +5,10 @@
 
 use crate::connector::SendConnector;
 use std::sync::{Arc, PoisonError, RwLock};
+use waypost_queue::{NextHop, Route, Router};
+
+/// Items delivered to mailboxes of this server at a time.
+const DELIVERIES: u32 = 64;
 
 /// What Exchange says, so that people find the answer they know.
 pub const NO_CONNECTOR: &str = "A matching connector cannot be found to route the external recipient";
@@ -42,6 +46,34 @@ impl RoutingTable {
 
     fn all(&self) -> Arc<Vec<Arc<SendConnector>>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Router for RoutingTable {
+    fn next_hop(&self, route: &Route) -> NextHop {
+        match route {
+            Route::Mailbox => NextHop::Mailbox,
+            Route::Server { host, port } => NextHop::Server { host: host.clone(), port: *port },
+            Route::Domain(domain) => match self.connector_for(domain) {
+                None => NextHop::Unreachable,
+                Some(connector) => NextHop::Connector {
+                    connector: connector.name.clone(),
+                    domain: connector.smart_hosts.is_empty().then(|| domain.clone()),
+                },
+            },
+        }
+    }
+
+    fn connections(&self, hop: &NextHop) -> u32 {
+        let usual = SendConnector::new("", Vec::new()).connections_per_domain;
+        match hop {
+            NextHop::Mailbox => DELIVERIES,
+            NextHop::Connector { connector, .. } => {
+                self.named(connector).map_or(usual, |c| c.connections_per_domain).max(1)
+            }
+            NextHop::Server { .. } => usual,
+            NextHop::Unreachable | NextHop::Poison => 1,
+        }
     }
 }
 
@@ -84,8 +116,17 @@ mod tests {
         assert_eq!(name("b.example").as_deref(), Some("exact"));
         assert_eq!(name("b.test").as_deref(), Some("cheap"));
         assert_eq!(name("c.test").as_deref(), Some("world"));
+        let hop = |domain: &str| table.next_hop(&Route::Domain(domain.into())).to_string();
+        assert_eq!(hop("b.example"), "exact/b.example");
         assert!(table.set(vec![connector("only", &[("x.test", 1)])]));
         assert!(!table.set(vec![connector("only", &[("x.test", 1)])]));
         assert_eq!(table.connector_for("c.test"), None);
+        assert_eq!(table.next_hop(&Route::Domain("c.test".into())), NextHop::Unreachable);
+        let mut smart = connector("smart", &[("*", 1)]);
+        smart.smart_hosts = vec![crate::connector::SmartHost { host: "192.0.2.1".into(), port: None }];
+        smart.connections_per_domain = 7;
+        table.set(vec![smart]);
+        let hop = table.next_hop(&Route::Domain("c.test".into()));
+        assert_eq!((hop.to_string().as_str(), table.connections(&hop)), ("smart", 7));
     }
 }
