@@ -179,6 +179,7 @@ mod tests {
             (" C \r\nD \t E\r\n\r\n\r\n", " C \r\nD \t E\r\n", " C\r\nD E\r\n"),
             ("no end", "no end\r\n", "no end\r\n"),
             ("a\r\n\r\nb\r\n", "a\r\n\r\nb\r\n", "a\r\n\r\nb\r\n"),
+            (" \r\n\t\r\n", " \r\n\t\r\n", ""),
             (" \r\n \t\r\nx", " \r\n \t\r\nx\r\n", "\r\n\r\nx\r\n"),
             ("a\rb\n c\r", "a\rb\n c\r\r\n", "a\rb\n c\r\r\n"),
         ];
@@ -189,8 +190,26 @@ mod tests {
         }
     }
 
+    /// RFC 6376 §3.4.3 and §3.4.4, word by word.
+    fn plainly(body: &str, relaxed: bool) -> String {
+        let mut lines: Vec<String> = body.split("\r\n").map(str::to_owned).collect();
+        if relaxed {
+            for line in &mut lines {
+                let mut words = line.split([' ', '\t']).filter(|w| !w.is_empty());
+                let begins_blank = line.starts_with([' ', '\t']) && line.contains(|c| c != ' ' && c != '\t');
+                let joined = words.by_ref().collect::<Vec<_>>().join(" ");
+                *line = if begins_blank { format!(" {joined}") } else { joined };
+            }
+        }
+        while lines.last().is_some_and(String::is_empty) {
+            lines.pop();
+        }
+        lines.push(String::new());
+        if lines.len() == 1 && !relaxed { "\r\n".into() } else { lines.join("\r\n") }
+    }
+
     proptest! {
-        /// Where the pieces end makes no difference, and mail-auth finds the same.
+        /// Where the pieces end makes no difference.
         #[test]
         fn pieces(body in "([a-b \t]|\r\n){0,40}", at in 0usize..40) {
             let whole = BodyHashes::of(body.as_bytes());
@@ -199,11 +218,8 @@ mod tests {
             hasher.update(a);
             hasher.update(b);
             prop_assert_eq!(&hasher.finish(), &whole);
-            for form in [Canonicalization::Simple, Canonicalization::Relaxed] {
-                let theirs = mail_auth::common::crypto::HashAlgorithm::Sha256
-                    .hash(form.canonical_body(body.as_bytes(), u64::MAX));
-                prop_assert_eq!(theirs.as_ref(), whole.get(form).unwrap().as_slice());
-            }
+            prop_assert_eq!(whole.simple, Some(hash(plainly(&body, false).as_bytes())));
+            prop_assert_eq!(whole.relaxed, Some(hash(plainly(&body, true).as_bytes())));
         }
     }
 }

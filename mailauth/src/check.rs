@@ -1,6 +1,6 @@
 //! What a message proves, with the evidence.
 //!
-//! SPF, iprev, DKIM and ARC are asked at the same time, DMARC after them; all of it within [`limits::CHECK`]. What the
+//! SPF, iprev, DKIM and ARC are asked at the same time, DMARC after them; all of it within [`Input::limit`]. What the
 //! name servers did not answer is [`Word::TempError`]: nobody's fault, and never a reason to refuse a message.
 
 use crate::body::BodyHashes;
@@ -19,6 +19,7 @@ use mail_auth::{
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
+use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use waypost_trust::dns::{Dns, DnsError};
 
@@ -71,6 +72,8 @@ pub struct Input<'a> {
     /// Whole, with its line ends, without the blank line.
     pub header: &'a [u8],
     pub body: BodyHashes,
+    /// How long it may take; [`limits::CHECK`] is a good one.
+    pub limit: Duration,
 }
 
 /// A record that a conclusion rests on.
@@ -174,7 +177,8 @@ impl Authenticator {
     /// Looks at a message. Never fails: what could not be found out says so itself.
     pub async fn check(&self, input: &Input<'_>) -> Verdict {
         let begun = Instant::now();
-        let facts = begun + limits::FACTS;
+        // The rest is for DMARC, which builds on the others.
+        let facts = begun + input.limit * 2 / 3;
         let peer = input.peer.to_canonical();
         let header = whole(input.header);
         let from_fields = sign::fields(&header).filter(|f| f.is("from")).count();
@@ -199,16 +203,23 @@ impl Authenticator {
         dkim.extend(refused);
         let (helo, _) = helo;
         let (mail_from, spf_output) = mail_from;
-        let dmarc = self.dmarc(message, &outputs, &spf_output, begun + limits::CHECK).await;
+        let dmarc = self.dmarc(message, &outputs, &spf_output, begun + input.limit).await;
         Verdict { iprev, helo, mail_from, dkim, dkim_more, arc, dmarc, from_fields }
     }
 
     /// What the SPF record of a domain says of an address; for checks of one's own records.
     pub async fn spf_of(&self, peer: IpAddr, domain: &str, host: &str) -> Spf {
         let address = format!("postmaster@{domain}");
-        let input =
-            Input { peer, helo: domain, mail_from: &address, host, header: b"", body: BodyHashes::default() };
-        self.spf(peer.to_canonical(), &input, Scope::MailFrom, Instant::now() + limits::FACTS).await.0
+        let input = Input {
+            peer,
+            helo: domain,
+            mail_from: &address,
+            host,
+            header: b"",
+            body: BodyHashes::default(),
+            limit: limits::CHECK,
+        };
+        self.spf(peer.to_canonical(), &input, Scope::MailFrom, Instant::now() + input.limit).await.0
     }
 
     async fn iprev(&self, peer: IpAddr, until: Instant) -> Iprev {

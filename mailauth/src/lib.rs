@@ -20,6 +20,6 @@ pub mod sign;
 pub use body::{BodyHasher, BodyHashes};
 pub use check::{Authenticator, Dkim, Dmarc, Input, Iprev, Seals, Spf, Verdict, Word};
 pub use keys::{DomainKeys, KeyAlgorithm, KeyError, KeyFolder, KeyInfo, KeyState};
-pub use names::Names;
+pub use names::{Names, NamesOptions};
 pub use policy::{Action, AuthSettings, DmarcMode, SpfFail};
 pub use sign::Signer;

@@ -5,15 +5,15 @@ use std::time::Duration;
 /// Everything about one message, name servers included. A sending server waits 10 minutes after the final dot (RFC 5321
 /// §4.5.3.2.6), so this is for our own sake.
 pub const CHECK: Duration = Duration::from_secs(20);
-/// Of that, the time for what DMARC builds on; the rest is DMARC's own.
-pub const FACTS: Duration = Duration::from_secs(14);
 /// Signatures looked at (RFC 6376 §6.1 lets a verifier limit them); each costs a query and a verification.
 pub const SIGNATURES: usize = 10;
 /// One question to the name servers, with its repetitions.
 pub const ASKING: Duration = Duration::from_secs(10);
 /// One try of a question.
 pub const TRY: Duration = Duration::from_secs(3);
-pub const TRIES: usize = 2;
+pub const TRIES: u32 = 2;
+/// Questions under way to one name server.
+pub const ASKED_AT_ONCE: usize = 512;
 /// Answers kept until their TTL ends; about 1 KiB each.
 pub const CACHED: u64 = 8_192;
 /// No answer is kept longer, whatever its TTL says.

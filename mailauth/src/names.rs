@@ -4,7 +4,6 @@
 //! there are no name servers every question fails at once.
 
 use crate::limits;
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts, ServerOrderingStrategy,
 };
@@ -12,9 +11,34 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError as Answered, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 use waypost_trust::dns::{Asking, Dns, DnsError, Mx};
+
+/// How names are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamesOptions {
+    /// In this order; empty: the name servers of this machine.
+    pub servers: Vec<SocketAddr>,
+    /// For one try.
+    pub timeout: Duration,
+    pub attempts: u32,
+    /// Answers.
+    pub cache: u64,
+}
+
+impl Default for NamesOptions {
+    fn default() -> NamesOptions {
+        NamesOptions {
+            servers: Vec::new(),
+            timeout: limits::TRY,
+            attempts: limits::TRIES,
+            cache: limits::CACHED,
+        }
+    }
+}
 
 /// Clones share the cache.
 #[derive(Clone)]
@@ -29,39 +53,24 @@ impl fmt::Debug for Names {
 }
 
 impl Names {
-    /// The name servers and the hosts file of this machine. Without any, every question fails.
-    pub fn system() -> Result<Names, NetError> {
-        let builder = TokioResolver::builder_tokio()
-            .unwrap_or_else(|_| builder_with(ResolverConfig::from_name_servers(Vec::new())));
-        Names::build(builder)
-    }
-
-    /// These name servers, in this order.
-    pub fn servers(servers: &[SocketAddr]) -> Result<Names, NetError> {
-        let one = |server: &SocketAddr| {
-            let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
-            let connections = connections.map(|mut connection| {
-                connection.port = server.port();
-                connection
-            });
-            NameServerConfig::new(server.ip(), true, connections.into())
+    /// Asks nobody yet. Where the machine has no name servers every question fails. Within a runtime only.
+    pub fn open(options: &NamesOptions) -> Result<Names, NetError> {
+        let mut builder = if options.servers.is_empty() {
+            TokioResolver::builder_tokio().unwrap_or_else(|_| builder_with(Vec::new()))
+        } else {
+            builder_with(options.servers.iter().map(server).collect())
         };
-        let mut builder = builder_with(ResolverConfig::from_name_servers(servers.iter().map(one).collect()));
-        builder.options_mut().server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-        Names::build(builder)
-    }
-
-    fn build(
-        mut builder: hickory_resolver::ResolverBuilder<TokioRuntimeProvider>,
-    ) -> Result<Names, NetError> {
-        let options: &mut ResolverOpts = builder.options_mut();
-        options.timeout = limits::TRY;
-        options.attempts = limits::TRIES;
-        options.cache_size = limits::CACHED;
-        options.positive_max_ttl = Some(limits::KEPT);
-        options.negative_max_ttl = Some(limits::KEPT);
-        options.max_active_requests = 512;
-        options.edns0 = true;
+        let chosen: &mut ResolverOpts = builder.options_mut();
+        if !options.servers.is_empty() {
+            chosen.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
+        }
+        chosen.timeout = options.timeout;
+        chosen.attempts = options.attempts as usize;
+        chosen.cache_size = options.cache;
+        chosen.positive_max_ttl = Some(limits::KEPT);
+        chosen.negative_max_ttl = Some(limits::KEPT);
+        chosen.max_active_requests = limits::ASKED_AT_ONCE;
+        chosen.edns0 = true;
         Ok(Names { resolver: builder.build()? })
     }
 
@@ -94,7 +103,16 @@ impl Names {
     }
 }
 
-fn builder_with(config: ResolverConfig) -> hickory_resolver::ResolverBuilder<TokioRuntimeProvider> {
+fn server(at: &SocketAddr) -> NameServerConfig {
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+        connection.port = at.port();
+        connection
+    });
+    NameServerConfig::new(at.ip(), true, connections.into())
+}
+
+fn builder_with(servers: Vec<NameServerConfig>) -> ResolverBuilder<TokioRuntimeProvider> {
+    let config = ResolverConfig::from_name_servers(servers);
     TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
 }
 
