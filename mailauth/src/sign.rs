@@ -276,7 +276,9 @@ impl Signer {
         let mut ring = Ring::new();
         for domain in self.folder.domains()?.into_iter().filter(|d| d.enabled) {
             let mut keys = Vec::new();
-            for key in domain.keys.iter().filter(|k| k.state == KeyState::Active) {
+            let mut active: Vec<_> = domain.keys.iter().filter(|k| k.state == KeyState::Active).collect();
+            active.sort_by_key(|key| key.algorithm);
+            for key in active {
                 let secret = self.folder.secret(&domain.domain, &key.selector)?;
                 match SigningKey::new(key.algorithm, &key.selector, &secret) {
                     Ok(key) => keys.push(key),
