@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use waypost_directory::ChangeError;
 use waypost_mailbox::{AccountError, DeliverError, Fault, FaultKind, FolderError};
+use waypost_queue::QueueError;
 
 /// What kind of error, by PowerShell's names as far as it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +139,20 @@ impl From<DeliverError> for Failure {
             _ => Category::WriteError,
         };
         Failure::new(category, "mailbox", e)
+    }
+}
+
+impl From<QueueError> for Failure {
+    fn from(e: QueueError) -> Failure {
+        let (category, target) = match &e {
+            QueueError::NoMessage(item) => (Category::ObjectNotFound, item.to_string()),
+            QueueError::NoQueue(name) => (Category::ObjectNotFound, name.clone()),
+            QueueError::Busy(item) => (Category::InvalidOperation, item.to_string()),
+            QueueError::Damaged { item, .. } => (Category::ReadError, item.to_string()),
+            QueueError::Read(_) | QueueError::Blob(_) => (Category::ReadError, "queue".to_owned()),
+            _ => (Category::WriteError, "queue".to_owned()),
+        };
+        Failure::new(category, target, e)
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod catalogue;
 pub mod commands;
 pub mod failure;
+pub mod filter;
 pub mod mail;
 pub mod output;
 pub mod run;

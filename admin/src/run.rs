@@ -4,13 +4,16 @@ use crate::catalogue::{Catalogue, Command, Invocation, Value};
 use crate::failure::{Category, Exit, Failure, Outcome};
 use crate::output::{Event, Progress, Record};
 use crate::settings::{Author, SettingsStore, Unlimited};
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::sync::mpsc;
 use waypost_base::Clock;
 use waypost_directory::{Account, Directory, Group};
 use waypost_mailbox::Mailboxes;
+use waypost_queue::{NullRouter, Queue, RetryPlan, Router};
 use waypost_store::Store;
 
 /// What commands work on.
@@ -34,6 +37,57 @@ pub struct World {
     pub directory: Arc<Directory>,
     pub mailboxes: Mailboxes,
     pub settings: Arc<SettingsStore>,
+    pub queue: QueueAt,
+    /// `None` on a stopped server.
+    pub hub: Option<Arc<dyn Hub>>,
+}
+
+/// Where the queue is.
+#[derive(Clone)]
+pub enum QueueAt {
+    /// In the running hub.
+    Live(Arc<Queue>),
+    /// In the store alone. The routing table says what its queues are called.
+    Rows(Arc<dyn Router>),
+}
+
+/// What the answer of a [`Hub`] comes as.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Outcome<T>> + Send + 'a>>;
+
+/// What only a running hub can do, for the commands.
+pub trait Hub: Send + Sync {
+    /// Gives up what of an item is not being sent at this moment, with a report to its sender. Says for how many
+    /// recipients.
+    fn give_up(&self, item: u64, by: &str) -> Answer<'_, u64>;
+
+    /// What back pressure has measured last.
+    fn pressure(&self) -> Vec<Pressure>;
+}
+
+/// One resource that back pressure looks at.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pressure {
+    /// `UsedDiskSpace[store]`, `PrivateBytes`, `QueueLength`
+    pub resource: String,
+    /// `Normal`, `Medium` or `High`
+    pub level: String,
+    /// In percent or messages.
+    pub current: u64,
+    pub medium: u64,
+    pub high: u64,
+    pub normal: u64,
+}
+
+impl World {
+    /// Of a stopped server; of a running one `queue` and `hub` are put in as well.
+    pub fn new(
+        store: Store,
+        directory: Arc<Directory>,
+        mailboxes: Mailboxes,
+        settings: Arc<SettingsStore>,
+    ) -> World {
+        World { store, directory, mailboxes, settings, queue: QueueAt::Rows(Arc::new(NullRouter)), hub: None }
+    }
 }
 
 /// Where events go. When the reader is gone, sending does nothing and [`is_closed`](Sink::is_closed) says so, which long
@@ -169,6 +223,20 @@ impl<'a> Call<'a> {
     pub async fn progress(&self, activity: &str, done: u64, total: Option<u64>, unit: &str) {
         let progress = Progress { activity: activity.into(), done, total, unit: unit.into() };
         self.sink.send(Event::Progress(progress)).await;
+    }
+
+    /// The queue: the running hub's, or one made of the rows.
+    pub async fn queue(&self) -> Outcome<Arc<Queue>> {
+        let world = self.world()?;
+        match &world.queue {
+            QueueAt::Live(queue) => Ok(queue.clone()),
+            QueueAt::Rows(router) => {
+                let clock = self.context.clock.clone();
+                let queue = Queue::new(world.store.clone(), clock, RetryPlan::default(), router.clone());
+                queue.recover().await?;
+                Ok(queue)
+            }
+        }
     }
 
     /// The account that an identity means.

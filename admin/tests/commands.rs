@@ -76,7 +76,7 @@ async fn office(name: &str) -> Office {
     let directory = Directory::open(store.engine().clone(), clock.clone()).await.unwrap();
     let mailboxes = Mailboxes::open(store.clone(), clock.clone(), Limits::default());
     let settings = Arc::new(SettingsStore::open(&data).unwrap());
-    let world = World { store, directory, mailboxes, settings };
+    let world = World::new(store, directory, mailboxes, settings);
     let context = Context { data, clock, caller: "root".into(), running: true, world: Some(world) };
     let office = Office { catalogue: Catalogue::new(), context };
     office.ok("New-AcceptedDomain contoso.test").await;
@@ -372,11 +372,10 @@ async fn restores_a_backup_of_a_real_store() {
         std::fs::create_dir_all(dir).unwrap();
         Store::open(dir, waypost_store::Options::new([7; 32], clock.clone())).unwrap()
     };
-    let world_of = async |store: Store| World {
-        directory: Directory::open(store.engine().clone(), clock.clone()).await.unwrap(),
-        mailboxes: Mailboxes::open(store.clone(), clock.clone(), Limits::default()),
-        settings: Arc::new(SettingsStore::open(&o.context.data).unwrap()),
-        store,
+    let world_of = async |store: Store| {
+        let directory = Directory::open(store.engine().clone(), clock.clone()).await.unwrap();
+        let mailboxes = Mailboxes::open(store.clone(), clock.clone(), Limits::default());
+        World::new(store, directory, mailboxes, Arc::new(SettingsStore::open(&o.context.data).unwrap()))
     };
     let store = open(&o.path("store"));
     let world = world_of(store.clone()).await;

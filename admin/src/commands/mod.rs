@@ -9,6 +9,7 @@ mod help;
 mod import;
 pub(crate) mod mailbox;
 mod permission;
+mod property;
 mod protocol;
 mod recipients;
 mod setting;

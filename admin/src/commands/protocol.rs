@@ -3,15 +3,14 @@
 //! A property and its setting have the same name in two spellings (`MaxConnectionsPerUser`,
 //! `max_connections_per_user`); only the bindings live elsewhere, in the section `listeners`.
 
-use crate::catalogue::{Command, Example, Kind, Needs, Param, Value};
-use crate::failure::{Category, Failure, Outcome};
-use crate::output::{Cell, Record};
+use super::property::{apply, cell, changes, current, right_server, snake};
+use crate::catalogue::{Command, Example, Kind, Needs, Param};
+use crate::failure::Outcome;
+use crate::output::Record;
 use crate::run::Call;
 use crate::settings::{
-    Bytes, CalendarOption, Edit, ExtendedProtection, LoginType, MimeFormat, RollOver, Settings,
-    SettingsError, SortOrder, Span,
+    CalendarOption, ExtendedProtection, LoginType, MimeFormat, RollOver, Settings, SortOrder,
 };
-use crate::words::kebab;
 
 const AS_SENT: &str = "messages are given as they were sent";
 
@@ -129,30 +128,7 @@ fn key(section: &str, property: &str) -> String {
         ("imap", "UnencryptedOrTLSBindings") => "listeners.imap".into(),
         ("pop", "SSLBindings") => "listeners.pop3s".into(),
         ("pop", "UnencryptedOrTLSBindings") => "listeners.pop3".into(),
-        _ => format!("{section}.{}", kebab(property).replace('-', "_")),
-    }
-}
-
-/// The value that holds for a key now.
-fn current(settings: &Settings, key: &str) -> Option<toml_edit::Value> {
-    let at = Settings::fields().iter().position(|f| f.key() == key)?;
-    settings.values().into_iter().nth(at)
-}
-
-fn strings(value: &toml_edit::Value) -> Vec<String> {
-    let items = value.as_array().into_iter().flat_map(|a| a.iter());
-    items.filter_map(|v| v.as_str()).map(str::to_owned).collect()
-}
-
-fn right_server(call: &Call<'_>, settings: &Settings) -> Outcome {
-    match call.text("Server") {
-        Some(name)
-            if !name.eq_ignore_ascii_case(&settings.server.id)
-                && !name.eq_ignore_ascii_case(&settings.server.name) =>
-        {
-            Err(Failure::not_found("server", name))
-        }
-        _ => Ok(()),
+        _ => format!("{section}.{}", snake(property)),
     }
 }
 
@@ -176,108 +152,11 @@ async fn get(call: &Call<'_>, section: &'static str, protocol: &str) -> Outcome 
     Ok(())
 }
 
-fn cell(kind: Kind, value: &toml_edit::Value) -> Cell {
-    let text = value.as_str().unwrap_or_default();
-    match kind {
-        Kind::Bool => Cell::Flag(value.as_bool().unwrap_or_default()),
-        Kind::Int => Cell::Number(value.as_integer().unwrap_or_default()),
-        Kind::Span => Span::parse(text).into(),
-        Kind::Size => Bytes::parse(text).into(),
-        Kind::List | Kind::Edit => Cell::List(strings(value)),
-        _ => Cell::Text(text.to_owned()),
-    }
-}
-
 async fn set(call: &Call<'_>, section: &'static str) -> Outcome {
     let settings = call.world()?.settings.current();
     right_server(call, &settings)?;
-    let mut edits = Vec::new();
-    for (name, value) in call.invocation.args.iter().filter(|(name, _)| *name != "Server") {
-        let key = key(section, name);
-        let value = match value {
-            Value::Edit { .. } => {
-                let old = current(&settings, &key).map(|v| strings(&v)).unwrap_or_default();
-                Some(Value::List(value.apply(&old)))
-            }
-            Value::Null => None,
-            other => Some(other.clone()),
-        };
-        edits.push(Edit { key, value: value.as_ref().and_then(written) });
-    }
+    let edits = changes(call, &settings, |name| (name != "Server").then(|| key(section, name)))?;
     apply(call, edits).await
-}
-
-/// As the settings document has it.
-fn written(value: &Value) -> Option<toml_edit::Value> {
-    use crate::settings::Kind as _;
-    Some(match value {
-        Value::Text(text) => text.as_str().into(),
-        Value::Flag(on) => (*on).into(),
-        Value::Int(n) => (*n).into(),
-        Value::Size(Some(bytes)) => Bytes(*bytes).write(),
-        Value::Size(None) => "unlimited".into(),
-        Value::Span(millis) => Span(*millis).write(),
-        Value::List(items) => toml_edit::Value::Array(items.iter().map(String::as_str).collect()),
-        Value::Edit { .. } | Value::Null => return None,
-    })
-}
-
-/// Changes the settings, or says what would come of it.
-pub(super) async fn apply(call: &Call<'_>, edits: Vec<Edit>) -> Outcome {
-    let store = &call.world()?.settings;
-    if edits.is_empty() {
-        call.warn("Nothing was given to be changed.").await;
-        return Ok(());
-    }
-    store.rehearse(&edits).map_err(refused)?;
-    let said = || {
-        let one = |e: &Edit| match &e.value {
-            Some(value) => format!("{} = {}", e.key, crate::settings::value::shown(value)),
-            None => format!("{} to its default", e.key),
-        };
-        format!("Setting {}.", edits.iter().map(one).collect::<Vec<_>>().join(", "))
-    };
-    if call.only_said(said).await {
-        return Ok(());
-    }
-    let saved = store.change(&edits, &call.author()).map_err(refused)?;
-    if saved.version.is_none() {
-        call.warn("The command completed successfully but no settings have been modified.").await;
-    } else if edits.iter().any(|e| e.key.starts_with("listeners.")) {
-        call.warn("The bindings take effect when the server is started again.").await;
-    }
-    if edits.iter().any(|e| e.key.starts_with("mailboxes.") && e.key.ends_with("_quota")) {
-        spread_quotas(call, &saved.settings).await?;
-    }
-    Ok(())
-}
-
-/// Mailboxes keep the quota that holds for them in their own rows: those without one of their own get the new default.
-async fn spread_quotas(call: &Call<'_>, settings: &Settings) -> Outcome {
-    let now = call.directory()?.snapshot();
-    let total = now.accounts().count() as u64;
-    for (done, account) in now.accounts().enumerate() {
-        let quota = super::mailbox::quota_of(account, settings);
-        let mailbox = call.mailbox(account).await?;
-        if mailbox.usage().quota != quota {
-            mailbox.set_quota(quota).await?;
-        }
-        if done % 100 == 99 {
-            call.progress("Setting quotas", done as u64, Some(total), "mailboxes").await;
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn refused(e: SettingsError) -> Failure {
-    match &e {
-        SettingsError::Io { path, .. } => Failure::new(Category::WriteError, path.display(), &e),
-        SettingsError::Mistakes { mistakes, .. } => {
-            let first = mistakes.first().map(|m| m.key.clone()).unwrap_or_default();
-            let text = mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            Failure::invalid(first, format!("The settings would not be valid: {text}."))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Get- and Set-WaypostSetting: any key of the settings document.
 
-use super::protocol::{apply, refused};
+use super::property::{apply, refused};
 use crate::catalogue::{Command, Example, Kind, Needs, Param};
 use crate::failure::{Failure, Outcome};
 use crate::output::Record;
 use crate::run::Call;
 use crate::settings::value::shown;
-use crate::settings::{Edit, Settings, document::Document};
+use crate::settings::{Edit, document::Document};
 
 pub(super) static COMMANDS: &[Command] = &[
     Command {
@@ -46,14 +46,15 @@ async fn get(call: &Call<'_>) -> Outcome {
     let settings = call.world()?.settings.current();
     let pattern = call.text("Key").unwrap_or("*");
     let mut any = false;
-    for (field, value) in Settings::fields().iter().zip(settings.values()) {
-        if !crate::output::wildcard(pattern, &field.key()) {
+    for (place, field, value) in settings.entries() {
+        let key = place.key(field.name);
+        if !crate::output::wildcard(pattern, &key) {
             continue;
         }
         any = true;
         let about: Vec<&str> = field.about.iter().map(|l| l.trim()).collect();
         let record = Record::new()
-            .with("Key", field.key())
+            .with("Key", key)
             .with("Value", shown(&value))
             .with("Default", shown(&field.default))
             .with("Description", about.join(" "));

@@ -306,6 +306,23 @@ choice! {
     }
 }
 
+choice! {
+    /// What becomes of mail that fails DMARC.
+    DmarcMode {
+        /// What the owner of the domain asks for.
+        Honour = 0,
+        /// Whatever would be rejected becomes junk.
+        Quarantine = 1,
+        /// It is only noted.
+        Note = 2,
+    }
+}
+
+choice! {
+    /// What becomes of mail that fails SPF where DMARC says nothing.
+    SpfFail { Note = 0, Junk = 1, Reject = 2 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

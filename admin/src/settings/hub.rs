@@ -1,7 +1,7 @@
 //! The sections of the transport role. Where Exchange has a parameter, the name is its own in snake case.
 
 use super::checks::*;
-use super::connector::{ComponentState, IpRange};
+use super::connector::{ComponentState, DmarcMode, IpRange, SpfFail};
 use super::fields::section_types;
 use super::value::{Bytes, Span, Unlimited};
 use std::path::PathBuf;
@@ -29,8 +29,11 @@ section_types! {
         message_expiration_timeout: Span = Span::days(2), |n| span_in(5, 90 * 86_400, n);
         /// Its sender is told after this that it is late.
         delay_notification_timeout: Span = Span::hours(4), |n| span_in(1, 30 * 86_400, n);
-        /// A message that its receiver put off (4yz) is tried again after this.
-        message_retry_interval: Span = Span::minutes(15), |n| span_in(1, 86_400, n);
+        /// A message that its receiver put off (4yz) is tried again after this. Exchange has 15 minutes; its support
+        /// recommends 5.
+        message_retry_interval: Span = Span::minutes(5), |n| span_in(1, 86_400, n);
+        /// The same for a mailbox of this server.
+        mailbox_delivery_queue_retry_interval: Span = Span::minutes(5), |n| span_in(1, 86_400, n);
         /// First tries of a destination that could not be reached.
         queue_glitch_retry_count: u32 = 4, |n| number_in(0, 15, n);
         /// Between these.
@@ -112,10 +115,13 @@ section_types! {
         authserv_id: String = String::new(), host_or_empty;
         /// Mail from these addresses is not checked: filters and relays in front of this server.
         skip_ip_ranges: Vec<IpRange> = Vec::new(), at_most_1000;
-        /// What a domain's DMARC record asks for is done: quarantine puts into Junk, reject refuses.
-        dmarc_honoured: bool = true;
-        /// Where the record says reject, put into Junk instead of refusing.
-        dmarc_reject_as_quarantine: bool = false;
+        /// Check mail from loopback and private addresses too, which otherwise counts as coming from inside.
+        check_private_addresses: bool = false;
+        /// What becomes of mail that fails DMARC: Honour does what the record of the domain asks for, Quarantine puts
+        /// into Junk even what it says to reject, Note only writes it down.
+        dmarc: DmarcMode = DmarcMode::Honour;
+        /// What becomes of mail that fails SPF where DMARC says nothing: Note, Junk or Reject.
+        spf_fail: SpfFail = SpfFail::Note;
         /// ARC seals of these domains are believed: a list of theirs may break a signature.
         arc_trusted_sealers: Vec<String> = Vec::new(), hosts;
         /// Sign what our users send with the keys made by New-DkimSigningConfig.

@@ -20,8 +20,9 @@ mod time;
 pub mod value;
 
 pub use connector::{
-    AddressSpace, AuthMechanism, ComponentState, FilterAddress, FilterFailure, FilterScope, IpRange,
-    Listener, PermissionGroup, ProtocolLogging, SmartHost, SmartHostAuthMechanism, TlsAuthLevel,
+    AddressSpace, AuthMechanism, ComponentState, DmarcMode, FilterAddress, FilterFailure, FilterScope,
+    IpRange, Listener, PermissionGroup, ProtocolLogging, SmartHost, SmartHostAuthMechanism, SpfFail,
+    TlsAuthLevel,
 };
 pub use document::{Document, Edit, Mistake};
 pub use fields::{

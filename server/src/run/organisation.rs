@@ -83,7 +83,7 @@ impl Organisation {
     /// What commands work on.
     pub fn world(&self, settings: Arc<SettingsStore>) -> World {
         let Organisation { store, directory, mailboxes, .. } = self.clone();
-        World { store, directory, mailboxes, settings }
+        World::new(store, directory, mailboxes, settings)
     }
 
     /// Writes what is only in memory and closes the store. No session may be left.
