@@ -11,6 +11,7 @@ pub mod layout;
 pub mod legs;
 pub mod record;
 pub mod search;
+pub mod story;
 
 pub use event::{Direction, Event, EventId, Message, NetworkId, Recipient, Source, TrackSink};
 pub use layout::fuzz_one;

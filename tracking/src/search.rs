@@ -25,6 +25,8 @@ pub struct Filter {
     pub source: Option<String>,
     /// With or without angle brackets.
     pub message_id: Option<String>,
+    /// The Message-ID, or that of a message that the reference names.
+    pub about: Option<String>,
     pub internal_message_id: Option<u64>,
     pub network_message_id: Option<String>,
     /// A part of the subject.
@@ -44,7 +46,7 @@ pub struct Found {
 impl Filter {
     /// All events of one message, and those that refer to it (reports about it).
     pub fn message(id: &str) -> Filter {
-        Filter { message_id: Some(id.to_owned()), ..Filter::default() }
+        Filter { about: Some(id.to_owned()), ..Filter::default() }
     }
 
     fn holds(&self, record: &Record) -> bool {
@@ -54,6 +56,9 @@ impl Filter {
         let part = |wanted: &Option<String>, value: &str| {
             wanted.as_deref().is_none_or(|wanted| value.to_lowercase().contains(&wanted.to_lowercase()))
         };
+        let about = |id: &str| {
+            bare(id) == bare(&record.message_id) || record.reference.split(';').any(|r| bare(r) == bare(id))
+        };
         let recipient = |wanted: &String| record.recipients.iter().any(|r| matches(wanted, r));
         self.start.is_none_or(|start| record.time >= start)
             && self.end.is_none_or(|end| record.time <= end)
@@ -62,6 +67,7 @@ impl Filter {
             && same(&self.event_id, &record.event_id)
             && same(&self.source, &record.source)
             && self.message_id.as_deref().is_none_or(|id| bare(id) == bare(&record.message_id))
+            && self.about.as_deref().is_none_or(about)
             && self.internal_message_id.is_none_or(|id| id == record.internal_message_id)
             && same(&self.network_message_id, &record.network_message_id)
             && part(&self.subject, &record.message_subject)
@@ -72,7 +78,7 @@ impl Filter {
     fn wanted(&self) -> impl Fn(&[u8]) -> bool + use<> {
         // A quote in an id is doubled in the file, so what stands before it must do.
         let exact = |text: &str| text.split('"').next().unwrap_or_default().as_bytes().to_vec();
-        let id = self.message_id.as_deref().map(|id| exact(bare(id)));
+        let id = self.message_id.as_deref().or(self.about.as_deref()).map(|id| exact(bare(id)));
         let id = id.or_else(|| self.internal_message_id.map(|id| id.to_string().into_bytes()));
         let id = id.filter(|id| !id.is_empty()).map(|id| memmem::Finder::new(&id).into_owned());
         let folded = |text: &str| literal(text).to_ascii_lowercase().into_bytes();
