@@ -1,6 +1,8 @@
 //! Conversations of the sending side. `S:` is what the server says, `C:` what the client must send, `*:` what else comes
 //! out of it, `!:` what the caller does. Each is held twice: a reply at a time, and an octet at a time.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use waypost_base::Timestamp;
