@@ -28,3 +28,5 @@ pub const MESSAGES: usize = 1000;
 pub const UNSETTLED_MILLIS: i64 = 2_000;
 /// Changes that a subscriber may lag behind before it is told that it has missed some.
 pub const CHANGES: usize = 4096;
+/// Outcomes that may wait for a store that refuses, before nothing new is begun.
+pub const UNSETTLED: usize = 256;

@@ -1,19 +1,22 @@
-//! The living queue. (Signatures first; the bodies follow.)
+//! The queue alive: what is in memory behind one short lock, what is in rows, and those who wait for work. The lock is
+//! never held while something is awaited.
 
-use crate::model::{
-    Accepted, Change, Envelope, Fate, ItemState, MessageInfo, NewItem, NextHop, Priority, QueueInfo, Reason,
-    Recovered, Rest, Route, Router, Target,
-};
+use crate::lease::{Lease, Ticket};
+use crate::limits::{CHANGES, TARGETS, TARGETS_PER_HOP, UNSETTLED};
+use crate::model::{Change, Hop, NewItem, NextHop, Route, Router};
 use crate::plan::RetryPlan;
+use crate::rows::{self, ITEM, PARTITION, RUN};
+use crate::schedule::{NewEntry, Schedule, Todo, flag, priority_flag};
+use crate::settle::Unsettled;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use tokio::sync::broadcast;
-use waypost_base::metrics::Figure;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, broadcast};
+use waypost_base::metrics::{Figure, Kind};
 use waypost_base::{AccountId, Clock, Timestamp};
-use waypost_store::{Blob, BlobError, CommitError, ReadError, Store};
+use waypost_store::{Batch, BlobError, CommitError, Pending, ReadError, Store};
 
 /// Why the queue could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -31,20 +34,58 @@ pub enum QueueError {
     NoMessage(u64),
     #[error("there is no queue {0}")]
     NoQueue(String),
-    /// It is being sent at this moment; ask again.
+    /// Nothing can be changed while it is being sent.
     #[error("message {0} is being sent at this moment; try again when it has ended")]
     Busy(u64),
 }
 
 /// See the crate. Commands on a stopped server use one without calling [`Queue::work`].
 pub struct Queue {
-    store: Store,
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) state: Mutex<State>,
+    pub(crate) wake: Notify,
     changes: broadcast::Sender<Change>,
+    last_id: AtomicU64,
+    /// Items of this run have greater numbers.
+    pub(crate) start: u64,
+    stopped: AtomicBool,
+    begun: AtomicBool,
+    /// Two runs have ended without saying so: what is begun is written down before it is.
+    pub(crate) careful: AtomicBool,
+}
+
+pub(crate) struct State {
+    pub(crate) schedule: Schedule,
+    pub(crate) router: Arc<dyn Router>,
+    pub(crate) plan: Arc<RetryPlan>,
+    /// Items submitted while [`Queue::recover`] reads: it leaves them alone.
+    pub(crate) fresh: Option<BTreeSet<u64>>,
+    /// What is known of poisoned hops.
+    pub(crate) evidence: BTreeMap<(u64, u32), String>,
+    /// Outcomes that the store has not taken yet.
+    pub(crate) unsettled: VecDeque<Unsettled>,
+    pub(crate) try_again: Option<Timestamp>,
+    /// Nothing new is begun while what has happened cannot be written.
+    pub(crate) blocked: bool,
+    /// When a run without trouble counts as such.
+    trusted: Option<Timestamp>,
+}
+
+impl State {
+    /// Whether so much could not be written that nothing new should be begun.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked || self.unsettled.len() >= UNSETTLED
+    }
+
+    pub(crate) fn insert(&mut self, new: &NewEntry<'_>, now: Timestamp) -> u32 {
+        self.schedule.insert(new, &*self.router, now)
+    }
 }
 
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Queue")
+        f.debug_struct("Queue").field("hops", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -57,55 +98,10 @@ pub enum Work {
     Deliver(Lease),
     /// Its time is over: settle the outstanding targets as failed (4.4.7), with a report.
     Expired(Lease),
-    /// The sender is to be told of the delay: settle with [`Rest::Warned`] and a report.
+    /// The sender is to be told of the delay: settle with [`Rest::Warned`](crate::Rest::Warned) and a report.
     Warn(Lease),
     /// [`Queue::stop`] was called.
     Stop,
-}
-
-/// A connection's slot in its queue; given back when dropped.
-#[derive(Debug)]
-pub struct Ticket {
-    hop: NextHop,
-}
-
-/// A hop that nobody else handles as long as this lives. Dropped without being settled it is available again; if its
-/// holder panics, that is held against the item.
-#[derive(Debug)]
-pub struct Lease {
-    item: u64,
-    hop: u32,
-    route: Route,
-}
-
-/// What a lease stands for.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    pub envelope: Envelope,
-    pub blob: Blob,
-    pub recipients: Vec<Accepted>,
-    /// The outstanding ones, each with its index, by which it is settled.
-    pub targets: Vec<(u32, Target)>,
-    /// Attempts before this one.
-    pub attempts: u32,
-    /// Why the last one was put off.
-    pub last_error: Option<Reason>,
-}
-
-/// The outcome of [`Queue::settle`], which is enqueued already. If it is an error, what has happened is kept in memory
-/// and written as soon as the store takes it: the lease's targets are not tried again meanwhile.
-#[must_use = "the outcome would be unknown; await it, or spawn it"]
-#[derive(Debug)]
-pub struct Settling {
-    answer: Option<Result<(), CommitError>>,
-}
-
-impl Future for Settling {
-    type Output = Result<(), CommitError>;
-
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(self.answer.take().unwrap_or(Ok(())))
-    }
 }
 
 /// An accepted item.
@@ -116,235 +112,382 @@ pub struct Submitted {
     pub local: Option<Lease>,
 }
 
-/// What a recall has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Recall {
-    /// Targets that will not get the message.
-    pub recalled: u64,
-    /// Targets being sent to at this moment; what is put off of them is taken back.
-    pub in_flight: u64,
+/// What the schedule needs of an item that becomes durable.
+#[derive(Debug)]
+pub(crate) struct Meta {
+    pub(crate) id: u64,
+    owner: Option<AccountId>,
+    expires: Timestamp,
+    warn: Option<Timestamp>,
+    flags: u32,
+    hops: Vec<(u32, Route, u32)>,
 }
 
-/// A part of Get-Message's answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Page {
-    pub messages: Vec<MessageInfo>,
-    /// Where to go on; `None` at the end.
-    pub next: Option<u64>,
-}
-
-/// Which messages Get-Message looks at before anything is read. Further conditions are the caller's closure.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Identity of a queue.
-    pub queue: Option<String>,
-    pub item: Option<u64>,
-    pub owner: Option<AccountId>,
-}
-
-impl Ticket {
-    pub fn next_hop(&self) -> &NextHop {
-        &self.hop
-    }
-
-    /// The next hop of this queue that is due; `None` when there is nothing (more) for this connection.
-    pub fn next(&self) -> Option<Lease> {
-        None
-    }
-
-    /// The connection is good: others may be opened, and the queue leaves Retry.
-    pub fn ok(&self) {}
-
-    /// It could not be used; the queue waits (Retry), with this as its LastError.
-    pub fn failed(&self, _reason: Reason) {}
-}
-
-impl Lease {
-    pub fn item(&self) -> u64 {
-        self.item
-    }
-
-    /// Number of the hop within its item.
-    pub fn hop(&self) -> u32 {
-        self.hop
-    }
-
-    pub fn route(&self) -> &Route {
-        &self.route
-    }
-
-    /// Everything that is needed to handle it. Call it before settling, except for a lease from [`Queue::submit`].
-    pub async fn load(&mut self) -> Result<Loaded, QueueError> {
-        Err(QueueError::NoMessage(self.item))
+impl Meta {
+    pub(crate) fn has_pages(&mut self, pages: bool) {
+        if pages {
+            self.flags |= flag::PAGED;
+        }
     }
 }
+
+/// A run that has lasted so long is not one of those that crash at once.
+const TRUSTED_MILLIS: i64 = 10 * 60_000;
 
 impl Queue {
-    pub fn new(store: Store, _clock: Clock, _plan: RetryPlan, _router: Arc<dyn Router>) -> Arc<Queue> {
-        Arc::new(Queue { store, changes: broadcast::Sender::new(16) })
+    pub fn new(store: Store, clock: Clock, plan: RetryPlan, router: Arc<dyn Router>) -> Arc<Queue> {
+        let state = State {
+            schedule: Schedule::new(plan.connections, plan.messages_per_connection),
+            router,
+            plan: Arc::new(plan),
+            fresh: Some(BTreeSet::new()),
+            evidence: BTreeMap::new(),
+            unsettled: VecDeque::new(),
+            try_again: None,
+            blocked: false,
+            trusted: None,
+        };
+        let start = u64::try_from(clock.now().as_millis()).unwrap_or(0) << 20;
+        Arc::new(Queue {
+            store,
+            start,
+            clock,
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            changes: broadcast::Sender::new(CHANGES),
+            last_id: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
+            careful: AtomicBool::new(false),
+        })
     }
 
-    /// Replaces the routing table and re-keys every queue.
-    pub fn reroute(&self, _router: Arc<dyn Router>) {}
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic is done to the schedule in part; a holder's panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-    pub fn set_plan(&self, _plan: RetryPlan) {}
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Replaces the routing table and moves every message to the queue that it belongs in now.
+    pub fn reroute(&self, router: Arc<dyn Router>) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        state.router = router;
+        let State { schedule, router, .. } = &mut *state;
+        schedule.reroute(&**router, now);
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Waits that begin from now on follow it.
+    pub fn set_plan(&self, plan: RetryPlan) {
+        let mut state = self.lock();
+        state.schedule.connections_max = plan.connections;
+        state.schedule.messages_per_connection = plan.messages_per_connection;
+        state.plan = Arc::new(plan);
+        drop(state);
+        self.wake.notify_one();
+    }
 
     pub fn plan(&self) -> RetryPlan {
-        RetryPlan::default()
+        RetryPlan::clone(&self.lock().plan)
     }
 
-    /// A number for an item: greater than all before it.
+    /// A number for an item: greater than all before it in this process and than every item that [`Queue::recover`] has
+    /// found, and, as long as the clock does not go back, than those of earlier runs. Its upper 44 bits are the time in
+    /// milliseconds.
     pub fn next_id(&self) -> u64 {
-        0
+        let floor = u64::try_from(self.clock.now().as_millis()).unwrap_or(0) << 20;
+        let step = |last: u64| Some(last.saturating_add(1).max(floor));
+        match self.last_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step) {
+            Ok(last) | Err(last) => last.saturating_add(1).max(floor),
+        }
     }
 
-    /// Reads the rows that an earlier run has left; once, at start. Items may be submitted meanwhile.
-    pub async fn recover(&self) -> Result<Recovered, QueueError> {
-        Ok(Recovered::default())
+    /// Later numbers are greater than this one.
+    pub(crate) fn saw_id(&self, id: u64) {
+        self.last_id.fetch_max(id, Ordering::Relaxed);
     }
 
     /// Makes an item durable: `Ok` means that it may get its 250. With `claim_local` the hop to this server's mailboxes
-    /// comes back leased.
+    /// comes back leased. An outcome that the store cannot tell is found out by looking.
     pub async fn submit(
         self: &Arc<Self>,
-        item: NewItem,
-        _claim_local: bool,
+        mut item: NewItem,
+        claim_local: bool,
     ) -> Result<Submitted, CommitError> {
-        Ok(Submitted { id: item.id, local: None })
+        let mut meta = self.prepare(&mut item)?;
+        let mut batch = Batch::new(PARTITION);
+        let mut chain = rows::new_item(&item, &mut batch);
+        meta.has_pages(!chain.is_empty());
+        let pending = if chain.is_empty() {
+            self.store.commit_with(&[&item.blob], rows::holder(item.id), batch)
+        } else {
+            chain.splice(0..0, self.store.blobs().hold_batches(&item.blob, &[rows::holder(item.id)]));
+            chain.push(batch);
+            self.store.commit_chain(chain)
+        };
+        match pending.await {
+            Ok(_) => {}
+            Err(CommitError::Unknown(why)) => {
+                if !matches!(self.store.get_one(rows::key(ITEM, item.id)).await, Ok(Some(_))) {
+                    return Err(CommitError::Unknown(why));
+                }
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(self.enter(&meta, claim_local))
+    }
+
+    /// Brings an item into the form that is written; gives what the schedule needs of it.
+    pub(crate) fn prepare(&self, item: &mut NewItem) -> Result<Meta, CommitError> {
+        item.envelope.trim();
+        divide(&mut item.hops);
+        let targets: usize = item.hops.iter().map(|hop| hop.targets.len()).sum();
+        if targets == 0 {
+            return Err(CommitError::Invalid("an item that leads nowhere"));
+        }
+        if targets > TARGETS {
+            return Err(CommitError::TooLarge);
+        }
+        let e = &item.envelope;
+        let notice = self.lock().plan.delay_notice_millis;
+        Ok(Meta {
+            id: item.id,
+            owner: e.owner,
+            expires: e.expires,
+            // Nobody is told of a delay where there is nobody to tell.
+            warn: e.from.as_ref().and(notice).map(|after| e.accepted.plus_millis(after)),
+            flags: priority_flag(e.priority) | if item.blob.is_stored() { flag::STORED } else { 0 },
+            hops: item
+                .hops
+                .iter()
+                .map(|hop| {
+                    (hop.number, hop.route.clone(), u32::try_from(hop.targets.len()).unwrap_or(u32::MAX))
+                })
+                .collect(),
+        })
+    }
+
+    /// Puts a durable item into the schedule.
+    pub(crate) fn enter(self: &Arc<Self>, meta: &Meta, claim_local: bool) -> Submitted {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        if let Some(fresh) = &mut state.fresh {
+            fresh.insert(meta.id);
+        }
+        let mut local = None;
+        for (hop, route, targets) in &meta.hops {
+            let claim = claim_local && local.is_none() && *route == Route::Mailbox;
+            let slot = state.insert(
+                &NewEntry {
+                    id: meta.id,
+                    hop: *hop,
+                    route,
+                    targets: *targets,
+                    owner: meta.owner,
+                    due: now,
+                    expires: meta.expires,
+                    warn: meta.warn,
+                    flags: meta.flags | if claim { flag::LEASED } else { 0 },
+                },
+                now,
+            );
+            if claim {
+                local = Some(slot);
+            }
+        }
+        let local = local.map(|slot| Lease::new(self, &state, slot));
+        drop(state);
+        self.wake.notify_one();
+        self.tell(meta.owner, meta.id);
+        Submitted { id: meta.id, local }
     }
 
     /// Waits until there is something to do. Several tasks may wait.
     pub async fn work(self: &Arc<Self>) -> Work {
-        Work::Stop
+        if !self.begun.swap(true, Ordering::Relaxed) {
+            self.begin().await;
+        }
+        loop {
+            if self.stopped.load(Ordering::Relaxed) {
+                self.wake.notify_one();
+                return Work::Stop;
+            }
+            self.write_unsettled().await;
+            let (work, next) = self.look();
+            if let Some(work) = work {
+                // There may be more, for whoever else waits.
+                self.wake.notify_one();
+                return work;
+            }
+            // The clock may be set while we sleep: at least once a minute it is looked at.
+            let wait = next.map_or(60_000, |at| at.since(self.clock.now()).clamp(1, 60_000));
+            let wait = Duration::from_millis(wait.unsigned_abs());
+            let _ = tokio::time::timeout(wait, self.wake.notified()).await;
+        }
     }
 
-    /// From now on [`Queue::work`] answers [`Work::Stop`] and tickets have no more.
-    pub fn stop(&self) {}
+    /// What is to be done now, or else when to look again.
+    fn look(self: &Arc<Self>) -> (Option<Work>, Option<Timestamp>) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        if self.careful.load(Ordering::Relaxed) && state.trusted.is_some_and(|at| at <= now) {
+            self.careful.store(false, Ordering::Relaxed);
+            state.trusted = None;
+            drop(self.store.commit(run_row(1, now)));
+        }
+        if state.is_blocked() {
+            return (None, state.try_again);
+        }
+        let todo = state.schedule.poll(now);
+        for hop in std::mem::take(&mut state.schedule.forgotten) {
+            drop(self.write_line(&hop, &rows::QueueState::default()));
+        }
+        let work = todo.map(|todo| match todo {
+            Todo::Connect(line) => {
+                let hop = state.schedule.line(line).map_or(NextHop::Unreachable, |line| line.hop.clone());
+                Work::Connect(Ticket::new(self, line, hop))
+            }
+            Todo::Deliver(slot) => Work::Deliver(Lease::new(self, &state, slot)),
+            Todo::Expired(slot) => Work::Expired(Lease::new(self, &state, slot)),
+            Todo::Warn(slot) => Work::Warn(Lease::new(self, &state, slot)),
+        });
+        let next = state.schedule.next_time().into_iter().chain(state.try_again).min();
+        (work, next)
+    }
 
-    /// Enters what became of a lease's targets, and what is to be told about it, in one batch. In line when this
-    /// returns. `fates` are by the indices of [`Loaded::targets`].
-    pub fn settle(
-        self: &Arc<Self>,
-        _lease: Lease,
-        _fates: Vec<(u32, Fate)>,
-        _rest: Rest,
-        _reports: Vec<NewItem>,
-    ) -> Settling {
-        Settling { answer: None }
+    /// Notes that work goes on, and learns how the last run ended.
+    async fn begin(&self) {
+        let now = self.clock.now();
+        let before = match self.store.get_one(vec![crate::QUEUE_PREFIX, RUN]).await {
+            Ok(row) => row.and_then(|row| row.get(1).copied()).unwrap_or(0),
+            Err(_) => 0,
+        };
+        if before >= crate::limits::SUSPICIONS {
+            tracing::warn!(
+                times = before,
+                "earlier runs have ended without saying so: what is begun is noted first"
+            );
+            self.careful.store(true, Ordering::Relaxed);
+        }
+        self.lock().trusted = Some(now.plus_millis(TRUSTED_MILLIS));
+        let row = run_row(before.saturating_add(1), now);
+        if let Err(e) = self.store.commit(row).await {
+            tracing::warn!(error = %e, "the beginning of the queue's work could not be noted");
+        }
+    }
+
+    /// From now on [`Queue::work`] answers [`Work::Stop`] and tickets have no more. What is leased may still be settled.
+    pub fn stop(&self) {
+        if !self.stopped.swap(true, Ordering::Relaxed) && self.begun.load(Ordering::Relaxed) {
+            let mut batch = Batch::new(PARTITION);
+            batch.del(vec![crate::QUEUE_PREFIX, RUN]);
+            // In line before whatever closes the store; if it is lost, the next start is a little more careful.
+            drop(self.store.commit(batch));
+        }
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// In line when this returns. Often nobody waits for it: a queue's state that is lost in a crash costs one try.
+    pub(crate) fn write_line(&self, hop: &NextHop, line: &rows::QueueState) -> Pending {
+        let Some(key) = rows::queue_key(hop) else {
+            return Pending::ready(Err(CommitError::Invalid("a queue's name longer than a key")));
+        };
+        let mut batch = Batch::new(PARTITION);
+        if *line == rows::QueueState::default() {
+            batch.del(key);
+        } else {
+            batch.put(key, line.encode());
+        }
+        self.store.commit(batch)
     }
 
     /// Hops in all queues.
     pub fn len(&self) -> u64 {
-        0
+        self.lock().schedule.len() as u64
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub fn figures(&self) -> Vec<Figure> {
-        Vec::new()
-    }
-
+    /// What changes from now on. Whoever lags behind is told so by the channel, and should look at everything again.
     pub fn subscribe(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
     }
 
-    /// Items that this account has submitted and that are still under way.
-    pub fn items_of(&self, _owner: AccountId) -> Vec<u64> {
-        Vec::new()
-    }
-
-    /// Accounts that have items under way: what the outbox begins with after a start, and after it has lagged behind.
-    pub fn owners(&self) -> Vec<AccountId> {
-        Vec::new()
-    }
-
-    /// Everything that is known of an item; `None` when it is not (or no more) in the queues.
-    pub async fn story(&self, _item: u64) -> Result<Option<ItemState>, QueueError> {
-        Ok(None)
-    }
-
-    pub fn list_queues(&self, _filter: impl Fn(&QueueInfo) -> bool) -> Vec<QueueInfo> {
-        Vec::new()
-    }
-
-    /// Holds a queue: no new connections, none of its messages is sent. Durable.
-    pub async fn suspend_queue(&self, identity: &str) -> Result<(), QueueError> {
-        Err(QueueError::NoQueue(identity.into()))
-    }
-
-    pub async fn resume_queue(&self, identity: &str) -> Result<(), QueueError> {
-        Err(QueueError::NoQueue(identity.into()))
-    }
-
-    /// Forgets that it could not connect, and makes its messages due now.
-    pub async fn retry_queue(&self, identity: &str) -> Result<(), QueueError> {
-        Err(QueueError::NoQueue(identity.into()))
-    }
-
-    /// At most `limit` messages from `after` on (excluded), oldest first, that fit both filters.
-    pub async fn get_messages(
-        &self,
-        _filter: &Filter,
-        _fits: impl Fn(&MessageInfo) -> bool + Send,
-        _after: Option<u64>,
-        _limit: usize,
-    ) -> Result<Page, QueueError> {
-        Ok(Page::default())
-    }
-
-    /// Holds all hops of an item; those being sent are held when they are put off. Gives how many are held at once.
-    pub async fn suspend(&self, item: u64) -> Result<u64, QueueError> {
-        Err(QueueError::NoMessage(item))
-    }
-
-    /// Lets suspended hops go on; also takes them out of the poison queue.
-    pub async fn resume(&self, item: u64) -> Result<u64, QueueError> {
-        Err(QueueError::NoMessage(item))
-    }
-
-    /// Makes all its hops due now.
-    pub async fn retry(&self, item: u64) -> Result<u64, QueueError> {
-        Err(QueueError::NoMessage(item))
-    }
-
-    pub async fn set_priority(&self, item: u64, _priority: Priority) -> Result<u64, QueueError> {
-        Err(QueueError::NoMessage(item))
-    }
-
-    /// Sends all remote hops of an item to this server instead. `to` is [`Route::Server`] or a domain.
-    pub async fn redirect(&self, item: u64, _to: Route) -> Result<u64, QueueError> {
-        Err(QueueError::NoMessage(item))
-    }
-
-    /// Takes an item away without a report.
-    pub async fn remove(&self, item: u64) -> Result<u64, QueueError> {
-        Err(QueueError::NoMessage(item))
-    }
-
-    /// Leases all hops of an item that are not being sent, whatever their state: for removing with a report (settle
-    /// them as failed).
-    pub fn claim(self: &Arc<Self>, _item: u64) -> Vec<Lease> {
-        Vec::new()
-    }
-
-    /// Takes back what has not been sent.
-    pub async fn recall(&self, _item: u64) -> Result<Recall, QueueError> {
-        Ok(Recall::default())
-    }
-
-    /// The message's bytes, for Export-Message; read them with [`waypost_store::Blobs::reader`].
-    pub async fn export(&self, item: u64) -> Result<(Envelope, Blob), QueueError> {
-        Err(QueueError::NoMessage(item))
+    pub(crate) fn tell(&self, owner: Option<AccountId>, item: u64) {
+        if self.changes.receiver_count() > 0 {
+            // Without receivers there is nobody to miss it.
+            let _ = self.changes.send(Change { owner, item });
+        }
     }
 
     /// When something is to be done next, as far as is known.
     pub fn next_due(&self) -> Option<Timestamp> {
-        None
+        self.lock().schedule.next_time()
     }
 
-    pub fn store(&self) -> &Store {
-        &self.store
+    pub fn figures(&self) -> Vec<Figure> {
+        let state = self.lock();
+        let schedule = &state.schedule;
+        let figure = |name, help, kind, value: f64| Figure { name, help, kind, value };
+        let count = |hop: &NextHop| {
+            schedule.find_line(hop).and_then(|line| schedule.line(line)).map_or(0.0, |line| line.hops as f64)
+        };
+        let deferred: u64 = schedule.lines().map(|line| line.deferred).sum();
+        vec![
+            figure("queue_hops", "Hops of messages in all queues", Kind::Gauge, schedule.len() as f64),
+            figure("queue_deferred_hops", "Hops that were tried and put off", Kind::Gauge, deferred as f64),
+            figure("queue_poison_hops", "Hops in the poison queue", Kind::Gauge, count(&NextHop::Poison)),
+            figure(
+                "queue_unreachable_hops",
+                "Hops without a connector",
+                Kind::Gauge,
+                count(&NextHop::Unreachable),
+            ),
+            figure("queue_queues", "Delivery queues", Kind::Gauge, schedule.lines().count() as f64),
+            figure(
+                "queue_connections",
+                "Connections to next hops",
+                Kind::Gauge,
+                f64::from(schedule.connections()),
+            ),
+            figure("queue_unsettled", "Outcomes not written yet", Kind::Gauge, state.unsettled.len() as f64),
+            figure("queue_arrived_total", "Hops put into queues", Kind::Counter, schedule.arrived as f64),
+            figure("queue_ended_total", "Hops brought to their end", Kind::Counter, schedule.ended as f64),
+            figure("queue_schedule_bytes", "Memory of the schedule", Kind::Gauge, schedule.bytes() as f64),
+        ]
     }
+}
+
+fn run_row(starts: u8, now: Timestamp) -> Batch {
+    let mut row = vec![rows::VERSION, starts];
+    row.extend_from_slice(&now.as_millis().to_be_bytes());
+    let mut batch = Batch::new(PARTITION);
+    batch.put(vec![crate::QUEUE_PREFIX, RUN], row);
+    batch
+}
+
+/// Divides hops with more targets than one may have; drops those that have none.
+fn divide(hops: &mut Vec<Hop>) {
+    hops.retain(|hop| !hop.targets.is_empty());
+    let mut next = hops.iter().map(|hop| hop.number).max().unwrap_or(0);
+    let mut more = Vec::new();
+    for hop in hops.iter_mut() {
+        while hop.targets.len() > TARGETS_PER_HOP {
+            next += 1;
+            let targets = hop.targets.split_off(hop.targets.len() - TARGETS_PER_HOP);
+            more.push(Hop { number: next, route: hop.route.clone(), targets });
+        }
+    }
+    hops.extend(more);
 }
