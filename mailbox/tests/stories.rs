@@ -692,3 +692,30 @@ async fn after_a_restore_clients_start_afresh() {
     drop((session, after));
     w.close().await;
 }
+
+#[tokio::test]
+async fn the_outbox_is_found_again_and_leaves_nothing_to_recover() {
+    let w = World::new().await;
+    let a = &w.account;
+    let made = a.outbox().await.unwrap();
+    assert_eq!(a.outbox().await.unwrap(), made);
+    let folder = a.folder(made).unwrap();
+    assert!(folder.path == "Outbox" && folder.subscribed && folder.role == Some(Role::Outbox));
+    assert_eq!(Role::Outbox.attribute(), None);
+    a.rename_folder("Outbox", "Waiting").await.unwrap();
+    assert_eq!(a.outbox().await.unwrap(), made);
+    let used = a.usage().bytes;
+    w.deliver_to(made, &mail("Item", "x")).await;
+    let gone = a.discard(made, &UidSet::all()).await.unwrap();
+    assert_eq!(gone.uids.to_string(), "1");
+    drop(gone);
+    assert_eq!(a.usage().bytes, used);
+    assert!(a.recoverable_items(10).await.unwrap().is_empty());
+    let swept = w.mailboxes.sweep(w.now()).await.unwrap();
+    assert_eq!((swept.expired, swept.messages), (1, 1));
+    // Deleted by its owner, it is made anew; a folder of that name becomes it.
+    a.delete_folder("Waiting").await.unwrap();
+    let mine = a.create_folder("Outbox", None).await.unwrap().id;
+    assert_eq!(a.outbox().await.unwrap(), mine);
+    w.close().await;
+}

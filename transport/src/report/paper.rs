@@ -92,15 +92,13 @@ impl What {
 }
 
 impl Trouble {
-    /// The status of the report: what expired is permanent now (RFC 3463 §2).
+    /// The status of the report: a failure is permanent now, and what expired says so (RFC 3463 §3.5).
     pub(crate) fn status(&self, failed: bool) -> Status {
-        let Status(class, subject, detail) = self.status;
-        match (failed, class) {
-            (true, 5) | (false, 4) => self.status,
-            // What was put off until the time was over failed for that reason.
-            (true, _) if self.expired && (subject, detail) == (0, 0) => Status(5, 4, 7),
-            (true, _) => Status(5, subject, detail),
-            (false, _) => Status(4, subject, detail),
+        let Status(_, subject, detail) = self.status;
+        match failed {
+            true if self.expired => Status(5, 4, 7),
+            true => Status(5, subject, detail),
+            false => Status(4, subject, detail),
         }
     }
 
