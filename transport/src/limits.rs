@@ -11,14 +11,14 @@ pub const IDLE_BUFFER: usize = 4 * 1024;
 pub const WRITE_BUFFER: usize = 16 * 1024;
 /// Octets of a submitted message's header held back until it is known which fields are missing.
 pub const HEADER: usize = 256 * 1024;
+/// Addresses in the From field of a submitted message, each of which is looked up.
+pub const AUTHORS: usize = 100;
 /// Received fields beyond which a message is taken to go round in circles; RFC 5321 §6.3 asks for at least 100.
 pub const HOPS: usize = 100;
 /// Messages for several recipients that may be under way to their accounts at once. More wait before their 250.
 pub const DELIVERING: usize = 256;
 /// Accounts of one message delivered at the same time.
 pub const FAN_OUT: usize = 64;
-/// Octets of one row of recipients in the queue; the store takes 64 KiB.
-pub const QUEUE_PAGE: usize = 32 * 1024;
 /// Octets of a failed message returned whole in a report, where the sender asked for it.
 pub const REPORT_FULL: u64 = 1024 * 1024;
 /// Octets of a header returned in a report.
@@ -29,8 +29,16 @@ pub const REPORT_DEFAULT: u64 = 64 * 1024;
 pub const REPORT_PEOPLE: usize = 50;
 /// Octets of what a server answered that are told to a person: some ten lines.
 pub const REPORT_ANSWER: usize = 1_500;
-/// Milliseconds between two looks at what was put off.
-pub const RETRY_MILLIS: u64 = 60_000;
+/// Milliseconds before a queue item that could not be read is looked at again.
+pub const UNREADABLE_MILLIS: u64 = 5_000;
+/// Recipients that one line of the tracking log names. More get further lines.
+pub const EVENT_RECIPIENTS: usize = 1000;
+/// Octets that our own trace fields may add to a message before it is too large for its recipient.
+pub const TRACE_ROOM: u64 = 8 * 1024;
+/// Received fields with our own name beyond which a message keeps coming back. Exchange: MaxLocalHopCount.
+pub const LOCAL_HOPS: usize = 12;
+/// Addresses whose rate of messages is counted at a time.
+pub const RATES: usize = 65_536;
 /// Milliseconds that sessions get to finish their messages when the server stops.
 pub const GRACE_MILLIS: u64 = 30_000;
 /// Milliseconds and octets for which a closed session still listens, so that its last reply is not lost.
@@ -54,3 +62,26 @@ pub const IDLE_CONNECTION_MILLIS: u64 = 2_000;
 pub const DRAFT_MEMORY: usize = 1024 * 1024;
 /// Octets of memory for all bodies that agents have at one time. When it is used up, the next ones lie in the store.
 pub const DRAFTS_MEMORY: usize = 256 * 1024 * 1024;
+/// Milliseconds between two looks whether there is something to say on such a connection.
+pub const IDLE_LOOK_MILLIS: u64 = 50;
+/// Recipients of one message to a server that names no limit; RFC 5321 §4.5.3.1.8 has it take 100.
+pub const RECIPIENTS_AT_ONCE: usize = 100;
+/// Results of one connection that may be on their way to the disk.
+pub const SETTLING: usize = 32;
+/// Milliseconds that a message has waited when it appears in its sender's outbox, unless it was put off before: most
+/// have left by then, and cost nothing.
+pub const OUTBOX_AFTER_MILLIS: u64 = 10_000;
+/// Milliseconds that an outbox item stays as it is at least, so that readers do not see it flicker.
+pub const OUTBOX_KEEP_MILLIS: u64 = 60_000;
+/// Milliseconds after which what an outbox shows is looked at again, even if nobody told of a change.
+pub const OUTBOX_LOOK_MILLIS: u64 = 5 * 60_000;
+/// Messages that an outbox shows; the last item says how many more there are.
+pub const OUTBOX_ITEMS: usize = 500;
+/// Octets of a message that is attached whole to its outbox item; of a larger one, the header.
+pub const OUTBOX_WHOLE: u64 = 1024 * 1024;
+/// Octets of messages that one outbox has attached, so that it takes little of the account's quota.
+pub const OUTBOX_BYTES: u64 = 16 * 1024 * 1024;
+/// Fresh messages whose outboxes are not looked at yet. Beyond that the accounts are asked for them later.
+pub const OUTBOX_FRESH: usize = 100_000;
+/// Outboxes written to at the same time.
+pub const OUTBOX_WRITERS: usize = 8;

@@ -18,7 +18,14 @@ pub(crate) struct Metrics {
     pub(crate) delivered: Counter,
     pub(crate) delivery_deferred: Counter,
     pub(crate) delivery_failed: Counter,
-    pub(crate) queue_items: Gauge,
+    pub(crate) connections: Counter,
+    pub(crate) connections_open: Gauge,
+    pub(crate) connections_failed: Counter,
+    pub(crate) sent: Counter,
+    pub(crate) send_deferred: Counter,
+    pub(crate) send_failed: Counter,
+    pub(crate) in_doubt: Counter,
+    pub(crate) sent_in_clear: Counter,
 }
 
 impl Metrics {
@@ -49,7 +56,34 @@ impl Metrics {
             counter("deliveries_total", "Deliveries into accounts", &self.delivered),
             counter("deliveries_deferred_total", "Deliveries put off", &self.delivery_deferred),
             counter("deliveries_failed_total", "Deliveries that failed for good", &self.delivery_failed),
-            gauge("queue_items", "Messages in the queue", &self.queue_items),
+            counter("smtp_out_connections_total", "Connections opened to other servers", &self.connections),
+            gauge(
+                "smtp_out_connections_open",
+                "Connections to other servers open now",
+                &self.connections_open,
+            ),
+            counter(
+                "smtp_out_connections_failed_total",
+                "Connections to other servers that did not come to a message",
+                &self.connections_failed,
+            ),
+            counter("smtp_sent_total", "Recipients that other servers have taken", &self.sent),
+            counter(
+                "smtp_send_deferred_total",
+                "Recipients put off by other servers (4yz)",
+                &self.send_deferred,
+            ),
+            counter("smtp_send_failed_total", "Recipients refused by other servers (5yz)", &self.send_failed),
+            counter(
+                "smtp_in_doubt_total",
+                "Messages sent whose answer got lost: they are sent again and may arrive twice",
+                &self.in_doubt,
+            ),
+            counter(
+                "smtp_sent_in_clear_total",
+                "Connections without TLS after a handshake that failed",
+                &self.sent_in_clear,
+            ),
         ]
     }
 }

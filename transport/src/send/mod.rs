@@ -5,18 +5,33 @@
 //! and TLS come from outside ([`Network`]), so that a test can be the whole internet.
 
 mod cause;
+mod connect;
+mod expire;
 #[cfg(test)]
 pub(crate) mod fake;
+mod link;
 pub mod log;
 mod mx;
+mod outcome;
 pub mod route;
+mod session;
+mod tell;
+mod way;
 
+use crate::deliver;
 use crate::hub::Hub;
+use crate::limits::GRACE_MILLIS;
 use crate::sink::ProtocolLog;
+use crate::state::ComponentState;
 use log::ConnectivityLog;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::{JoinError, JoinSet};
+use waypost_base::id::Correlation;
+use waypost_queue::{Reason, Ticket, Work};
+use waypost_smtp::Status;
 use waypost_trust::channel::{Dial, TlsConnect};
 use waypost_trust::dns::Dns;
 
@@ -65,9 +80,98 @@ impl fmt::Debug for Network {
     }
 }
 
-/// The engine: takes work from the queue and does it until the hub stops. Spawned once, beside the listeners.
+/// A ticket of the queue, under way.
+pub(crate) struct Journey {
+    hub: Arc<Hub>,
+    network: Network,
+    ticket: Ticket,
+    session: Correlation,
+}
+
+/// The engine: takes work from the queue and does it until the hub stops. Spawned once, beside the listeners. The queue
+/// has to be recovered by then, or be recovered meanwhile.
+///
+/// While the hub is inactive nothing is begun; what was begun ends with the message that is under way.
 pub async fn run(hub: Arc<Hub>) {
+    let stopper = tokio::spawn(stop_queue(hub.clone()));
+    let mut tasks = JoinSet::new();
+    let mut state = hub.watch_state();
+    loop {
+        if state.wait_for(|state| *state != ComponentState::Inactive).await.is_err() {
+            break;
+        }
+        let work = tokio::select! {
+            biased;
+            () = stopped(&hub) => break,
+            work = hub.queue.work() => work,
+        };
+        while let Some(ended) = tasks.try_join_next() {
+            look(ended);
+        }
+        if hub.state() == ComponentState::Inactive {
+            // Dropped, it is there again afterwards.
+            continue;
+        }
+        if matches!(work, Work::Stop) {
+            break;
+        }
+        begin(&hub, work, &mut tasks);
+    }
+    let grace = Duration::from_millis(GRACE_MILLIS);
+    let ended = tokio::time::timeout(grace, async {
+        while let Some(ended) = tasks.join_next().await {
+            look(ended);
+        }
+    });
+    if ended.await.is_err() {
+        tracing::warn!(tasks = tasks.len(), "connections are cut, because the time to stop is over");
+    }
+    stopper.abort();
+}
+
+async fn stop_queue(hub: Arc<Hub>) {
+    stopped(&hub).await;
+    hub.queue.stop();
+}
+
+async fn stopped(hub: &Hub) {
     let mut stopping = hub.stopping();
     // Fails only when the hub is gone, which ends the work too.
     let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// A panic is held against its item by the lease; here it is only told.
+fn look(ended: Result<(), JoinError>) {
+    if let Err(e) = ended
+        && e.is_panic()
+    {
+        tracing::error!(error = %e, "the handling of a queue item broke down");
+    }
+}
+
+fn begin(hub: &Arc<Hub>, work: Work, tasks: &mut JoinSet<()>) {
+    let hub = hub.clone();
+    match work {
+        Work::Connect(ticket) => match hub.network.clone() {
+            Some(network) => {
+                let session = Correlation((network.random)());
+                tasks.spawn(Journey { hub, network, ticket, session }.run());
+            }
+            None => {
+                ticket.failed(Reason::temporary(Status(4, 4, 0), "this server has no network to send over"))
+            }
+        },
+        Work::Deliver(lease) => {
+            tasks.spawn(async move {
+                deliver::lease(hub, lease).await;
+            });
+        }
+        Work::Expired(lease) => {
+            tasks.spawn(expire::expired(hub, lease));
+        }
+        Work::Warn(lease) => {
+            tasks.spawn(expire::warned(hub, lease));
+        }
+        Work::Stop => {}
+    }
 }
