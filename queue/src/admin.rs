@@ -204,6 +204,19 @@ impl Queue {
         items
     }
 
+    /// Accounts that have items under way: what the outbox begins with after a start, and after it has lagged behind.
+    pub fn owners(&self) -> Vec<AccountId> {
+        let state = self.lock();
+        let owners: std::collections::BTreeSet<AccountId> =
+            state.schedule.all().filter_map(|(_, e)| e.owner()).collect();
+        owners.into_iter().collect()
+    }
+
+    /// Whether something of the item is still under way; from memory.
+    pub fn has(&self, item: u64) -> bool {
+        self.lock().schedule.has(item)
+    }
+
     fn some(&self, item: u64, changed: u64) -> Result<u64, QueueError> {
         if changed > 0 {
             return Ok(changed);

@@ -46,3 +46,6 @@ pub use verify::QueueCheck;
 
 /// First byte of the queue's keys.
 pub const QUEUE_PREFIX: u8 = 0x20;
+/// Second byte of rows in the queue's partition that are transport's: `[20] F0 [account u32][item u64]`, empty, says that
+/// the item is shown in the account's outbox. The queue leaves them alone.
+pub const OUTBOX_ROWS: u8 = 0xF0;

@@ -8,6 +8,7 @@
 //! [20] 05 [next hop]        state of a queue: suspended, or waiting after a failure to connect
 //! [20] 06                   how often the server has ended without saying so
 //! [20] 07 [id] [hop u32]    the hop's handling has begun; written after such ends alone
+//! [20] F0 [account] [id]    the item is shown in the account's outbox; transport writes these
 //! ```
 //!
 //! An item whose hops have all ended is removed whole. Larger bytes are kept alive by the holder `[20][id]`.

@@ -55,7 +55,7 @@ async fn look(store: &Store, report: &mut Report) -> Result<(), ReadError> {
                 Some(QUEUE) if rows::queue_of(key).is_none() || QueueState::decode(row).is_none() => {
                     Some("the state of a queue that cannot be read")
                 }
-                Some(QUEUE | RUN) => None,
+                Some(QUEUE | RUN | OUTBOX_ROWS) => None,
                 _ => Some("not a key of the queue"),
             };
             if let Some(problem) = problem {
