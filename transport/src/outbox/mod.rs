@@ -56,7 +56,7 @@ pub async fn keep(hub: Arc<Hub>) {
             },
             () = sleep_until(due) => {
                 for (owner, item) in fresh.due() {
-                    keeper.look(owner, item).await;
+                    keeper.look(owner, item);
                 }
             }
         }
@@ -147,8 +147,11 @@ impl Keeper {
         if told {
             return;
         }
+        if !self.hub.queue.has(item) {
+            fresh.owners.remove(&item);
+            return;
+        }
         if !fresh.owners.contains_key(&item) {
-            // Items that are gone already are told of last of all.
             if fresh.line.len() < OUTBOX_FRESH {
                 fresh.add(item, owner);
             } else {
@@ -157,22 +160,18 @@ impl Keeper {
             return;
         }
         match self.hub.queue.story(item).await {
-            Ok(None) => {
-                fresh.owners.remove(&item);
-            }
             Ok(Some(state)) if item::is_held_up(&state) => {
                 fresh.owners.remove(&item);
                 self.wake(owner, Some(item));
             }
             // Looked at when its time has come.
-            Ok(Some(_)) | Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
 
     /// A message has waited for a while.
-    async fn look(self: &Arc<Self>, owner: AccountId, item: u64) {
-        let gone = matches!(self.hub.queue.story(item).await, Ok(None));
-        if !gone {
+    fn look(self: &Arc<Self>, owner: AccountId, item: u64) {
+        if self.hub.queue.has(item) {
             self.wake(owner, Some(item));
         }
     }

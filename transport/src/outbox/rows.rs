@@ -6,11 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use waypost_base::AccountId;
-use waypost_queue::QUEUE_PREFIX;
+use waypost_queue::{OUTBOX_ROWS, QUEUE_PREFIX};
 use waypost_store::{Batch, CommitError, Key, Partition, ReadError, Store, prefix_range};
 
-/// Second byte of these rows, in the queue's partition; the queue leaves them alone.
-const OUTBOX_ROWS: u8 = 0xF0;
 const PARTITION: Partition = Partition::tag(QUEUE_PREFIX);
 /// Rows in one batch; a batch takes 2 000 operations.
 const CHUNK: usize = 1_000;
