@@ -8,6 +8,7 @@
 use crate::limits::DRAFT_MEMORY;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use waypost_smtp::Mailbox;
 use waypost_store::{Blob, BlobError, BlobReader, BlobWriter, Blobs};
 
 /// What stands behind the blank line.
@@ -27,6 +28,17 @@ impl Body {
     }
 }
 
+/// What agents changed of the envelope.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EnvelopeChanges {
+    /// Another sender; `Some(None)` is the null sender.
+    pub from: Option<Option<Mailbox>>,
+    /// Recipients beside those that were accepted. They are not asked whether they exist.
+    pub added: Vec<Mailbox>,
+    /// Accepted recipients who are not to get the message; nobody is told.
+    pub removed: Vec<Mailbox>,
+}
+
 /// A message that can be changed.
 pub struct Draft {
     blobs: Blobs,
@@ -37,6 +49,7 @@ pub struct Draft {
     body: Body,
     added: Vec<Vec<u8>>,
     changed: bool,
+    envelope: EnvelopeChanges,
     _memory: Option<OwnedSemaphorePermit>,
 }
 
@@ -83,6 +96,7 @@ impl Draft {
             body: Body::Memory(body.to_vec()),
             added: Vec::new(),
             changed: false,
+            envelope: EnvelopeChanges::default(),
             _memory: None,
         }
     }
@@ -120,6 +134,15 @@ impl Draft {
     /// Whether anything is different from what came.
     pub fn is_changed(&self) -> bool {
         self.changed || !self.added.is_empty()
+    }
+
+    /// What is to be different about sender and recipients.
+    pub fn envelope(&self) -> &EnvelopeChanges {
+        &self.envelope
+    }
+
+    pub fn envelope_mut(&mut self) -> &mut EnvelopeChanges {
+        &mut self.envelope
     }
 
     /// Puts a field above all others. `value` may be folded (`\r\n\t`); it gets no further folds.
@@ -345,6 +368,7 @@ impl Drafting {
             body,
             added: Vec::new(),
             changed: false,
+            envelope: EnvelopeChanges::default(),
             _memory: self.memory,
         })
     }
