@@ -2,7 +2,7 @@
 
 use crate::codec::Input;
 use crate::rows::{self, ATTEMPT, BYTES, Head, HopState, ITEM, Item, PAGES, QUEUE, QueueState, RUN, STATE};
-use crate::{QUEUE_PREFIX, lease};
+use crate::{OUTBOX_ROWS, QUEUE_PREFIX, lease};
 use std::collections::BTreeSet;
 use waypost_store::{BlobId, Check, Key, ReadError, Report, Store, prefix_range};
 
