@@ -12,6 +12,7 @@ pub mod legs;
 pub mod record;
 pub mod search;
 pub mod story;
+pub mod trace;
 
 pub use event::{Direction, Event, EventId, Message, NetworkId, Recipient, Source, TrackSink};
 pub use layout::fuzz_one;

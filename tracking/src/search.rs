@@ -135,6 +135,20 @@ pub fn newest(folder: &Path, filter: &Filter, max: usize) -> io::Result<Found> {
     Ok(Found { records, more })
 }
 
+/// Hands over every record of one file that passes the filter, in the file's order.
+///
+/// # Errors
+/// When the file cannot be read. Damaged lines are passed over.
+pub fn in_file(path: &Path, filter: &Filter, mut each: impl FnMut(Record)) -> io::Result<()> {
+    let mut columns = Columns::default();
+    files::lines(path, filter.wanted(), |line| {
+        if let Some(record) = read(line, &mut columns).filter(|r| filter.holds(r)) {
+            each(record);
+        }
+        ControlFlow::Continue(())
+    })
+}
+
 fn any(path: &Path, filter: &Filter, wanted: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
     let mut found = false;
     let mut columns = Columns::default();

@@ -107,6 +107,7 @@ pub(crate) enum Open {
     Auth,
     Verify,
     Expand,
+    Why,
 }
 
 const OUR_FAULT: Reply = Reply::new(451, Status(4, 3, 0), "Internal error, please try again later");
@@ -220,6 +221,7 @@ impl Session {
             Open::Auth => command::auth::answered(self, answer),
             Open::Verify => command::vrfy::answered(self, answer),
             Open::Expand => command::expn::answered(self, answer),
+            Open::Why => command::xwhy::answered(self, answer),
         }
         self.touch(now);
         self.settle();

@@ -56,6 +56,8 @@ pub struct Config {
     pub bare_ends: BareEnds,
     /// Hand out [`Out::Heard`] for every command line, for a protocol log.
     pub heard: bool,
+    /// XWHY is offered to those who have signed in, and [`Question::Why`] asked.
+    pub why: bool,
     pub limits: Limits,
 }
 
@@ -70,6 +72,7 @@ impl Config {
             auth: Vec::new(),
             bare_ends: BareEnds::Refuse,
             heard: false,
+            why: false,
             limits: Limits::default(),
         }
     }
@@ -127,6 +130,9 @@ pub enum Question {
     Verify(String),
     /// EXPN, likewise.
     Expand(String),
+    /// XWHY: what became of the message with this Message-ID (without angle brackets)? [`Answer::Accept`] with the story,
+    /// [`Answer::Refuse`], or [`Answer::Ok`] when nothing is known that the user may know.
+    Why(String),
 }
 
 /// One message of a SASL exchange, decoded from base64. Its `Debug` shows nothing of the client's bytes.

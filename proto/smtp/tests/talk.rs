@@ -148,7 +148,10 @@ impl World {
                     _ => Answer::Refuse(Reply::new(535, Status(5, 7, 8), "Wrong")),
                 }
             }
-            Question::Verify(_) | Question::Expand(_) => Answer::Ok,
+            Question::Why(id) if id == "mine@x" => {
+                Answer::Accept(Reply::new(250, Status(2, 0, 0), "Message <mine@x>\nIt is in the mailbox."))
+            }
+            Question::Verify(_) | Question::Expand(_) | Question::Why(_) => Answer::Ok,
         }
     }
 }
@@ -623,6 +626,43 @@ fn starttls() {
         S: 250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN
         S: 250-VRFY
         S: 250 HELP
+    "
+        ),
+    );
+}
+
+#[test]
+fn xwhy_is_for_those_who_signed_in() {
+    let mut config = submission();
+    config.why = true;
+    talk(
+        &config,
+        &format!(
+            "
+        S: 220 mx.test ESMTP Waypost
+        C: EHLO x
+        {SUBMISSION}
+        S: 250-STARTTLS
+        S: 250-AUTH SCRAM-SHA-256
+        S: 250-VRFY
+        S: 250 HELP
+        C: XWHY <mine@x>
+        S: 530 5.7.0 Sign in first
+        C: AUTH SCRAM-SHA-256 cmlnaHQ=
+        S: 235 2.7.0 Authentication successful
+        C: EHLO x
+        {SUBMISSION}
+        S: 250-STARTTLS
+        S: 250-XWHY
+        S: 250-VRFY
+        S: 250 HELP
+        C: XWHY
+        S: 501 5.5.4 Syntax error in parameters
+        C: xwhy <mine@x>
+        S: 250-2.0.0 Message <mine@x>
+        S: 250 2.0.0 It is in the mailbox.
+        C: XWHY yours@x
+        S: 550 5.1.0 No message of yours by that Message-ID is known here
     "
         ),
     );

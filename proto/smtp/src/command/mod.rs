@@ -13,6 +13,7 @@ pub(crate) mod rcpt;
 pub(crate) mod rset;
 pub(crate) mod starttls;
 pub(crate) mod vrfy;
+pub(crate) mod xwhy;
 
 use crate::reply::{Reply, Status};
 use crate::session::Session;
@@ -33,7 +34,7 @@ fn split(line: &[u8]) -> (&[u8], &[u8]) {
     (verb, rest.trim_ascii_start())
 }
 
-const VERBS: [&[u8]; 15] = [
+const VERBS: [&[u8]; 16] = [
     b"EHLO",
     b"HELO",
     b"LHLO",
@@ -49,6 +50,7 @@ const VERBS: [&[u8]; 15] = [
     b"QUIT",
     b"AUTH",
     b"STARTTLS",
+    b"XWHY",
 ];
 
 /// Where in the line credentials begin, if it carries any: behind the mechanism's name. A client that did not wait to hear
@@ -82,7 +84,7 @@ pub(crate) fn run(s: &mut Session, now: Timestamp, line: &[u8]) {
     let lmtp = s.config.flavour == Flavour::Lmtp;
     let word: &[u8] = word;
     let early = matches!(word, b"EHLO" | b"HELO" | b"LHLO" | b"NOOP" | b"RSET" | b"QUIT" | b"HELP");
-    let known = matches!(word, b"MAIL" | b"RCPT" | b"DATA" | b"BDAT" | b"VRFY" | b"EXPN" | b"AUTH");
+    let known = matches!(word, b"MAIL" | b"RCPT" | b"DATA" | b"BDAT" | b"VRFY" | b"EXPN" | b"AUTH" | b"XWHY");
     if s.config.tls_required && s.tls.is_none() && known && !early && word != b"BDAT" {
         s.error(TLS_FIRST);
         return;
@@ -100,6 +102,7 @@ pub(crate) fn run(s: &mut Session, now: Timestamp, line: &[u8]) {
         b"NOOP" => noop::run(s),
         b"VRFY" => vrfy::run(s, arg),
         b"EXPN" => expn::run(s, arg),
+        b"XWHY" if s.config.why => xwhy::run(s, arg),
         b"HELP" => help::run(s),
         b"AUTH" => auth::run(s, arg),
         b"QUIT" => quit::run(s, arg),
