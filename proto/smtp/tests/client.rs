@@ -793,6 +793,35 @@ fn limits_of_the_server() {
 }
 
 #[test]
+fn too_many_recipients_are_for_the_next_message() {
+    send(
+        "PIPELINING",
+        &to(&["x", "y", "z"]),
+        "!: send
+         C: MAIL FROM:<ann@me.example>
+         C: RCPT TO:<x@b.example>
+         C: RCPT TO:<y@b.example>
+         C: RCPT TO:<z@b.example>
+         C: DATA
+         S: 250 ok
+         S: 250 ok
+         S: 452 4.5.3 enough
+         S: 452 Error: too many recipients
+         S: 354 go
+         *: body
+         !: all x
+         C: x
+         C: .
+         S: 250 ok
+         *: done [accepted 250 ok; left; left]",
+    );
+    let only = "*: done [refused by Peer at Rcpt: 452 4.5.3 enough]";
+    let script =
+        "!: send\nC: MAIL FROM:<ann@me.example>\nS: 250 ok\nC: RCPT TO:<x@b.example>\nS: 452 4.5.3 enough\n";
+    send("", &to(&["x"]), &format!("{script}{only}"));
+}
+
+#[test]
 fn many_recipients_go_in_windows() {
     let names: Vec<String> = (0..250).map(|i| format!("u{i}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -5,7 +5,7 @@ use super::limits;
 use super::needs::{self, Room};
 use super::session::{Client, Expect, Phase};
 use super::types::{By, Delivery, Fault, Out, Outcome, Outgoing, Stage};
-use crate::reply::Reply;
+use crate::reply::{Reply, Status};
 use crate::types::Flavour;
 use waypost_base::Timestamp;
 
@@ -78,6 +78,12 @@ impl Job {
     fn has_hope(&self) -> bool {
         self.fates.iter().any(|fate| !matches!(fate, Fate::Over(_)))
     }
+}
+
+/// The server takes no more recipients with this message, but those before (RFC 5321 §4.5.3.1.10).
+fn too_many(reply: &Reply) -> bool {
+    let said = || reply.text.to_ascii_lowercase().contains("too many recipients");
+    reply.code == 452 && reply.status.map_or_else(said, |status| status == Status(4, 5, 3))
 }
 
 impl Client {
@@ -230,9 +236,11 @@ impl Client {
                 self.give_up(job);
             }
             Expect::Rcpt(number) => {
+                let full = too_many(&reply) && job.any(&Fate::Taken);
                 if let Some(fate) = job.fates.get_mut(number).filter(|fate| **fate == Fate::Asked) {
                     *fate = match positive {
                         true => Fate::Taken,
+                        false if full => Fate::Over(Outcome::Left),
                         false => Fate::Over(Outcome::Refused { stage, reply, by: By::Peer }),
                     };
                 }

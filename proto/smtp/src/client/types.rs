@@ -179,7 +179,8 @@ pub enum Outcome {
     /// No word about it. `in_doubt`: the end of the message was sent, so the peer may have it, and another attempt may be
     /// a duplicate; otherwise another attempt is safe.
     Broken { stage: Stage, fault: Fault, in_doubt: bool },
-    /// Not tried because the peer takes no more recipients at a time (RFC 9422): for another `send`, at once.
+    /// The peer takes no more recipients at a time (its LIMITS of RFC 9422 say so, or `452 4.5.3` once it had taken some): for
+    /// another `send`, at once.
     Left,
 }
 
