@@ -21,7 +21,6 @@ use waypost_trust::dns::Dns;
 /// What is signed where it is present, and one more of it than there is: nobody may add one.
 const CLOSED: &[&str] = &[
     "From",
-    "Sender",
     "Reply-To",
     "Subject",
     "Date",
@@ -31,11 +30,12 @@ const CLOSED: &[&str] = &[
     "MIME-Version",
     "Content-Type",
     "Content-Transfer-Encoding",
-    "In-Reply-To",
-    "References",
 ];
 /// What is signed where it is present.
 const OPEN: &[&str] = &[
+    "Sender",
+    "In-Reply-To",
+    "References",
     "Content-ID",
     "Content-Description",
     "Resent-Date",

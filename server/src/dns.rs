@@ -1,0 +1,54 @@
+//! Name servers, and what mail authentication is made of. One set of cached answers serves routing and authentication.
+//!
+//! Nothing is asked when the server starts: a machine without network starts as quickly as any.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use waypost_admin::settings::{self, Settings};
+use waypost_mailauth::{AuthSettings, Authenticator, KeyFolder, Names, Signer};
+use waypost_transport::agents::auth::{AuthAgent, AuthRules};
+use waypost_transport::agents::sign::SignAgent;
+
+/// What asks names, and the agents that stand on it.
+pub struct MailAuth {
+    pub names: Names,
+    pub check: Arc<AuthAgent>,
+    pub sign: Arc<SignAgent>,
+    pub signer: Arc<Signer>,
+}
+
+impl MailAuth {
+    /// `data` is the data folder. Within a runtime only.
+    pub fn open(settings: &Settings, data: &Path) -> io::Result<MailAuth> {
+        let options = waypost_admin::commands::names_options(&settings.dns);
+        let names = Names::open(&options).map_err(io::Error::other)?;
+        let check = AuthAgent::new(Authenticator::new(names.clone()), rules(&settings.mail_authentication));
+        let signer = Arc::new(Signer::open(KeyFolder::new(data)));
+        let sign = SignAgent::new(signer.clone(), settings.mail_authentication.dkim_signing_enabled);
+        Ok(MailAuth { names, check: Arc::new(check), sign: Arc::new(sign), signer })
+    }
+
+    /// What can be changed while the server runs; other name servers take a restart.
+    pub fn apply(&self, settings: &Settings) {
+        self.check.set_rules(rules(&settings.mail_authentication));
+        self.sign.set_enabled(settings.mail_authentication.dkim_signing_enabled);
+    }
+}
+
+fn rules(chosen: &settings::MailAuthentication) -> AuthRules {
+    let id = chosen.authserv_id.as_str();
+    AuthRules {
+        rules: AuthSettings {
+            enabled: chosen.enabled,
+            authserv_id: (!id.is_empty()).then(|| id.to_owned()),
+            dmarc: chosen.dmarc.into(),
+            spf_fail: chosen.spf_fail.into(),
+            trusted_sealers: chosen.arc_trusted_sealers.clone(),
+        },
+        skip: chosen.skip_ip_ranges.iter().map(|r| r.clone().into()).collect(),
+        check_private: chosen.check_private_addresses,
+        limit: Duration::from_millis(chosen.timeout.0),
+    }
+}
