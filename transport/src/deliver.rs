@@ -3,23 +3,29 @@
 //! Laws:
 //! - The token of a delivery is made of the queue item and the account, so an account gets an item once, however often
 //!   it is tried.
-//! - An item leaves the queue only when every account has it or can never have it.
+//! - An item leaves the queue only when every account has it or can never have it; what the sender is told of that goes
+//!   into the same batch.
 
-use crate::categorize::{Place, Target};
-use crate::hub::{Claim, Hub};
-use crate::limits::FAN_OUT;
-use crate::limits::RETRY_MILLIS;
-use crate::queue::{self, Item, QueueError};
-use crate::report::{self, About, Fate};
+use crate::hub::Hub;
+use crate::limits::{EVENT_RECIPIENTS, FAN_OUT, UNREADABLE_MILLIS};
+use crate::pipeline::{self, Copied, Stage};
+use crate::report;
+use crate::track::Facts;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use waypost_base::Timestamp;
 use waypost_base::explain::{Cause, Leg, Outcome, Party};
 use waypost_base::id::Correlation;
+use waypost_base::{FolderId, Timestamp};
 use waypost_directory::Recipient;
-use waypost_mailbox::{Content, DeliverError, Delivery, Flags, Mark, NewMessage, Role};
+use waypost_mailbox::{Account, Content, DeliverError, Delivery, Flags, Mark, NewMessage, Role};
 use waypost_mime::{Limits as ScanLimits, Scanner};
+use waypost_queue::{Fate, Lease, Loaded, Local, Place, QueueError, Reason, Rest, Target};
+use waypost_smtp::Status;
+use waypost_store::Blob;
+use waypost_tracking::{Event, Recipient as Told, Source};
 
 const PUT_OFF: Cause = Cause {
     code: "DELIVER-DEFERRED",
@@ -38,6 +44,7 @@ const FAILED: Cause = Cause {
 #[derive(Clone)]
 pub(crate) struct Job {
     pub(crate) target: Target,
+    pub(crate) local: Local,
     pub(crate) content: Content,
     pub(crate) accepted: Timestamp,
     pub(crate) session: Correlation,
@@ -46,21 +53,48 @@ pub(crate) struct Job {
     pub(crate) ignore_quota: bool,
 }
 
+/// Why an account did not get a message.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Undelivered {
+    #[error(transparent)]
+    Mailbox(#[from] DeliverError),
+    #[error("the message has {size} octets, and this recipient takes {limit} at most")]
+    TooLarge { size: u64, limit: u64 },
+}
+
+impl Undelivered {
+    pub(crate) fn retry(&self) -> bool {
+        matches!(self, Undelivered::Mailbox(e) if e.retry())
+    }
+
+    fn reason(&self) -> Reason {
+        let (status, temporary) = match self {
+            Undelivered::TooLarge { .. } => (Status(5, 3, 4), false),
+            Undelivered::Mailbox(e) if e.disk_full() => (Status(4, 3, 1), true),
+            Undelivered::Mailbox(e) if e.retry() => (Status(4, 2, 0), true),
+            Undelivered::Mailbox(DeliverError::OverQuota) => (Status(5, 2, 2), false),
+            Undelivered::Mailbox(_) => (Status(5, 2, 0), false),
+        };
+        Reason { status, code: None, server: None, text: self.to_string(), temporary }
+    }
+}
+
 /// Delivers in one batch, and tells the leg.
-pub(crate) async fn deliver(hub: &Hub, job: Job) -> Result<(), DeliverError> {
+pub(crate) async fn deliver(hub: &Hub, job: Job) -> Result<(), Undelivered> {
     let begun = Instant::now();
-    let Job { target, content, accepted, session, token, ignore_quota } = job;
-    let message_id = hub.legs.as_ref().map(|_| content.summary.message_id.clone());
-    let done = into_folder(hub, target, content, accepted, token, ignore_quota).await;
+    let local = job.local;
+    let session = job.session;
+    let message_id = hub.legs.as_ref().map(|_| job.content.summary.message_id.clone());
+    let done = into_folder(hub, job).await;
     match &done {
         Ok(()) => hub.metrics.delivered.one(),
         Err(e) if e.retry() => hub.metrics.delivery_deferred.one(),
         Err(_) => hub.metrics.delivery_failed.one(),
     }
     if let (Some(legs), Some(message_id)) = (&hub.legs, message_id) {
-        let who = hub.directory.snapshot().account(target.account).map(|a| a.primary.to_string());
+        let who = hub.directory.snapshot().account(local.account).map(|a| a.primary.to_string());
         let host = hub.settings().host.clone();
-        let acceptor = Party::new("mailbox", who.unwrap_or_else(|| format!("account {}", target.account)));
+        let acceptor = Party::new("mailbox", who.unwrap_or_else(|| format!("account {}", local.account)));
         let mut leg = Leg::start("deliver", Party::new("hub", host), acceptor, hub.clock.now());
         leg.mechanism = "in-process".into();
         leg.correlation = Some(session);
@@ -77,21 +111,19 @@ pub(crate) async fn deliver(hub: &Hub, job: Job) -> Result<(), DeliverError> {
     done
 }
 
-async fn into_folder(
-    hub: &Hub,
-    target: Target,
-    content: Content,
-    accepted: Timestamp,
-    token: Option<[u8; 16]>,
-    ignore_quota: bool,
-) -> Result<(), DeliverError> {
-    let account = hub.mailbox(target.account).await?;
-    let (folder, flags) = match target.place {
-        Place::Inbox => (account.inbox(), Flags::NONE),
-        Place::Sent => {
-            let sent = account.folders().with_role(Role::Sent).map(|f| f.id);
-            (sent.unwrap_or_else(|| account.inbox()), Flags::SEEN)
-        }
+async fn into_folder(hub: &Hub, job: Job) -> Result<(), Undelivered> {
+    let Job { target, local, content, accepted, token, ignore_quota, .. } = job;
+    if local.place != Place::Sent
+        && let Some(limit) = receive_limit(hub, local)
+        && content.blob.size > limit
+    {
+        return Err(Undelivered::TooLarge { size: content.blob.size, limit });
+    }
+    let account = hub.mailbox(local.account).await.map_err(DeliverError::from)?;
+    let (folder, flags) = match local.place {
+        Place::Inbox => (inbox(hub, &account, &target), Flags::NONE),
+        Place::Sent => (with_role(&account, Role::Sent), Flags::SEEN),
+        Place::Junk => (with_role(&account, Role::Junk), Flags::NONE),
     };
     let mark = Mark { flags, keywords: 0 };
     let message = NewMessage { content, internal: Some(accepted), mark };
@@ -99,29 +131,50 @@ async fn into_folder(
     Ok(())
 }
 
+/// Octets of a message that an account takes, with the trace fields that we put before it.
+fn receive_limit(hub: &Hub, local: Local) -> Option<u64> {
+    let usual = hub.settings().max_receive;
+    let directory = hub.directory.snapshot();
+    let limit = directory.account(local.account)?.limits.receive_bytes.or(usual)?;
+    Some(limit.saturating_add(crate::limits::TRACE_ROOM))
+}
+
+fn with_role(account: &Account, role: Role) -> FolderId {
+    let folders = account.folders();
+    let found = folders.with_role(role).filter(|folder| folder.selectable).map(|folder| folder.id);
+    found.unwrap_or_else(|| account.inbox())
+}
+
+/// The inbox, or the folder that the address has a tag for, where tags are folders.
+fn inbox(hub: &Hub, account: &Account, target: &Target) -> FolderId {
+    if !hub.settings().tag_is_folder {
+        return account.inbox();
+    }
+    let Recipient::Account { tag: Some(tag), .. } =
+        hub.directory.resolve(&crate::categorize::text(&target.to))
+    else {
+        return account.inbox();
+    };
+    let folders = account.folders();
+    let same = |path: &str| path.eq_ignore_ascii_case(&tag);
+    let found = folders.iter().find(|folder| folder.selectable && same(&folder.path));
+    found.map_or_else(|| account.inbox(), |folder| folder.id)
+}
+
 pub(crate) fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The same for the same item and target, always.
-fn token(item: u64, target: Target) -> [u8; 16] {
+pub(crate) fn token(item: u64, local: Local) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new_derive_key("waypost 2026 delivery of a queue item to an account");
     hasher.update(&item.to_be_bytes());
-    hasher.update(&target.account.0.to_be_bytes());
-    hasher.update(&[match target.place {
-        Place::Inbox => 0,
+    hasher.update(&local.account.0.to_be_bytes());
+    hasher.update(&[match local.place {
+        // The same, so that a change of mind about what is junk cannot deliver twice.
+        Place::Inbox | Place::Junk => 0,
         Place::Sent => 1,
     }]);
-    let mut token = [0; 16];
-    hasher.finalize_xof().fill(&mut token);
-    token
-}
-
-/// The same for the same report.
-fn report_token(item: u64, ended: bool) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new_derive_key("waypost 2026 report on a queue item");
-    hasher.update(&item.to_be_bytes());
-    hasher.update(&[u8::from(ended)]);
     let mut token = [0; 16];
     hasher.finalize_xof().fill(&mut token);
     token
@@ -137,204 +190,173 @@ pub struct Pass {
     pub failed: u64,
 }
 
-/// Brings an item to its accounts, and takes it out of the queue when nobody is left.
-pub(crate) async fn run(
-    hub: Arc<Hub>,
-    item: Item,
-    content: Content,
-    targets: Vec<Target>,
-    _claim: Claim,
-) -> Pass {
+/// Takes the hop to this server's mailboxes to its end, or puts it off. For each lease that the queue hands out.
+pub async fn lease(hub: Arc<Hub>, mut lease: Lease) -> Pass {
+    let loaded = async {
+        let loaded = lease.load().await?;
+        let content = content(&hub, &loaded.blob).await?;
+        Ok::<_, QueueError>((loaded, content))
+    };
+    match loaded.await {
+        Ok((loaded, content)) => run(hub, lease, loaded, content).await,
+        Err(e) => {
+            // Damaged ones are with the poisoned by now; the others are there again when the lease goes.
+            tracing::error!(item = lease.item(), error = %e, "queue item cannot be read");
+            if !matches!(e, QueueError::Damaged { .. }) {
+                tokio::time::sleep(Duration::from_millis(UNREADABLE_MILLIS)).await;
+            }
+            Pass::default()
+        }
+    }
+}
+
+/// Brings an item to its accounts, and settles what became of that.
+pub(crate) async fn run(hub: Arc<Hub>, lease: Lease, loaded: Loaded, content: Content) -> Pass {
+    let item = lease.item();
     let mut pass = Pass::default();
-    let mut done = Vec::new();
-    let mut failed = Vec::new();
-    let mut waiting = targets.into_iter();
+    let mut fates = Vec::with_capacity(loaded.targets.len());
+    let mut put_off = None;
+    let mut waiting = loaded.targets.iter();
     let mut under_way = JoinSet::new();
     loop {
         while under_way.len() < FAN_OUT {
-            let Some(target) = waiting.next() else { break };
+            let Some((index, target)) = waiting.next() else { break };
+            let Some(local) = target.local else { continue };
             let job = Job {
-                target,
+                target: target.clone(),
+                local,
                 content: content.clone(),
-                accepted: item.accepted,
-                session: item.session,
-                token: Some(token(item.id, target)),
+                accepted: loaded.envelope.accepted,
+                session: loaded.envelope.session,
+                token: Some(token(item, local)),
                 // It was accepted; refusing it now would need a bounce.
                 ignore_quota: true,
             };
-            let hub = hub.clone();
-            under_way.spawn(async move { (target, deliver(&hub, job).await) });
+            let (hub, index) = (hub.clone(), *index);
+            under_way.spawn(async move { (index, deliver(&hub, job).await) });
         }
         let Some(joined) = under_way.join_next().await else { break };
         match joined {
-            Ok((target, Ok(()))) => {
+            Ok((index, Ok(()))) => {
                 pass.delivered += 1;
-                done.push(target);
+                fates.push((index, Fate::Delivered { by: hub.settings().host.clone() }));
             }
-            Ok((_, Err(e))) if e.retry() => pass.deferred += 1,
-            Ok((target, Err(e))) => {
-                tracing::warn!(item = item.id, account = %target.account, session = %item.session, error = %e,
+            Ok((_, Err(e))) if e.retry() => {
+                pass.deferred += 1;
+                put_off.get_or_insert_with(|| e.reason());
+            }
+            Ok((index, Err(e))) => {
+                tracing::warn!(item, session = %loaded.envelope.session, error = %e,
                     "message cannot be delivered");
                 pass.failed += 1;
-                done.push(target);
-                failed.push((target, e.to_string()));
+                fates.push((index, Fate::Failed(e.reason())));
             }
-            // Cancelled, or a fault in a lower room: the item stays and is tried again.
+            // Held against the item by the lease that ends with this: twice, and it is poison.
+            Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
             Err(e) => {
-                tracing::error!(item = item.id, error = %e, "delivery did not end");
+                tracing::error!(item, error = %e, "delivery did not end");
                 pass.deferred += 1;
             }
         }
     }
-    if (pass.deferred == 0 && item.reports) || !failed.is_empty() {
-        tell(&hub, &item, &content, pass.deferred == 0, &failed).await;
-    }
-    settle(&hub, &item, &done, pass.deferred).await;
+    settle(&hub, lease, &loaded, fates, put_off, pass).await;
     pass
 }
 
-/// Reports to the sender: failures when they happen, successes when the item is done.
-async fn tell(hub: &Hub, item: &Item, content: &Content, ended: bool, failed: &[(Target, String)]) {
-    let recipients = match queue::recipients(hub.mailboxes.store(), item).await {
-        Ok(recipients) => recipients,
-        Err(e) => {
-            tracing::warn!(item = item.id, error = %e, "recipients cannot be read, so nobody is told");
-            return;
-        }
+async fn settle(
+    hub: &Arc<Hub>,
+    lease: Lease,
+    loaded: &Loaded,
+    fates: Vec<(u32, Fate)>,
+    put_off: Option<Reason>,
+    pass: Pass,
+) {
+    let item = lease.item();
+    tell(hub, item, loaded, &fates, put_off.as_ref());
+    let reports = report::conclude(hub, loaded, &fates).await;
+    let rest = match put_off {
+        _ if pass.deferred == 0 => Rest::Done,
+        Some(reason) => Rest::Retry { reason, at: None },
+        None => Rest::Back,
     };
+    if let Err(e) = hub.queue.settle(lease, fates, rest, reports).await {
+        tracing::warn!(item, error = %e, "queue item could not be updated yet");
+    }
+}
+
+/// The events of a pass, and the copies of a traced message.
+fn tell(hub: &Hub, item: u64, loaded: &Loaded, fates: &[(u32, Fate)], put_off: Option<&Reason>) {
+    let settings = hub.settings();
+    let now = hub.clock.now();
+    let envelope = &loaded.envelope;
+    let traced = settings.tracing.as_ref().filter(|tracing| tracing.wants(envelope.from.as_ref(), now));
+    if let (Some(tracing), Some(_)) = (&hub.tracing, traced) {
+        let to = loaded.targets.iter().map(|(_, target)| &target.to);
+        let text = pipeline::envelope(now, envelope.from.as_ref(), to, "");
+        let copy = Copied::stored(hub.mailboxes.store().blobs(), &loaded.blob);
+        tracing.copy(Stage::Delivered, &pipeline::name(item), text, copy);
+    }
+    let Some(sink) = &hub.tracking else { return };
+    let facts = Facts::of(item, loaded.blob.size, envelope);
+    let message = facts.message();
     let directory = hub.directory.snapshot();
-    let mut fates = Vec::new();
-    for recipient in &recipients {
-        let reached = directory.resolve(&crate::categorize::text(&recipient.to));
-        let fate = match &reached {
-            Recipient::Account { account, .. } => {
-                let failure = failed.iter().find(|(target, _)| target.account == account.id);
-                failure.map_or(Fate::Delivered, |(_, why)| Fate::Failed(why.clone()))
-            }
-            Recipient::Group(_) => Fate::Expanded,
-            // It went away after it was accepted.
-            _ => Fate::Failed("the mailbox is gone".to_owned()),
-        };
-        if ended || matches!(fate, Fate::Failed(_)) {
-            fates.push((recipient, fate));
+    let targets: BTreeMap<u32, &Target> =
+        loaded.targets.iter().map(|(index, target)| (*index, target)).collect();
+    let address = |index: u32| Some(final_address(&directory, targets.get(&index)?));
+    let accepted = envelope.accepted.to_string();
+    let delivered: Vec<String> = fates
+        .iter()
+        .filter(|(_, fate)| matches!(fate, Fate::Delivered { .. }))
+        .filter_map(|(index, _)| address(*index))
+        .collect();
+    for some in delivered.chunks(EVENT_RECIPIENTS) {
+        let to: Vec<Told<'_>> = some.iter().map(|address| Told::new(address, "")).collect();
+        sink.track(&Event::deliver(now, &message, &to).server(None, &settings.host).info(&accepted));
+    }
+    for (index, fate) in fates {
+        if let (Fate::Failed(reason), Some(address)) = (fate, address(*index)) {
+            let status = reason.to_string();
+            sink.track(&Event::fail(now, &message, Source::StoreDriver, &[Told::new(&address, &status)]));
         }
     }
-    let about = About {
-        from: item.from.as_ref(),
-        envid: item.envid.as_deref(),
-        ret: item.ret,
-        accepted: item.accepted,
-        session: item.session,
-    };
-    report::send(hub, about, content, &fates, Some(report_token(item.id, ended))).await;
-}
-
-async fn settle(hub: &Hub, item: &Item, done: &[Target], deferred: u64) {
-    let store = hub.mailboxes.store();
-    let written = if deferred == 0 {
-        let removed = queue::remove(store, item).await;
-        if removed.is_ok() {
-            hub.metrics.queue_items.add(-1);
-        }
-        removed
-    } else if done.is_empty() {
-        return;
-    } else {
-        queue::mark(store, item.id, done).await
-    };
-    // The item is met again by `recover`; its tokens keep what was delivered from being delivered twice.
-    if let Err(e) = written {
-        tracing::warn!(item = item.id, error = %e, "queue item could not be updated");
+    if let Some(reason) = put_off {
+        let status = reason.to_string();
+        let settled: BTreeSet<u32> = fates.iter().map(|(index, _)| *index).collect();
+        let rest = loaded.targets.iter().filter(|(index, _)| !settled.contains(index));
+        let rest: Vec<String> =
+            rest.take(EVENT_RECIPIENTS).map(|(_, t)| final_address(&directory, t)).collect();
+        let to: Vec<Told<'_>> = rest.iter().map(|address| Told::new(address, &status)).collect();
+        sink.track(&Event::defer(now, &message, Source::StoreDriver, "", &to));
     }
 }
 
-/// What [`recover`] found and did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovered {
-    pub items: u64,
-    pub pass: Pass,
-    /// Items that could not be read; they stay, and are named here.
-    pub damaged: Vec<u64>,
-}
-
-/// Takes up every item that nobody is delivering: at start, after a crash, and from time to time for what was put
-/// off. Safe at any time.
-pub async fn recover(hub: &Arc<Hub>) -> Result<Recovered, QueueError> {
-    let store = hub.mailboxes.store();
-    let (items, damaged) = queue::list(store).await?;
-    hub.metrics.queue_items.set(i64::try_from(items.len() + damaged.len()).unwrap_or(i64::MAX));
-    let mut found = Recovered { damaged, ..Recovered::default() };
-    for item in items {
-        let Some(claim) = hub.claim(item.id) else { continue };
-        // It may have been brought to its end after it was listed.
-        if !queue::exists(store, item.id).await? {
-            continue;
-        }
-        found.items += 1;
-        let loaded =
-            async { Ok::<_, QueueError>((load(hub, &item).await?, queue::outstanding(store, &item).await?)) };
-        match loaded.await {
-            Ok((content, targets)) => {
-                let pass = run(hub.clone(), item, content, targets, claim).await;
-                found.pass.delivered += pass.delivered;
-                found.pass.deferred += pass.deferred;
-                found.pass.failed += pass.failed;
-            }
-            Err(QueueError::Read(e @ waypost_store::ReadError::Unavailable(_))) => return Err(e.into()),
-            Err(e) => {
-                tracing::error!(item = item.id, error = %e, "queue item cannot be read");
-                found.damaged.push(item.id);
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Recovers at once, and then looks after what was put off until the hub stops. Run it beside the listeners.
-pub async fn tend(hub: Arc<Hub>) {
-    let mut stopping = hub.stopping();
-    loop {
-        match recover(&hub).await {
-            Ok(found) if found.items > 0 => tracing::info!(
-                items = found.items,
-                delivered = found.pass.delivered,
-                deferred = found.pass.deferred,
-                failed = found.pass.failed,
-                "queue looked after"
-            ),
-            Ok(_) => {}
-            Err(e) => tracing::warn!(error = %e, "queue could not be read"),
-        }
-        tokio::select! {
-            _ = tokio::time::sleep(std::time::Duration::from_millis(RETRY_MILLIS)) => {}
-            _ = stopping.wait_for(|stop| *stop) => return,
-        }
-    }
+/// The primary address of whoever got it.
+pub(crate) fn final_address(directory: &waypost_directory::Snapshot, target: &Target) -> String {
+    let account = target.local.and_then(|local| directory.account(local.account));
+    account.map_or_else(|| target.to.to_string(), |account| account.primary.to_string())
 }
 
 /// The bytes, and what is to be remembered of them, read again.
-async fn load(hub: &Hub, item: &Item) -> Result<Content, QueueError> {
-    let store = hub.mailboxes.store();
-    let blob = queue::blob(store, item).await?;
+pub(crate) async fn content(hub: &Hub, blob: &Blob) -> Result<Content, QueueError> {
     let mut scanner = Scanner::new(ScanLimits::stored());
-    let mut reader = store.blobs().reader(blob.clone(), 0..blob.size);
+    let mut reader = hub.mailboxes.store().blobs().reader(blob.clone(), 0..blob.size);
     while let Some(piece) = reader.next().await? {
         scanner.feed(&piece);
     }
-    Ok(Content { blob, summary: Arc::new(scanner.finish()) })
+    Ok(Content { blob: blob.clone(), summary: Arc::new(scanner.finish()) })
 }
 
 /// For the reply: what became of a delivery.
-pub(crate) fn is_over_quota(e: &DeliverError) -> bool {
-    matches!(e, DeliverError::OverQuota)
+pub(crate) fn is_over_quota(e: &Undelivered) -> bool {
+    matches!(e, Undelivered::Mailbox(DeliverError::OverQuota))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::Accepted;
     use crate::world::{NOW, World};
-    use waypost_smtp::{MailParams, Mailbox};
+    use waypost_queue::{Accepted, Envelope, Hop, NewItem, Route};
+    use waypost_smtp::Mailbox;
 
     async fn content(hub: &Hub, text: &[u8]) -> Content {
         let mut writer = hub.mailboxes.writer();
@@ -342,15 +364,25 @@ mod tests {
         writer.finish().await.unwrap()
     }
 
-    async fn queued(world: &World, text: &[u8]) -> (Item, Content, Vec<Target>) {
+    fn target(world: &World, name: &str) -> Target {
+        let local = Local { account: world.account(name), place: Place::Inbox };
+        Target { to: Mailbox::new(name, "contoso.test"), of: 0, local: Some(local) }
+    }
+
+    async fn queued(world: &World, text: &[u8]) -> (u64, Content) {
         let hub = &world.hub;
         let content = content(hub, text).await;
-        let item =
-            Item::new(hub.next_id(NOW), NOW, Correlation(1), None, &MailParams::default(), &content.blob);
-        let targets = vec![Target::inbox(world.account("ann")), Target::inbox(world.account("ben"))];
         let to = Accepted { to: Mailbox::new("all", "contoso.test"), params: Default::default() };
-        queue::put(hub.mailboxes.store(), &item, &content.blob, &[to], &targets).await.unwrap();
-        (item, content, targets)
+        let targets = vec![target(world, "ann"), target(world, "ben")];
+        let item = NewItem {
+            id: hub.queue.next_id(),
+            envelope: Envelope::new(Some(Mailbox::new("ann", "contoso.test")), NOW, Correlation(1)),
+            blob: content.blob.clone(),
+            recipients: vec![to],
+            hops: vec![Hop { number: 0, route: Route::Mailbox, targets }],
+        };
+        let submitted = hub.queue.submit(item, false).await.unwrap();
+        (submitted.id, content)
     }
 
     fn large() -> Vec<u8> {
@@ -370,26 +402,29 @@ mod tests {
         for text in [b"Subject: x\r\n\r\nsmall\r\n".to_vec(), large()] {
             for delivered_before in 0..3 {
                 let world = World::new().await;
-                let (item, content, targets) = queued(&world, &text).await;
-                for target in targets.iter().take(delivered_before) {
+                let (item, content) = queued(&world, &text).await;
+                for name in ["ann", "ben"].into_iter().take(delivered_before) {
+                    let target = target(&world, name);
+                    let local = target.local.unwrap();
                     let job = Job {
-                        target: *target,
+                        target,
+                        local,
                         content: content.clone(),
                         accepted: NOW,
                         session: Correlation(1),
-                        token: Some(token(item.id, *target)),
+                        token: Some(token(item, local)),
                         ignore_quota: true,
                     };
                     deliver(&world.hub, job).await.unwrap();
                 }
                 let after = world.restart().await;
-                let found = recover(&after.hub).await.unwrap();
-                assert_eq!((found.items, found.pass.delivered, found.damaged.len()), (1, 2, 0));
+                assert_eq!(after.hub.queue.len(), 1);
+                assert_eq!(after.work().await, Pass { delivered: 2, deferred: 0, failed: 0 });
                 for name in ["ann", "ben"] {
                     assert_eq!(after.inbox(name).await.len(), 1, "{name}, {delivered_before} before");
                 }
-                assert_eq!(queue::list(after.hub.mailboxes.store()).await.unwrap(), (vec![], vec![]));
-                assert_eq!(recover(&after.hub).await.unwrap(), Recovered::default());
+                assert!(after.hub.queue.is_empty());
+                assert_eq!(after.restart().await.hub.queue.len(), 0);
             }
         }
     }
@@ -397,35 +432,54 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_put_off_stays_and_is_tried_again() {
         let world = World::new().await;
-        queued(&world, b"Subject: x\r\n\r\n").await;
+        let (item, _) = queued(&world, b"Subject: x\r\n\r\n").await;
         world.model.set_full(Some("no space"));
-        let found = recover(&world.hub).await.unwrap();
-        assert_eq!((found.pass.delivered, found.pass.deferred), (0, 2));
+        assert_eq!(world.work().await, Pass { delivered: 0, deferred: 2, failed: 0 });
+        assert!(world.seen.events("DEFER").len() == 1, "{:?}", world.seen.events(""));
         world.model.set_full(None);
-        let found = recover(&world.hub).await.unwrap();
-        assert_eq!((found.pass.delivered, found.pass.deferred), (2, 0));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        world.hub.queue.retry(item).await.unwrap();
+        assert_eq!(world.work().await, Pass { delivered: 2, deferred: 0, failed: 0 });
         assert_eq!(world.inbox("ben").await.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_account_that_is_gone_does_not_hold_up_the_others() {
+    async fn an_account_that_is_gone_does_not_hold_up_the_others_and_the_sender_hears_of_it() {
         let world = World::new().await;
         queued(&world, b"Subject: x\r\n\r\n").await;
         world.directory.remove_account(world.account("ben")).await.unwrap();
-        let found = recover(&world.hub).await.unwrap();
-        assert_eq!((found.pass.delivered, found.pass.failed), (1, 1));
-        assert_eq!(world.inbox("ann").await.len(), 1);
-        assert_eq!(queue::list(world.hub.mailboxes.store()).await.unwrap(), (vec![], vec![]));
+        let pass = world.work().await;
+        assert_eq!((pass.delivered, pass.failed), (2, 1), "the message, and the report about ben");
+        let ann = world.inbox("ann").await;
+        assert!(
+            ann.iter().any(|m| m.contains("multipart/report") && m.contains("Action: failed")),
+            "{ann:?}"
+        );
+        assert!(world.hub.queue.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_item_is_delivered_by_one_task_at_a_time() {
-        let world = World::new().await;
-        let (item, ..) = queued(&world, b"Subject: x\r\n\r\n").await;
-        let claim = world.hub.claim(item.id).unwrap();
-        assert!(world.hub.claim(item.id).is_none());
-        assert_eq!(recover(&world.hub).await.unwrap(), Recovered::default());
-        drop(claim);
-        assert_eq!(recover(&world.hub).await.unwrap().items, 1);
+    async fn tags_are_folders_where_that_is_wanted() {
+        let world = World::with(|settings| settings.tag_is_folder = true).await;
+        let ann = world.hub.mailbox(world.account("ann")).await.unwrap();
+        let lists = ann.create_folder("Lists", None).await.unwrap();
+        let content = content(&world.hub, b"Subject: x\r\n\r\n").await;
+        for address in ["ann+lists", "ann+other"] {
+            let target = Target { to: Mailbox::new(address, "contoso.test"), ..target(&world, "ann") };
+            let local = target.local.unwrap();
+            let content = content.clone();
+            let job = Job {
+                target,
+                local,
+                content,
+                accepted: NOW,
+                session: Correlation(1),
+                token: None,
+                ignore_quota: true,
+            };
+            deliver(&world.hub, job).await.unwrap();
+        }
+        assert_eq!(ann.status(lists.id).await.unwrap().messages, 1);
+        assert_eq!(world.inbox("ann").await.len(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! What all sessions of this room share.
 
-use crate::accept::Kind;
-use crate::agent::Agent;
+use crate::accept::{Kind, WhySource};
+use crate::agent::{Agent, Stages};
 use crate::connector::{ReceiveConnector, SendConnector};
 use crate::limits;
 use crate::metrics::Metrics;
@@ -10,18 +10,22 @@ use crate::send::Network;
 use crate::send::route::RoutingTable;
 use crate::sink::{LegSink, ProtocolLog};
 use crate::state::ComponentState;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use tokio::sync::{Semaphore, watch};
 use waypost_base::AccountId;
+use waypost_base::Clock;
 use waypost_base::metrics::Figure;
-use waypost_base::{Clock, Timestamp};
 use waypost_directory::Directory;
 use waypost_directory::signin::SignIn;
 use waypost_mailbox::{Account, AccountError, AccountOptions, Mailboxes, Quota};
-use waypost_queue::{NextHop, Queue, RetryPlan, Route, Router};
+use waypost_queue::pressure::{
+    Answer as PressureAnswer, Level, Marks, Origin, Pressure, Resource, Transition,
+};
+use waypost_queue::{Queue, RetryPlan, Router};
 use waypost_smtp::{BareEnds, Limits};
 use waypost_tracking::TrackSink;
 
@@ -156,6 +160,8 @@ pub struct Hub {
     pub(crate) queue: Arc<Queue>,
     pub(crate) network: Option<Network>,
     pub(crate) agents: Vec<Arc<dyn Agent>>,
+    /// Some of them want to be asked before the message.
+    pub(crate) staged: bool,
     pub(crate) tracking: Option<Arc<dyn TrackSink>>,
     pub(crate) tracing: Option<Arc<dyn PipelineTrace>>,
     pub(crate) legs: Option<Arc<dyn LegSink>>,
@@ -165,10 +171,15 @@ pub struct Hub {
     pub(crate) delivering: Arc<Semaphore>,
     /// Memory of all drafts, in pieces of 64 KiB.
     pub(crate) drafts: Arc<Semaphore>,
-    in_flight: Mutex<BTreeSet<u64>>,
-    last_id: AtomicU64,
+    pressure: RwLock<Pressure>,
+    /// Its level is not Normal.
+    pressed: AtomicBool,
+    /// Messages of this minute, by address.
+    rates: Mutex<BTreeMap<IpAddr, (i64, u32)>>,
     stop: watch::Sender<bool>,
     state: watch::Sender<ComponentState>,
+    /// Set once the server is up; XWHY is offered from then on.
+    why: OnceLock<Arc<dyn WhySource>>,
 }
 
 impl fmt::Debug for Hub {
@@ -189,6 +200,7 @@ impl Hub {
             routes: parts.routes,
             queue: parts.queue,
             network: parts.network,
+            staged: parts.agents.iter().any(|agent| agent.stages() != Stages::default()),
             agents: parts.agents,
             tracking: parts.tracking,
             tracing: parts.tracing,
@@ -197,11 +209,26 @@ impl Hub {
             metrics: Metrics::default(),
             delivering: Arc::new(Semaphore::new(limits::DELIVERING)),
             drafts: Arc::new(Semaphore::new(limits::DRAFTS_MEMORY / crate::draft::PERMIT)),
-            in_flight: Mutex::default(),
-            last_id: AtomicU64::new(0),
+            pressure: RwLock::default(),
+            pressed: AtomicBool::new(false),
+            rates: Mutex::default(),
             stop: watch::Sender::new(false),
             state: watch::Sender::new(ComponentState::Active),
+            why: OnceLock::new(),
         })
+    }
+
+    /// From now on users can ask what became of their mail (XWHY). The first source stays.
+    pub fn set_why(&self, source: Arc<dyn WhySource>) {
+        let _ = self.why.set(source);
+    }
+
+    pub(crate) fn tells_stories(&self) -> bool {
+        self.why.get().is_some()
+    }
+
+    pub(crate) fn why_source(&self) -> Option<Arc<dyn WhySource>> {
+        self.why.get().cloned()
     }
 
     /// Whether messages are taken and sent. Exchange: Set-ServerComponentState -Component HubTransport.
@@ -219,9 +246,9 @@ impl Hub {
         self.state.subscribe()
     }
 
-    /// What stands behind one of the four listeners. `name` is the connector's in the protocol log.
-    pub fn service(self: &Arc<Hub>, kind: Kind, name: impl Into<String>) -> Arc<crate::accept::Service> {
-        Arc::new(crate::accept::Service::new(self.clone(), kind, name.into()))
+    /// What stands behind one of the four listeners.
+    pub fn service(self: &Arc<Hub>, kind: Kind) -> Arc<crate::accept::Service> {
+        Arc::new(crate::accept::Service::new(self.clone(), kind))
     }
 
     pub fn settings(&self) -> Arc<Settings> {
@@ -252,7 +279,9 @@ impl Hub {
     }
 
     pub fn figures(&self) -> Vec<Figure> {
-        self.metrics.figures()
+        let mut figures = self.metrics.figures();
+        figures.extend(self.queue.figures());
+        figures
     }
 
     /// Tells every session to finish its message and go (421), and new ones to go at once. Cannot be taken back.
@@ -292,47 +321,44 @@ impl Hub {
         }
     }
 
-    /// A number for a queue item: greater than all before it in this process, and, as long as the clock does not go
-    /// back, than those of earlier runs.
-    pub(crate) fn next_id(&self, now: Timestamp) -> u64 {
-        let floor = u64::try_from(now.as_millis()).unwrap_or(0) << 20;
-        let step = |last: u64| Some(last.saturating_add(1).max(floor));
-        match self.last_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step) {
-            Ok(last) | Err(last) => last.saturating_add(1).max(floor),
+    /// What is used up of the machine, as it was measured last.
+    pub fn pressure(&self) -> Pressure {
+        self.pressure.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Other marks for a resource; they take effect at the next measurement.
+    pub fn set_marks(&self, resource: Resource, marks: Marks) {
+        self.pressure.write().unwrap_or_else(PoisonError::into_inner).set_marks(resource, marks);
+    }
+
+    /// Enters what was measured; sessions follow at once. The changes of level are for the log.
+    pub fn measured(&self, readings: &[(Resource, u64)]) -> Vec<Transition> {
+        let mut pressure = self.pressure.write().unwrap_or_else(PoisonError::into_inner);
+        let changes = pressure.update(readings);
+        self.pressed.store(pressure.level() != Level::Normal, Ordering::Relaxed);
+        changes
+    }
+
+    /// Whether a message of this origin is taken now.
+    pub(crate) fn pressed(&self, origin: Origin) -> PressureAnswer {
+        if !self.pressed.load(Ordering::Relaxed) {
+            return PressureAnswer::Take;
         }
+        self.pressure.read().unwrap_or_else(PoisonError::into_inner).answer(origin)
     }
 
-    /// Claims a queue item for whoever delivers it; `None` when somebody does already.
-    pub(crate) fn claim(self: &Arc<Hub>, id: u64) -> Option<Claim> {
-        let fresh = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-        fresh.then(|| Claim { hub: self.clone(), id })
-    }
-}
-
-/// Nobody else delivers this item as long as this lives.
-pub(crate) struct Claim {
-    hub: Arc<Hub>,
-    id: u64,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.hub.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
-    }
-}
-
-impl Router for RoutingTable {
-    fn next_hop(&self, route: &Route) -> NextHop {
-        match route {
-            Route::Mailbox => NextHop::Mailbox,
-            Route::Server { host, port } => NextHop::Server { host: host.clone(), port: *port },
-            Route::Domain(domain) => match self.connector_for(domain) {
-                None => NextHop::Unreachable,
-                Some(connector) => NextHop::Connector {
-                    connector: connector.name.clone(),
-                    domain: connector.smart_hosts.is_empty().then(|| domain.clone()),
-                },
-            },
+    /// Counts a message from an address; `false` where it has had its share of this minute.
+    pub(crate) fn within_rate(&self, peer: IpAddr, most: u32) -> bool {
+        let minute = self.clock.now().as_millis() / 60_000;
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        if rates.len() >= limits::RATES {
+            rates.retain(|_, (when, _)| *when == minute);
         }
+        let (when, count) = rates.entry(peer).or_insert((minute, 0));
+        if *when != minute {
+            (*when, *count) = (minute, 0);
+        }
+        *count = count.saturating_add(1);
+        *count <= most
     }
 }

@@ -85,6 +85,11 @@ pub trait PipelineTrace: Send + Sync {
     fn copy(&self, stage: Stage, name: &str, envelope: String, bytes: Copied);
 }
 
+/// What a message's copies are called.
+pub fn name(item: u64) -> String {
+    format!("{item}")
+}
+
 /// The envelope as the copy's companion shows it.
 pub(crate) fn envelope<'a>(
     now: Timestamp,

@@ -1,10 +1,14 @@
 //! An organisation in memory, for tests: contoso.test with some people, and strangers who talk to it.
 
 use crate::accept::{Kind, serve};
+use crate::agent::Agent;
+use crate::deliver::{self, Pass};
+use crate::pipeline::{Copied, PipelineTrace, Stage};
 use crate::{Hub, LegSink, Parts, ProtocolLog, Record, Settings};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::task::JoinHandle;
 use waypost_base::explain::Leg;
@@ -13,8 +17,10 @@ use waypost_base::{AccountId, Clock, Timestamp};
 use waypost_directory::signin::{Rules, SignIn};
 use waypost_directory::{Directory, Limit, Member, NewAccount, NewDomain, NewGroup, Quotas};
 use waypost_mailbox::{Limits, Mailboxes, MessageBody};
+use waypost_queue::Work;
 use waypost_store::disk::Memory;
 use waypost_store::{Model, Options, Store};
+use waypost_tracking::{Event, TrackSink};
 use waypost_trust::channel::{Accepting, BoxStream, Channel, TlsAccept, TlsFacts};
 
 pub(crate) const NOW: Timestamp = Timestamp(1_772_525_720_114);
@@ -24,6 +30,43 @@ pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub(crate) struct Seen {
     pub(crate) legs: Mutex<Vec<(String, Leg)>>,
     pub(crate) lines: Mutex<Vec<String>>,
+    /// `SOURCE EVENT recipients <related> (status)`
+    pub(crate) tracked: Mutex<Vec<String>>,
+    /// Stage, envelope, message.
+    pub(crate) copies: Mutex<Vec<(Stage, String, Option<Vec<u8>>)>>,
+}
+
+impl Seen {
+    /// The events with this in them.
+    pub(crate) fn events(&self, part: &str) -> Vec<String> {
+        self.tracked.lock().unwrap().iter().filter(|e| e.contains(part)).cloned().collect()
+    }
+}
+
+impl TrackSink for Seen {
+    fn track(&self, event: &Event<'_>) {
+        let to: Vec<&str> = event.recipients.iter().map(|r| r.address).collect();
+        let mut line = format!("{} {} {}", event.source, event.event_id, to.join(","));
+        if !event.related_recipient_address.is_empty() {
+            line.push_str(&format!(" <{}>", event.related_recipient_address));
+        }
+        for said in [event.recipients.first().map_or("", |r| r.status), event.source_context] {
+            if !said.is_empty() {
+                line.push_str(&format!(" ({said})"));
+            }
+        }
+        self.tracked.lock().unwrap().push(line);
+    }
+}
+
+impl PipelineTrace for Seen {
+    fn copy(&self, stage: Stage, _name: &str, envelope: String, bytes: Copied) {
+        let bytes = match bytes {
+            Copied::Memory(bytes) => Some(bytes),
+            Copied::Stored(_) => None,
+        };
+        self.copies.lock().unwrap().push((stage, envelope, bytes));
+    }
 }
 
 impl LegSink for Seen {
@@ -83,25 +126,58 @@ impl World {
         world
     }
 
+    /// Passwords as those of [`World::with_passwords`].
+    pub(crate) async fn and_passwords(self) -> World {
+        for name in ["ann", "dan"] {
+            self.directory.set_password(self.account(name), PASSWORD).await.unwrap();
+        }
+        self
+    }
+
     /// The same, with passwords for ann and dan. Hashing takes its time, so only where it is needed.
     pub(crate) async fn with_passwords() -> World {
-        let world = World::new().await;
-        for name in ["ann", "dan"] {
-            world.directory.set_password(world.account(name), PASSWORD).await.unwrap();
-        }
-        world
+        World::new().await.and_passwords().await
     }
 
     /// What is there after a restart.
     pub(crate) async fn restart(&self) -> World {
-        World::over(Arc::new(self.model.copy()), self.disk.clone(), |_| {}).await
+        let world = World::over(Arc::new(self.model.copy()), self.disk.clone(), |_| {}).await;
+        world.hub.queue.recover().await.unwrap();
+        world
+    }
+
+    /// The same, with agents.
+    pub(crate) async fn with_agents(agents: Vec<Arc<dyn Agent>>) -> World {
+        let model = Arc::new(Model::new(Clock::fixed(NOW)));
+        let disk: Arc<Memory> = Arc::default();
+        let store =
+            Store::assemble(model.clone(), disk.clone(), Options::new([7; 32], Clock::fixed(NOW))).unwrap();
+        World::populate(World::assemble(model, disk, store, true, agents, |_| {}).await).await
+    }
+
+    /// Does what is due at the mailboxes now, and what comes of that.
+    pub(crate) async fn work(&self) -> Pass {
+        let mut all = Pass::default();
+        loop {
+            let next = tokio::time::timeout(Duration::from_millis(20), self.hub.queue.work());
+            match next.await {
+                Ok(Work::Deliver(lease)) => {
+                    let pass = deliver::lease(self.hub.clone(), lease).await;
+                    all.delivered += pass.delivered;
+                    all.deferred += pass.deferred;
+                    all.failed += pass.failed;
+                }
+                Ok(_) => {}
+                Err(_) => return all,
+            }
+        }
     }
 
     async fn over(model: Arc<Model>, disk: Arc<Memory>, change: impl FnOnce(&mut Settings)) -> World {
         let clock = Clock::fixed(NOW);
         let options = Options::new([7; 32], clock.clone());
         let store = Store::assemble(model.clone(), disk.clone(), options).unwrap();
-        World::assemble(model, disk, store, true, change).await
+        World::assemble(model, disk, store, true, Vec::new(), change).await
     }
 
     async fn assemble(
@@ -109,6 +185,7 @@ impl World {
         disk: Arc<Memory>,
         store: Store,
         sinks: bool,
+        agents: Vec<Arc<dyn Agent>>,
         change: impl FnOnce(&mut Settings),
     ) -> World {
         let clock = Clock::fixed(NOW);
@@ -121,6 +198,9 @@ impl World {
         let mut parts = Parts::new(directory.clone(), sign_in, mailboxes, clock, settings);
         parts.legs = sinks.then(|| seen.clone() as Arc<dyn LegSink>);
         parts.log = sinks.then(|| seen.clone() as Arc<dyn ProtocolLog>);
+        parts.tracking = sinks.then(|| seen.clone() as Arc<dyn TrackSink>);
+        parts.tracing = sinks.then(|| seen.clone() as Arc<dyn PipelineTrace>);
+        parts.agents = agents;
         let hub = Hub::new(parts);
         World { model, disk, directory, hub, seen, sessions: AtomicU64::new(1) }
     }
@@ -156,7 +236,7 @@ impl World {
             upgrade: tls.is_none().then(|| Arc::new(NoTls) as Arc<dyn TlsAccept>),
             tls,
         };
-        let service = self.hub.service(kind, "Test");
+        let service = self.hub.service(kind);
         let session = Correlation(self.sessions.fetch_add(1, Ordering::Relaxed));
         Talk { stream: BufReader::new(ours), task: tokio::spawn(serve(channel, service, session)) }
     }

@@ -25,7 +25,7 @@ use waypost_directory::signin::SignIn;
 use waypost_mailbox::Mailboxes;
 use waypost_store::{BlobId, Holders, ReadError};
 use waypost_transport::accept::Kind;
-use waypost_transport::{Hub, Parts, QueueHolders, deliver};
+use waypost_transport::{Hub, Parts, QueueHolders};
 use waypost_trust::channel::{Channel, TlsAccept};
 
 /// Sessions get so long to finish their message or command before the process ends anyway.
@@ -101,7 +101,7 @@ impl Roles {
         );
         roles.tasks.push(tokio::spawn(control::serve(control, context, roles.stop.subscribe())));
         // Takes up what a crash left in the queue, then what was put off.
-        tokio::spawn(deliver::tend(Arc::clone(&roles.services.hub)));
+        tokio::spawn(waypost_transport::send::run(Arc::clone(&roles.services.hub)));
         roles.keep_house();
         Ok(roles)
     }
@@ -267,7 +267,7 @@ impl Services {
                 });
             }
         };
-        let service = self.hub.service(kind, name);
+        let service = self.hub.service(kind);
         Arc::new(move |channel: Channel, correlation| {
             Box::pin(waypost_transport::accept::serve(channel, Arc::clone(&service), correlation)) as Session
         })

@@ -1,17 +1,19 @@
 //! The session's loop: bytes from the stream to the session, its wishes done, its replies gathered and written once.
 
+use super::gate::Gate;
 use super::intake::Intake;
 use super::log::Log;
 use super::policy::blob_failed;
-use super::{Kind, Service};
-use crate::categorize::Route;
+use super::{Kind, Service, is_loopback};
+use crate::agent::{About, Verdict};
+use crate::categorize::Meaning;
 use crate::deliver::micros;
 use crate::limits::{
     GRACE_MILLIS, IDLE_BUFFER, LINGER_BYTES, LINGER_MILLIS, MESSAGE_BUFFER, READ_BUFFER, WRITE_BUFFER,
     WRITE_MILLIS,
 };
-use crate::queue::Accepted;
 use crate::sink::Event;
+use crate::state::ComponentState;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -23,8 +25,9 @@ use waypost_base::Timestamp;
 use waypost_base::explain::{Leg, Party, Step};
 use waypost_base::id::Correlation;
 use waypost_directory::Address;
+use waypost_queue::Accepted;
 use waypost_sasl::{Exchange, Identity};
-use waypost_smtp::{Answer, MailParams, Mailbox, Out, Question, Session, Tls};
+use waypost_smtp::{Answer, MailParams, Mailbox, Out, Question, Reply, Session, Tls};
 use waypost_trust::channel::{BoxStream, Channel, TlsAccept, TlsFacts};
 
 /// One connection.
@@ -32,8 +35,9 @@ pub(super) struct Conn {
     pub(super) service: Arc<Service>,
     pub(super) correlation: Correlation,
     pub(super) session: Session,
+    pub(super) gate: Gate,
     pub(super) peer: SocketAddr,
-    local: SocketAddr,
+    pub(super) local: SocketAddr,
     /// Absent only during a handshake, and after one that failed.
     stream: Option<BoxStream>,
     upgrade: Option<Arc<dyn TlsAccept>>,
@@ -59,6 +63,8 @@ pub(super) struct Conn {
     since: Instant,
     greeted: bool,
     closing: bool,
+    /// A 421 was said.
+    leaving: bool,
 }
 
 /// A message on its way in.
@@ -70,7 +76,14 @@ pub(super) struct Message {
     pub(super) address: Option<Address>,
     pub(super) params: MailParams,
     pub(super) recipients: Vec<Recipient>,
+    /// Accounts and addresses that the recipients come to, groups opened.
+    pub(super) reach: usize,
     pub(super) intake: Option<Intake>,
+    /// Copies are made at each stage.
+    pub(super) traced: bool,
+    /// Which of the agents want it, and what they are told.
+    pub(super) wanted: Vec<bool>,
+    pub(super) about: Option<Box<About>>,
     pub(super) accepted: Timestamp,
     pub(super) leg: Leg,
     pub(super) rcpt_micros: u64,
@@ -79,7 +92,7 @@ pub(super) struct Message {
 
 pub(super) struct Recipient {
     pub(super) accepted: Accepted,
-    pub(super) route: Route,
+    pub(super) meaning: Meaning,
 }
 
 impl Message {
@@ -96,7 +109,11 @@ impl Message {
             address,
             params,
             recipients: Vec::new(),
+            reach: 0,
             intake: None,
+            traced: false,
+            wanted: Vec::new(),
+            about: None,
             accepted: Timestamp::default(),
             leg,
             rcpt_micros: 0,
@@ -116,18 +133,37 @@ pub(super) async fn run(channel: Channel, service: Arc<Service>, correlation: Co
     let hub = service.hub.clone();
     hub.metrics.sessions.one();
     let _open = hub.metrics.sessions_open.hold();
-    let mut conn = Conn::new(channel, service, correlation);
-    conn.log.write(Event::Connect, "", "");
-    let end = match conn.converse().await {
-        Ok(end) => end,
-        Err(e) => End::Broken(e),
+    let settings = hub.settings();
+    let gate = Gate::choose(&settings, service.kind, channel.peer.ip());
+    let Some(gate) = gate.filter(|_| hub.state() == ComponentState::Active) else {
+        let text = match hub.state() {
+            ComponentState::Active => "this server takes no connections from your address",
+            ComponentState::Draining => "the server is draining, please try another one",
+            ComponentState::Inactive => "the server is out of service, please try another one",
+        };
+        turn_away(channel, &format!("421 4.3.2 {} Service not available: {text}\r\n", settings.host)).await;
+        return;
     };
+    drop(settings);
+    let mut conn = Conn::new(channel, service, gate, correlation);
+    conn.log.write(Event::Connect, "", "");
+    let end = match conn.welcome().await {
+        Some(reply) => {
+            conn.out.extend_from_slice(&reply.to_bytes());
+            conn.flush().await.map(|()| End::Local)
+        }
+        None => conn.converse().await,
+    };
+    let end = end.unwrap_or_else(End::Broken);
     let how = match &end {
         End::Local => "Local",
         End::Remote => "Remote",
         End::Broken(_) => "Remote(SocketError)",
     };
     conn.log.write(Event::Disconnect, "", how);
+    if hub.staged {
+        hub.agents.iter().for_each(|agent| agent.disconnect(correlation));
+    }
     if let End::Broken(e) = &end {
         tracing::debug!(session = %correlation, error = %e, "connection broken");
     }
@@ -136,6 +172,16 @@ pub(super) async fn run(channel: Channel, service: Arc<Service>, correlation: Co
         let linger = part(stream, matches!(end, End::Local));
         let _ = tokio::time::timeout(Duration::from_millis(LINGER_MILLIS), linger).await;
     }
+}
+
+/// Says why there is no conversation. A greeting may be 421 (RFC 5321 §3.1 and §4.3.2).
+async fn turn_away(channel: Channel, text: &str) {
+    let mut stream = channel.stream;
+    let say = async {
+        stream.write_all(text.as_bytes()).await?;
+        part(stream, true).await
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(LINGER_MILLIS), say).await;
 }
 
 /// Says goodbye, and takes what the peer still has to say: closing on unread bytes would reset the connection, and the
@@ -154,14 +200,15 @@ async fn part(mut stream: BoxStream, linger: bool) -> io::Result<()> {
 }
 
 impl Conn {
-    fn new(channel: Channel, service: Arc<Service>, correlation: Correlation) -> Conn {
+    fn new(channel: Channel, service: Arc<Service>, gate: Gate, correlation: Correlation) -> Conn {
         let Channel { ref tls, peer, local, .. } = channel;
         let binding = tls.as_ref().map(|tls| Tls { binding: has_binding(tls) });
         let now = service.hub.clock.now();
-        let session = Session::new(service.config(&channel), binding, now);
+        let session = Session::new(service.config(&channel, &gate), binding, now);
         Conn {
-            log: Log::new(service.clone(), correlation, local, peer),
+            log: Log::new(service.clone(), &gate, correlation, local, peer),
             service,
+            gate,
             correlation,
             session,
             peer,
@@ -185,6 +232,7 @@ impl Conn {
             since: Instant::now(),
             greeted: false,
             closing: false,
+            leaving: false,
         }
     }
 
@@ -196,7 +244,7 @@ impl Conn {
             while let Some(out) = self.session.poll(now) {
                 self.act(out).await?;
             }
-            if self.closing {
+            if self.closing || self.leaving {
                 self.flush().await?;
                 return Ok(End::Local);
             }
@@ -253,14 +301,23 @@ impl Conn {
             }
             Out::Ask(id, question) => {
                 let answer = self.answer(question).await;
+                let refusal = match &answer {
+                    Answer::Refuse(reply) => Some(reply.code),
+                    _ => None,
+                };
+                if let Some(wait) = self.tarpit(refusal) {
+                    tokio::time::sleep(wait).await;
+                }
                 self.session.reply(self.service.hub.clock.now(), id, answer);
+                // 421 says that the connection ends (RFC 5321 §3.8).
+                self.leaving |= refusal == Some(421);
             }
             Out::Body(range) => self.body(range).await,
             Out::Heard { line, secret } => {
                 let line = self.base + line.start..self.base + line.end;
                 self.log.received(self.buffer.get(line).unwrap_or_default(), secret);
             }
-            Out::Reset => self.message = None,
+            Out::Reset => self.reset(),
             Out::StartTls => self.start_tls().await?,
             Out::WakeAt(at) => self.deadline = at,
             Out::Close => self.closing = true,
@@ -277,6 +334,68 @@ impl Conn {
             Question::Auth(step) => self.auth(step).await,
             Question::Verify(name) => self.verify(&name),
             Question::Expand(_) => Answer::Ok,
+            Question::Why(id) => self.why(&id).await,
+        }
+    }
+
+    /// The agents that look at connections. `Some`: there is no conversation.
+    async fn welcome(&mut self) -> Option<Reply> {
+        let hub = self.service.hub.clone();
+        if !hub.staged {
+            return None;
+        }
+        let about = self.about(None);
+        for agent in hub.agents.iter().filter(|agent| agent.stages().connect) {
+            if let Verdict::Reject(reply) | Verdict::Defer(reply) = agent.connect(&about).await {
+                self.info(&format!("{} refused the connection: {reply}", agent.name()));
+                return Some(reply);
+            }
+        }
+        None
+    }
+
+    /// What agents are told.
+    pub(super) fn about(&self, message: Option<&Message>) -> About {
+        let hub = &self.service.hub;
+        let (helo, _) = self.session.helo().unwrap_or_default();
+        let recipients = message.map(|m| m.recipients.as_slice()).unwrap_or_default();
+        About {
+            session: self.correlation,
+            id: message.map(|m| m.id.clone()).unwrap_or_default(),
+            peer: self.peer,
+            local: self.local,
+            host: hub.settings().host.clone(),
+            helo: helo.to_owned(),
+            tls: self.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.cipher)),
+            connector: self.gate.name.clone(),
+            account: self.identity.as_ref().map(|i| (i.account, i.address.clone())),
+            mechanism: if self.identity.is_some() { self.mechanism } else { "" },
+            trusted: self.is_trusted(),
+            submission: self.service.kind.is_submission() || self.identity.is_some(),
+            from: message.and_then(|m| m.from.clone()),
+            params: message.map(|m| m.params.clone()).unwrap_or_default(),
+            recipients: recipients.iter().map(|r| r.accepted.to.clone()).collect(),
+            has_remote: recipients.iter().any(|r| r.meaning.may_leave()),
+            now: hub.clock.now(),
+        }
+    }
+
+    /// A server of ours, known by its address.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.gate.permissions.servers && self.identity.is_none()
+    }
+
+    /// Refusals come slowly to strangers, so that guessing addresses takes its time.
+    fn tarpit(&self, refusal: Option<u16>) -> Option<Duration> {
+        let slow = refusal.is_some_and(|code| code >= 500) && self.identity.is_none();
+        let patient = self.is_trusted() || is_loopback(self.peer.ip()) || self.gate.tarpit.is_zero();
+        (slow && !patient).then_some(self.gate.tarpit)
+    }
+
+    fn reset(&mut self) {
+        let hub = &self.service.hub;
+        if self.message.take().is_some() && hub.staged {
+            hub.agents.iter().for_each(|agent| agent.reset(self.correlation));
         }
     }
 

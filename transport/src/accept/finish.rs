@@ -1,22 +1,28 @@
-//! The message is whole: make it durable, then say so.
+//! The message is whole: agents look at it, it is made durable, then we say so.
 //!
-//! One account: the batch that delivers it is the commit. Several: the queue's rows are, and the accounts follow at
-//! once without holding up the reply. LMTP: each account by itself, since each recipient has its own reply.
+//! One account and nothing else: the batch that delivers it is the commit. Everything else: the queue's rows are, and
+//! accounts and other servers follow without holding up the reply. LMTP: each account by itself, since each recipient
+//! has its own reply.
 
 use super::driver::{Conn, Message};
-use super::policy::{DISK_FULL, STORE_DOWN, blob_failed, too_large_to_send};
-use crate::categorize::{self, Route, Target};
-use crate::deliver::{self, Job};
-use crate::limits::HOPS;
-use crate::queue::{self, Accepted, Item};
-use crate::report::{self, About, Fate};
-use std::collections::BTreeMap;
+use super::intake::{HEADER_TOO_LARGE, Taken};
+use super::policy::{DISK_FULL, STORE_DOWN, TOO_LARGE_TO_GET, blob_failed, too_large_to_send};
+use crate::agent::Verdict;
+use crate::categorize::{Meaning, Note, Opening};
+use crate::deliver::{self, Job, Undelivered};
+use crate::draft::{Draft, fields};
+use crate::limits::{HEADER, LOCAL_HOPS};
+use crate::pipeline::{self, Copied, Stage};
+use crate::report;
+use crate::track::headers_from;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 use waypost_base::AccountId;
 use waypost_base::explain::{Cause, Outcome};
-use waypost_mailbox::{Content, DeliverError};
+use waypost_mailbox::Content;
+use waypost_queue::{Accepted, Client, Envelope, Hop, Loaded, Local, NewItem, Params, Place, Route, Target};
 use waypost_smtp::{Answer, Reply, Status};
-use waypost_store::CommitError;
+use waypost_store::{BlobError, CommitError};
 
 const REFUSED: Cause = Cause {
     code: "SMTP-REFUSED",
@@ -24,7 +30,17 @@ const REFUSED: Cause = Cause {
     remedy: "the text says what the sender was told",
     reference: "RFC 5321 §4.2",
 };
-const LOOP: Reply = Reply::new(554, Status(5, 4, 6), "Too many hops, this message goes round in circles");
+const NOBODY: Reply =
+    Reply::new(550, Status(5, 4, 6), "The recipients forward to each other and to nobody else");
+
+/// How the agents left a message.
+#[derive(Default)]
+struct Judged {
+    /// Goes to the junk folders.
+    junk: bool,
+    /// Taken, and thrown away.
+    discarded: bool,
+}
 
 impl Conn {
     pub(super) async fn finish(&mut self) -> Answer {
@@ -34,15 +50,19 @@ impl Conn {
         let begun = Instant::now();
         let Some(intake) = message.intake.take() else { return Answer::Refuse(STORE_DOWN) };
         let octets = intake.octets;
+        let item = self.service.hub.queue.next_id();
         let mut message_id = String::new();
-        let answer = match intake.finish().await {
-            Err(e) => Answer::Refuse(blob_failed(&e)),
-            Ok(content) => {
+        let taken = match intake.finish().await {
+            Err(e) => Err(blob_failed(&e)),
+            Ok(Taken::Refused(reply)) => Err(reply),
+            Ok(Taken::Content(content)) => Ok((content, Judged::default())),
+            Ok(Taken::Draft(trace, draft)) => self.judge(&mut message, item, &trace, *draft).await,
+        };
+        let answer = match taken {
+            Err(reply) => Answer::Refuse(reply),
+            Ok((content, judged)) => {
                 message_id.clone_from(&content.summary.message_id);
-                match self.unacceptable(&content, octets) {
-                    Some(reply) => Answer::Refuse(reply),
-                    None => self.commit(&message, content).await,
-                }
+                self.take(&message, item, content, octets, &judged).await
             }
         };
         self.count(&answer, octets);
@@ -50,159 +70,405 @@ impl Conn {
         answer
     }
 
-    /// What could only be seen in the message itself.
-    fn unacceptable(&self, content: &Content, octets: u64) -> Option<Reply> {
-        let hops = content.summary.fields.iter().filter(|f| f.name.eq_ignore_ascii_case("received")).count();
-        if hops > HOPS {
-            return Some(LOOP);
+    async fn take(
+        &mut self,
+        message: &Message,
+        item: u64,
+        content: Content,
+        octets: u64,
+        judged: &Judged,
+    ) -> Answer {
+        if let Some(reply) = self.unacceptable(message, &content, octets).await {
+            self.track_refused(message, item, &content, &reply);
+            return Answer::Refuse(reply);
         }
-        let directory = self.service.hub.directory.snapshot();
-        let sender = directory.account(self.identity.as_ref()?.account)?;
-        sender.limits.send_bytes.or(None).filter(|limit| octets > *limit).map(too_large_to_send)
+        if judged.discarded {
+            self.track_dropped(message, item, &content);
+            return Answer::Accept(accepted(&message.id));
+        }
+        self.commit(message, item, content, judged.junk).await
     }
 
-    async fn commit(&mut self, message: &Message, content: Content) -> Answer {
-        let lmtp = self.service.kind == super::Kind::Lmtp;
-        if lmtp && message.recipients.iter().all(|r| matches!(r.route, Route::Account(_))) {
-            return self.each(message, content).await;
-        }
-        let targets = categorize::targets(message.recipients.iter().map(|r| &r.route), self.sent_copy());
-        if let [target] = targets.as_slice() {
-            let job = self.job(message, content.clone(), *target);
-            let hub = self.service.hub.clone();
-            return match deliver::deliver(&hub, job).await {
-                Ok(()) => {
-                    self.report(message, &content, |_| true).await;
-                    Answer::Accept(accepted(&message.id))
+    /// The agents that want the message get it, each after the other; then it is written as it is.
+    async fn judge(
+        &mut self,
+        message: &mut Message,
+        item: u64,
+        trace: &str,
+        mut draft: Draft,
+    ) -> Result<(Content, Judged), Reply> {
+        let hub = self.service.hub.clone();
+        self.copy(message, item, Stage::Received, &draft).await;
+        let mut judged = Judged::default();
+        if let Some(about) = message.about.take() {
+            let wanted = std::mem::take(&mut message.wanted);
+            if about.is_foreign() {
+                // Marks that only we make.
+                draft.remove(|field| field.is("x-spam-flag") || field.is("x-waypost-junk"));
+            }
+            for (agent, _) in hub.agents.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
+                let begun = Instant::now();
+                let verdict = agent.message(&about, &mut draft).await;
+                message.leg.step(agent.name(), deliver::micros(begun), note(&verdict));
+                self.track_agent(message, item, &draft, agent.name(), &verdict);
+                match verdict {
+                    Verdict::Pass => {}
+                    Verdict::Junk { why } | Verdict::Quarantine { why } => {
+                        judged.junk = true;
+                        draft.prepend("X-Waypost-Junk", &format!("{}: {}", agent.name(), one_line(&why)));
+                    }
+                    Verdict::Discard { .. } => {
+                        judged.discarded = true;
+                        break;
+                    }
+                    Verdict::Reject(reply) | Verdict::Defer(reply) => return Err(reply),
                 }
-                Err(e) => Answer::Refuse(self.not_delivered(&e)),
-            };
+            }
+            if judged.junk {
+                draft.prepend("X-Spam-Flag", "YES");
+            }
+            self.copy(message, item, Stage::Agents, &draft).await;
         }
-        self.several(message, content, targets).await
+        let written = async {
+            let mut writer = hub.mailboxes.writer();
+            writer.write(trace.as_bytes()).await?;
+            let mut pieces = draft.read();
+            while let Some(piece) = pieces.next().await? {
+                writer.write(&piece).await?;
+            }
+            writer.finish().await
+        };
+        let content = written.await.map_err(|e: BlobError| blob_failed(&e))?;
+        Ok((content, judged))
+    }
+
+    /// A copy for whoever traces this sender.
+    async fn copy(&mut self, message: &Message, item: u64, stage: Stage, draft: &Draft) {
+        let hub = self.service.hub.clone();
+        let (Some(tracing), true) = (&hub.tracing, message.traced) else { return };
+        match draft.read().collect().await {
+            Ok(bytes) => {
+                tracing.copy(stage, &pipeline::name(item), self.envelope_text(message), Copied::Memory(bytes))
+            }
+            Err(e) => tracing::warn!(session = %self.correlation, error = %e, "message not copied"),
+        }
+    }
+
+    fn envelope_text(&self, message: &Message) -> String {
+        let to = message.recipients.iter().map(|r| &r.accepted.to);
+        let (helo, _) = self.session.helo().unwrap_or_default();
+        let notes = format!(
+            "Session: {}\r\nMessage: {}\r\nClient: {helo} [{}]\r\nConnector: {}\r\n",
+            self.correlation,
+            message.id,
+            self.peer.ip(),
+            self.gate.name
+        );
+        pipeline::envelope(message.accepted, message.from.as_ref(), to, &notes)
+    }
+
+    /// What could only be seen in the message itself.
+    async fn unacceptable(&mut self, message: &Message, content: &Content, octets: u64) -> Option<Reply> {
+        let header = content.summary.parts.first().map_or(0, |part| part.header.end);
+        if header > HEADER as u64 {
+            return Some(HEADER_TOO_LARGE);
+        }
+        let hops = content.summary.fields.iter().filter(|f| f.name.eq_ignore_ascii_case("received")).count();
+        if hops > LOCAL_HOPS.min(self.gate.max_hops)
+            && let Some(reply) = self.in_circles(content, hops, header).await
+        {
+            return Some(reply);
+        }
+        let settings = self.service.hub.settings();
+        let directory = self.service.hub.directory.snapshot();
+        let limit = match self.identity.as_ref().and_then(|i| directory.account(i.account)) {
+            Some(account) => account.limits.send_bytes.or(settings.max_send).filter(|limit| octets > *limit),
+            None => None,
+        };
+        if let Some(limit) = limit {
+            return Some(too_large_to_send(limit));
+        }
+        // Where it is too large for everybody, the sender hears it now; else those who cannot take it are reported.
+        let too_large = |meaning: &Meaning| match meaning {
+            Meaning::Account(account) => {
+                account.limits.receive_bytes.or(settings.max_receive).is_some_and(|limit| octets > limit)
+            }
+            _ => false,
+        };
+        message.recipients.iter().all(|r| too_large(&r.meaning)).then_some(TOO_LARGE_TO_GET)
+    }
+
+    /// Whether it has been here, or anywhere, too often; names the servers that it goes round.
+    async fn in_circles(&mut self, content: &Content, hops: usize, header: u64) -> Option<Reply> {
+        let hub = self.service.hub.clone();
+        let header = hub.mailboxes.store().blobs().read(&content.blob, 0..header).await.unwrap_or_default();
+        let host = hub.settings().host.clone();
+        let by: Vec<String> =
+            fields(&header).filter(|f| f.is("received")).filter_map(|f| received_by(&f.text())).collect();
+        // The one that we have just put there does not count.
+        let ours = by.iter().filter(|name| name.eq_ignore_ascii_case(&host)).count().saturating_sub(1);
+        if hops.saturating_sub(1) <= self.gate.max_hops && ours <= LOCAL_HOPS {
+            return None;
+        }
+        let mut seen = BTreeSet::new();
+        let round: Vec<&str> = by
+            .iter()
+            .map(String::as_str)
+            .filter(|name| seen.insert(name.to_ascii_lowercase()))
+            .take(6)
+            .collect();
+        let text = format!("Too many hops, this message goes round in circles: {}", round.join(", "));
+        tracing::warn!(session = %self.correlation, hops, ours, "{text}");
+        Some(Reply::with(554, Status(5, 4, 6), text))
+    }
+
+    async fn commit(&mut self, message: &Message, item: u64, content: Content, junk: bool) -> Answer {
+        let sent = self.sent_copy();
+        let single = matches!(message.recipients.as_slice(), [one]
+            if matches!(&one.meaning, Meaning::Account(account) if account.forward_to.is_none()));
+        let reports = message.recipients.iter().any(|r| report::wants_success(&r.accepted));
+        let apart = reports || message.traced;
+        if self.service.kind == super::Kind::Lmtp
+            && !apart
+            && message
+                .recipients
+                .iter()
+                .all(|r| matches!(&r.meaning, Meaning::Account(a) if a.forward_to.is_none()))
+        {
+            return self.each(message, item, content, junk).await;
+        }
+        let (hops, notes) = if single && sent.is_none() {
+            (self.one_hop(message), Vec::new())
+        } else {
+            let directory = self.service.hub.directory.snapshot();
+            let noting = self.service.hub.tracking.is_some();
+            let mut opening = Opening::new(&directory, self.sender(&directory, message), noting);
+            for (of, recipient) in (0..).zip(&message.recipients) {
+                opening.add(of, &recipient.accepted.to, &recipient.meaning);
+            }
+            if let Some(account) = sent.and_then(|id| directory.account(id)) {
+                opening.sent(account);
+            }
+            opening.hops()
+        };
+        let mut hops = hops;
+        if junk {
+            let targets = hops.iter_mut().flat_map(|hop| hop.targets.iter_mut());
+            for local in
+                targets.filter_map(|target| target.local.as_mut()).filter(|l| l.place == Place::Inbox)
+            {
+                local.place = Place::Junk;
+            }
+        }
+        match hops.as_slice() {
+            [] => Answer::Refuse(NOBODY),
+            [Hop { route: Route::Mailbox, targets, .. }] if targets.len() == 1 && !apart => {
+                match targets.first() {
+                    Some(target) => self.straight(message, item, content, target, &notes).await,
+                    None => Answer::Refuse(NOBODY),
+                }
+            }
+            _ => self.several(message, item, content, hops, &notes).await,
+        }
+    }
+
+    /// A single recipient that is an account: the common case, without looking any further.
+    fn one_hop(&self, message: &Message) -> Vec<Hop> {
+        let target = |(of, recipient): (u32, &super::driver::Recipient)| match &recipient.meaning {
+            Meaning::Account(account) => Some(Target {
+                to: recipient.accepted.to.clone(),
+                of,
+                local: Some(Local { account: account.id, place: Place::Inbox }),
+            }),
+            _ => None,
+        };
+        let targets: Vec<Target> = (0..).zip(&message.recipients).filter_map(target).collect();
+        vec![Hop { number: 0, route: Route::Mailbox, targets }]
     }
 
     /// The account whose Sent folder gets a copy, where it asked for that.
     fn sent_copy(&self) -> Option<AccountId> {
-        let me = self.identity.as_ref().filter(|_| self.service.kind.is_submission())?.account;
+        let me = self.identity.as_ref()?.account;
         let copies = self.service.hub.directory.snapshot().account(me).is_some_and(|a| a.copy_smtp_sent);
         copies.then_some(me)
     }
 
-    fn job(&self, message: &Message, content: Content, target: Target) -> Job {
-        Job {
-            target,
+    fn job(&self, message: &Message, content: Content, target: &Target) -> Option<Job> {
+        Some(Job {
+            target: target.clone(),
+            local: target.local?,
             content,
             accepted: message.accepted,
             session: self.correlation,
             token: None,
             ignore_quota: false,
+        })
+    }
+
+    /// One account: the batch that delivers it is the commit.
+    async fn straight(
+        &mut self,
+        message: &Message,
+        item: u64,
+        content: Content,
+        target: &Target,
+        notes: &[Note],
+    ) -> Answer {
+        let hub = self.service.hub.clone();
+        let Some(job) = self.job(message, content.clone(), target) else { return Answer::Refuse(STORE_DOWN) };
+        match deliver::deliver(&hub, job).await {
+            Ok(()) => {
+                if hub.tracking.is_some() {
+                    self.track_taken(message, item, &content, notes);
+                    self.track_delivered(message, item, &content, target);
+                }
+                Answer::Accept(accepted(&message.id))
+            }
+            Err(e) => Answer::Refuse(self.not_delivered(&e)),
         }
     }
 
-    /// The queue's rows are the commit; the accounts follow without holding up the reply.
-    async fn several(&mut self, message: &Message, content: Content, targets: Vec<Target>) -> Answer {
+    /// The queue's rows are the commit; the rest follows without holding up the reply.
+    async fn several(
+        &mut self,
+        message: &Message,
+        item: u64,
+        content: Content,
+        hops: Vec<Hop>,
+        notes: &[Note],
+    ) -> Answer {
         let hub = self.service.hub.clone();
-        // So many at once: more wait here, and their senders with them.
-        let Ok(permit) = hub.delivering.clone().acquire_owned().await else {
-            return Answer::Refuse(STORE_DOWN);
-        };
-        let id = hub.next_id(message.accepted);
-        let Some(claim) = hub.claim(id) else { return Answer::Refuse(STORE_DOWN) };
-        let from = message.from.clone();
-        let mut item =
-            Item::new(id, message.accepted, self.correlation, from, &message.params, &content.blob);
-        item.reports = message.recipients.iter().any(|r| report::wants_success(&r.accepted));
+        let envelope = self.envelope(message, &content);
         let recipients: Vec<Accepted> = message.recipients.iter().map(|r| r.accepted.clone()).collect();
-        let mut put =
-            queue::put(hub.mailboxes.store(), &item, &content.blob, &recipients, &targets).await.map(drop);
-        if let Err(CommitError::Unknown(_)) = put
-            && let Ok(true) = queue::exists(hub.mailboxes.store(), id).await
-        {
-            put = Ok(());
+        let local = hops.iter().find(|hop| hop.route == Route::Mailbox);
+        // So many at once: more wait here, and their senders with them.
+        let permit = match local {
+            Some(_) => match hub.delivering.clone().acquire_owned().await {
+                Ok(permit) => Some(permit),
+                Err(_) => return Answer::Refuse(STORE_DOWN),
+            },
+            None => None,
+        };
+        let loaded = local.map(|hop| Loaded {
+            envelope: envelope.clone(),
+            blob: content.blob.clone(),
+            recipients: recipients.clone(),
+            targets: (0..).zip(hop.targets.iter().cloned()).collect(),
+            attempts: 0,
+            last_error: None,
+        });
+        let new = NewItem { id: item, envelope, blob: content.blob.clone(), recipients, hops };
+        let expanded = report::expanded(&hub, &new).await;
+        let submitted = match hub.queue.submit(new, loaded.is_some()).await {
+            Ok(submitted) => submitted,
+            Err(e) => return Answer::Refuse(commit_failed(&e)),
+        };
+        if hub.tracking.is_some() {
+            self.track_taken(message, item, &content, notes);
         }
-        match put {
-            Err(e) => Answer::Refuse(commit_failed(&e)),
-            Ok(()) => {
-                hub.metrics.queue_items.add(1);
-                tokio::spawn(async move {
-                    deliver::run(hub, item, content, targets, claim).await;
-                    drop(permit);
-                });
-                Answer::Accept(accepted(&message.id))
-            }
+        if let (Some(tracing), true) = (&hub.tracing, message.traced) {
+            let copy = Copied::stored(hub.mailboxes.store().blobs(), &content.blob);
+            tracing.copy(Stage::Queued, &pipeline::name(item), self.envelope_text(message), copy);
+        }
+        if let Some(report) = expanded
+            && let Err(e) = hub.queue.submit(report, false).await
+        {
+            tracing::warn!(item, error = %e, "report of the expansion not queued");
+        }
+        if let (Some(lease), Some(loaded)) = (submitted.local, loaded) {
+            tokio::spawn(async move {
+                deliver::run(hub, lease, loaded, content).await;
+                drop(permit);
+            });
+        }
+        Answer::Accept(accepted(&message.id))
+    }
+
+    fn envelope(&self, message: &Message, content: &Content) -> Envelope {
+        let summary = &content.summary;
+        let (helo, _) = self.session.helo().unwrap_or_default();
+        let hops = summary.fields.iter().filter(|f| f.name.eq_ignore_ascii_case("received")).count();
+        let expiration = self.service.hub.settings().retry.expiration_millis;
+        Envelope {
+            params: Params::from(&message.params),
+            owner: self.identity.as_ref().map(|i| i.account),
+            expires: message.accepted.plus_millis(expiration),
+            subject: summary.subject.clone(),
+            message_id: summary.message_id.clone(),
+            headers_from: headers_from(summary),
+            client: Client {
+                ip: Some(self.peer.ip()),
+                helo: helo.to_owned(),
+                connector: self.gate.name.clone(),
+            },
+            hops_seen: u32::try_from(hops).unwrap_or(u32::MAX),
+            ..Envelope::new(message.from.clone(), message.accepted, self.correlation)
         }
     }
 
     /// LMTP: a reply for each recipient, in order; recipients that are the same account share one delivery.
-    async fn each(&mut self, message: &Message, content: Content) -> Answer {
+    async fn each(&mut self, message: &Message, item: u64, content: Content, junk: bool) -> Answer {
         let hub = self.service.hub.clone();
-        let targets = categorize::targets(message.recipients.iter().map(|r| &r.route), None);
+        let place = if junk { Place::Junk } else { Place::Inbox };
+        let mut seen = BTreeSet::new();
+        let mut targets = Vec::new();
+        for (of, recipient) in (0..).zip(&message.recipients) {
+            if let Meaning::Account(account) = &recipient.meaning
+                && seen.insert(account.id)
+            {
+                let local = Local { account: account.id, place };
+                targets.push(Target { to: recipient.accepted.to.clone(), of, local: Some(local) });
+            }
+        }
         let mut under_way = tokio::task::JoinSet::new();
         let mut results: BTreeMap<AccountId, Reply> = BTreeMap::new();
-        if let [target] = targets.as_slice() {
-            let done = deliver::deliver(&hub, self.job(message, content.clone(), *target)).await;
-            results.insert(target.account, self.outcome(done, &message.id));
-        } else {
-            for target in targets {
-                let (hub, job) = (hub.clone(), self.job(message, content.clone(), target));
-                under_way.spawn(async move { (target.account, deliver::deliver(&hub, job).await) });
-            }
-            while let Some(joined) = under_way.join_next().await {
-                if let Ok((account, done)) = joined {
-                    results.insert(account, self.outcome(done, &message.id));
-                }
+        if hub.tracking.is_some() {
+            self.track_taken(message, item, &content, &[]);
+        }
+        for target in &targets {
+            let Some(job) = self.job(message, content.clone(), target) else { continue };
+            if targets.len() == 1 {
+                let done = deliver::deliver(&hub, job.clone()).await;
+                results.insert(job.local.account, self.outcome(done, &message.id));
+            } else {
+                let hub = hub.clone();
+                under_way.spawn(async move { (job.local.account, deliver::deliver(&hub, job).await) });
             }
         }
-        let reply = |route: &Route| match route {
-            Route::Account(account) => results.get(&account.id).cloned(),
+        while let Some(joined) = under_way.join_next().await {
+            if let Ok((account, done)) = joined {
+                results.insert(account, self.outcome(done, &message.id));
+            }
+        }
+        let has_it = |target: &&Target| {
+            target.local.and_then(|l| results.get(&l.account)).is_some_and(Reply::is_positive)
+        };
+        for target in targets.iter().filter(has_it) {
+            self.track_delivered(message, item, &content, target);
+        }
+        let reply = |meaning: &Meaning| match meaning {
+            Meaning::Account(account) => results.get(&account.id).cloned(),
             _ => None,
         };
-        let has_it = |account| results.get(&account).is_some_and(Reply::is_positive);
-        self.report(message, &content, has_it).await;
-        Answer::Each(message.recipients.iter().map(|r| reply(&r.route).unwrap_or(STORE_DOWN)).collect())
+        Answer::Each(message.recipients.iter().map(|r| reply(&r.meaning).unwrap_or(STORE_DOWN)).collect())
     }
 
-    /// Success, told to those who asked (NOTIFY=SUCCESS).
-    async fn report(&mut self, message: &Message, content: &Content, has_it: impl Fn(AccountId) -> bool) {
-        let mut fates = Vec::new();
-        for recipient in message.recipients.iter().filter(|r| report::wants_success(&r.accepted)) {
-            match &recipient.route {
-                Route::Account(account) if has_it(account.id) => {
-                    fates.push((&recipient.accepted, Fate::Delivered));
-                }
-                Route::Group { .. } => fates.push((&recipient.accepted, Fate::Expanded)),
-                _ => {}
-            }
-        }
-        if fates.is_empty() {
-            return;
-        }
-        let about = About {
-            from: message.from.as_ref(),
-            envid: message.params.envid.as_deref(),
-            ret: message.params.ret,
-            accepted: message.accepted,
-            session: self.correlation,
-        };
-        let hub = self.service.hub.clone();
-        report::send(&hub, about, content, &fates, None).await;
-    }
-
-    fn outcome(&self, done: Result<(), DeliverError>, id: &str) -> Reply {
+    fn outcome(&self, done: Result<(), Undelivered>, id: &str) -> Reply {
         match done {
             Ok(()) => accepted(id),
             Err(e) => self.not_delivered(&e),
         }
     }
 
-    fn not_delivered(&self, e: &DeliverError) -> Reply {
-        if deliver::is_over_quota(e) {
-            self.over_quota()
-        } else if e.disk_full() {
-            DISK_FULL
-        } else {
-            tracing::warn!(session = %self.correlation, error = %e, "message not delivered");
-            STORE_DOWN
+    fn not_delivered(&self, e: &Undelivered) -> Reply {
+        match e {
+            Undelivered::TooLarge { .. } => TOO_LARGE_TO_GET,
+            e if deliver::is_over_quota(e) => self.over_quota(),
+            Undelivered::Mailbox(e) if e.disk_full() => DISK_FULL,
+            e => {
+                tracing::warn!(session = %self.correlation, error = %e, "message not delivered");
+                STORE_DOWN
+            }
         }
     }
 
@@ -258,4 +524,29 @@ fn commit_failed(e: &CommitError) -> Reply {
             STORE_DOWN
         }
     }
+}
+
+pub(super) fn note(verdict: &Verdict) -> Option<String> {
+    match verdict {
+        Verdict::Pass => None,
+        Verdict::Junk { why } => Some(format!("junk: {why}")),
+        Verdict::Quarantine { why } => Some(format!("quarantine: {why}")),
+        Verdict::Discard { why } => Some(format!("discard: {why}")),
+        Verdict::Reject(reply) => Some(format!("reject: {reply}")),
+        Verdict::Defer(reply) => Some(format!("defer: {reply}")),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
+}
+
+/// The server that wrote a Received field.
+fn received_by(value: &str) -> Option<String> {
+    let mut words = value.split_ascii_whitespace();
+    words.by_ref().find(|word| word.eq_ignore_ascii_case("by"))?;
+    let name = words.next()?;
+    let name: String =
+        name.chars().filter(|c| c.is_alphanumeric() || ".-_:[]".contains(*c)).take(64).collect();
+    (!name.is_empty()).then_some(name)
 }

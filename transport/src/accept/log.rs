@@ -1,5 +1,6 @@
 //! The protocol log of one session.
 
+use super::gate::Gate;
 use crate::accept::Service;
 use crate::sink::{Event, Record};
 use std::net::SocketAddr;
@@ -9,27 +10,34 @@ use waypost_base::id::Correlation;
 /// Numbers the lines of a session. Costs nothing where nobody takes them.
 pub(crate) struct Log {
     service: Arc<Service>,
+    /// `server\\connector`; empty where nothing is logged.
+    connector: String,
     session: Correlation,
     local: SocketAddr,
     remote: SocketAddr,
     sequence: u32,
+    on: bool,
 }
 
 impl Log {
     pub(crate) fn new(
         service: Arc<Service>,
+        gate: &Gate,
         session: Correlation,
         local: SocketAddr,
         remote: SocketAddr,
     ) -> Log {
-        Log { service, session, local, remote, sequence: 0 }
+        let on = gate.log && service.hub.log.is_some();
+        let host = on.then(|| service.hub.settings().host.clone());
+        let connector = host.map(|host| format!("{host}\\{}", gate.name)).unwrap_or_default();
+        Log { service, connector, session, local, remote, sequence: 0, on }
     }
 
     pub(crate) fn write(&mut self, event: Event, data: &str, context: &str) {
-        let Some(log) = &self.service.hub.log else { return };
+        let Some(log) = self.service.hub.log.as_ref().filter(|_| self.on) else { return };
         log.record(&Record {
             time: self.service.hub.clock.now(),
-            connector: &self.service.connector,
+            connector: &self.connector,
             session: self.session,
             sequence: self.sequence,
             local: self.local,
@@ -52,7 +60,7 @@ impl Log {
 
     /// Replies as they go out, one record for each; the lines of a longer one stand in a row, as Exchange has them.
     pub(crate) fn sent(&mut self, bytes: &[u8]) {
-        if self.service.hub.log.is_none() {
+        if !self.on {
             return;
         }
         let mut reply = String::new();

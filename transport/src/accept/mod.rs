@@ -1,20 +1,28 @@
 //! Taking mail in: SMTP from strangers, submission from our own people, LMTP from a server beside us.
 //!
 //! [`serve`] drives one session from its first byte to its last: the words are `waypost_smtp`'s, the answers are given
-//! here: [`policy`] (may they, is it ours, is there room), [`sign_in`], [`intake`] (bytes on their way to the
-//! store), [`finish`] (durable, then 250). A session does one thing at a time, and writes each batch of replies once.
+//! here: [`gate`] (which receive connector it is), [`policy`] (may they, is it ours, is there room), [`sign_in`],
+//! [`authorship`] (whom it says it is from), [`intake`] (bytes on their way to the store), [`finish`] (agents, durable, then
+//! 250). A session does one thing at a time, and writes each batch of replies once.
 
+mod authorship;
 mod driver;
 mod finish;
+mod gate;
 mod intake;
 mod log;
 mod policy;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod told;
 mod trace;
+mod why;
+
+pub use why::WhySource;
 
 use crate::hub::Hub;
+use gate::Gate;
 use std::net::IpAddr;
 use std::sync::Arc;
 use waypost_base::id::Correlation;
@@ -63,14 +71,11 @@ impl Kind {
 pub struct Service {
     pub(crate) hub: Arc<Hub>,
     pub(crate) kind: Kind,
-    /// `server\listener`, for the protocol log.
-    pub(crate) connector: String,
 }
 
 impl Service {
-    pub(crate) fn new(hub: Arc<Hub>, kind: Kind, name: String) -> Service {
-        let connector = format!("{}\\{name}", hub.settings().host);
-        Service { hub, kind, connector }
+    pub(crate) fn new(hub: Arc<Hub>, kind: Kind) -> Service {
+        Service { hub, kind }
     }
 
     pub fn kind(&self) -> Kind {
@@ -81,35 +86,39 @@ impl Service {
         &self.hub
     }
 
-    fn config(&self, channel: &Channel) -> Arc<Config> {
+    fn config(&self, channel: &Channel, gate: &Gate) -> Arc<Config> {
         let starttls = channel.upgrade.is_some() && channel.tls.is_none();
-        let clear = self.hub.settings().passwords_in_clear || is_loopback(channel.peer.ip());
+        let settings = self.hub.settings();
+        let clear = settings.passwords_in_clear || is_loopback(channel.peer.ip());
         // Made anew, so that a change of the settings is there at the next connection.
-        Arc::new(config(&self.hub, self.kind, starttls, clear))
+        let mut config = Config::new(self.kind.flavour(), settings.host.clone());
+        config.starttls = starttls;
+        config.tls_required = gate.require_tls;
+        config.auth_required = gate.needs_sign_in();
+        if gate.auth {
+            let mechanism = |m: &Sasl| Mechanism {
+                name: m.name(),
+                in_clear: !m.reveals_password() || clear,
+                binding: m.binds_channel(),
+            };
+            config.auth = Sasl::ALL.iter().map(mechanism).collect();
+        }
+        config.bare_ends = settings.bare_ends;
+        config.why = self.hub.tells_stories() && self.kind.is_submission();
+        config.heard = gate.log && self.hub.log.is_some();
+        config.limits = settings.limits.clone();
+        if let Some(most) = gate.max_message {
+            config.limits.message = config.limits.message.min(most);
+        }
+        if let Some(most) = gate.max_recipients {
+            config.limits.recipients = config.limits.recipients.min(most);
+        }
+        Arc::new(config)
     }
 }
 
 fn is_loopback(peer: IpAddr) -> bool {
     peer.to_canonical().is_loopback()
-}
-
-fn config(hub: &Hub, kind: Kind, starttls: bool, clear: bool) -> Config {
-    let settings = hub.settings();
-    let mut config = Config::new(kind.flavour(), settings.host.clone());
-    config.starttls = starttls;
-    config.auth_required = kind.is_submission();
-    if kind.is_submission() || (kind == Kind::Smtp && settings.auth_on_smtp) {
-        let mechanism = |m: &Sasl| Mechanism {
-            name: m.name(),
-            in_clear: !m.reveals_password() || clear,
-            binding: m.binds_channel(),
-        };
-        config.auth = Sasl::ALL.iter().map(mechanism).collect();
-    }
-    config.bare_ends = settings.bare_ends;
-    config.heard = hub.log.is_some();
-    config.limits = settings.limits.clone();
-    config
 }
 
 /// Speaks with the peer until either side has had enough. `correlation` names the session in logs and traces.

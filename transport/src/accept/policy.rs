@@ -1,67 +1,161 @@
 //! May they, is it ours, is there room: the answers to MAIL, RCPT, VRFY, and to the wish to send data.
 
+use super::authorship::{Author, NOT_YOURS, Use, may_use};
 use super::driver::{Conn, Message, Recipient};
 use super::intake::{Completion, Intake};
 use super::trace::Trace;
-use crate::categorize::{self, Route, Why};
-use crate::queue::Accepted;
+use crate::agent::{About, Verdict};
+use crate::categorize::{self, Meaning, Why};
+use crate::draft::Drafting;
+use crate::hub::Hub;
+use crate::state::ComponentState;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use waypost_base::AccountId;
-use waypost_directory::{Account, Address, Recipient as Known, Refused, Right, Snapshot};
+use waypost_directory::limits::EXPANSION_MAX;
+use waypost_directory::{Account, Address, DomainKind, Recipient as Known, Refused, Sender, Snapshot};
 use waypost_mailbox::AccountError;
-use waypost_smtp::{Answer, MailParams, Mailbox, RcptParams, Reply, Status};
+use waypost_queue::Accepted;
+use waypost_queue::pressure::{Answer as Pressed, Origin};
+use waypost_smtp::{Answer, BodyKind, MailParams, Mailbox, RcptParams, Reply, Status};
 use waypost_store::{BlobError, Health};
 
 pub(super) const DISK_FULL: Reply =
     Reply::new(452, Status(4, 3, 1), "Insufficient system storage, please try again later");
 pub(super) const STORE_DOWN: Reply =
     Reply::new(451, Status(4, 3, 0), "Mail storage is unavailable, please try again later");
-const NOT_YOURS: Reply = Reply::new(550, Status(5, 7, 60), "You may not send as this address");
-const RELAYING: Reply = Reply::new(550, Status(5, 7, 1), "Relaying denied: this address is not ours");
-const NO_QUEUE: Reply = Reply::new(
+const RELAYING: Reply = Reply::new(550, Status(5, 7, 54), "Unable to relay recipient in non-accepted domain");
+const NOT_AUTHENTICATED: Reply =
+    Reply::new(530, Status(5, 7, 57), "Client was not authenticated to send mail");
+const IMPOSTOR: Reply =
+    Reply::new(550, Status(5, 7, 1), "Mail from addresses of this organisation needs signing in");
+const TOO_FAST: Reply = Reply::new(
     451,
-    Status(4, 4, 0),
-    "Mail to other domains cannot be sent yet: this server has no outbound queue",
+    Status(4, 4, 2),
+    "Message submission rate for this client has exceeded the configured limit",
 );
-const MEMBERS_ELSEWHERE: Reply = Reply::new(
-    451,
-    Status(4, 4, 0),
-    "This group has members in other domains, and mail to other domains cannot be sent yet",
-);
+const NO_RECIPIENT: Reply = Reply::new(550, Status(5, 1, 1), "No such recipient here");
+const TOO_MANY_REACHED: Reply =
+    Reply::new(452, Status(4, 5, 3), "These groups reach too many recipients for one message");
 
 impl Conn {
     /// MAIL: back pressure, and whether the sender is the sender.
     pub(super) async fn mail(&mut self, from: Option<Mailbox>, params: MailParams) -> Answer {
         let begun = Instant::now();
-        if let Some(reply) = unwell(&self.service.hub.mailboxes.store().health()) {
+        if let Some(reply) = self.not_now().await {
             return Answer::Refuse(reply);
         }
         let directory = self.service.hub.directory.snapshot();
         let address = from.as_ref().and_then(|from| Address::parse(&from.to_string()).ok());
-        if self.service.kind.is_submission()
-            && let Some(refusal) = self.not_theirs(&directory, from.as_ref(), params.size)
-        {
+        let refusal = match self.identity.as_ref().map(|i| i.account) {
+            Some(me) => self.not_theirs(&directory, me, from.as_ref(), params.size).await,
+            None => self.not_from_strangers(&directory, address.as_ref()),
+        };
+        if let Some(refusal) = refusal {
             return Answer::Refuse(refusal);
         }
         self.messages += 1;
         let id = format!("{}-{}", self.correlation, self.messages);
         let mut message = Message::new(id, from, address, params, self.leg());
+        if let Some(reply) = self.agents_at_mail(&message).await {
+            return Answer::Refuse(reply);
+        }
         message.leg.step("mail", crate::deliver::micros(begun), None);
         self.message = Some(Box::new(message));
         Answer::Ok
     }
 
+    /// Nothing is begun that cannot be finished.
+    async fn not_now(&mut self) -> Option<Reply> {
+        let hub = self.service.hub.clone();
+        match hub.state() {
+            ComponentState::Active => {}
+            ComponentState::Draining => {
+                return Some(Reply::new(
+                    421,
+                    Status(4, 3, 2),
+                    "The server is draining, please try another one",
+                ));
+            }
+            ComponentState::Inactive => {
+                let text = "The server is out of service, please try another one";
+                return Some(Reply::new(421, Status(4, 3, 2), text));
+            }
+        }
+        if let Some(reply) = unwell(&hub.mailboxes.store().health()) {
+            return Some(reply);
+        }
+        let origin = match &self.identity {
+            Some(_) => Origin::Submission,
+            None if self.is_trusted() => Origin::Server,
+            None => Origin::Outside,
+        };
+        match hub.pressed(origin) {
+            Pressed::Take => {}
+            Pressed::Slow { millis, .. } => tokio::time::sleep(Duration::from_millis(millis)).await,
+            Pressed::Refuse { reply, .. } => return Some(reply),
+        }
+        if self.gate.rate > 0 && !hub.within_rate(self.peer.ip().to_canonical(), self.gate.rate) {
+            return Some(TOO_FAST);
+        }
+        None
+    }
+
     /// Why a signed-in user may not send this.
-    fn not_theirs(&self, directory: &Snapshot, from: Option<&Mailbox>, size: u64) -> Option<Reply> {
-        let Some(me) = self.identity.as_ref().map(|i| i.account) else { return Some(NOT_YOURS) };
+    async fn not_theirs(
+        &mut self,
+        directory: &Snapshot,
+        me: AccountId,
+        from: Option<&Mailbox>,
+        size: u64,
+    ) -> Option<Reply> {
+        let settings = self.service.hub.settings();
         if let Some(from) = from
-            && !may_send_as(directory, me, &from.to_string())
+            && !settings.any_header_from
+            && may_use(directory, me, &from.to_string()) == Use::Not
         {
             return Some(NOT_YOURS);
         }
-        let limit = directory.account(me).and_then(|account| account.limits.send_bytes.or(None));
-        limit.filter(|limit| size > *limit).map(too_large_to_send)
+        let account = directory.account(me)?;
+        if let Some(limit) = account.limits.send_bytes.or(settings.max_send).filter(|limit| size > *limit) {
+            return Some(too_large_to_send(limit));
+        }
+        let quota = account.quotas.prohibit_send.or(settings.prohibit_send)?;
+        let mailbox = self.service.hub.mailbox(me).await.ok()?;
+        let text = "Your mailbox is full: delete something before you send";
+        (mailbox.usage().bytes >= quota).then_some(Reply::new(552, Status(5, 2, 2), text))
+    }
+
+    /// Why somebody who has not signed in may not send this.
+    fn not_from_strangers(&self, directory: &Snapshot, from: Option<&Address>) -> Option<Reply> {
+        let may = self.gate.permissions;
+        if self.is_trusted() {
+            return None;
+        }
+        if !may.anonymous && !may.relay {
+            return Some(NOT_AUTHENTICATED);
+        }
+        let claims = |from: &Address| {
+            let domain = directory.domain(from.domain());
+            domain.is_some_and(|domain| domain.kind == DomainKind::Authoritative)
+        };
+        let refuse = self.service.hub.settings().refuse_own_senders_from_outside && !may.relay;
+        (refuse && from.is_some_and(claims)).then_some(IMPOSTOR)
+    }
+
+    async fn agents_at_mail(&mut self, message: &Message) -> Option<Reply> {
+        let hub = self.service.hub.clone();
+        if !hub.staged {
+            return None;
+        }
+        let about = self.about(Some(message));
+        for agent in hub.agents.iter().filter(|agent| agent.stages().mail) {
+            if let Verdict::Reject(reply) | Verdict::Defer(reply) = agent.mail(&about).await {
+                return Some(reply);
+            }
+        }
+        None
     }
 
     /// RCPT: is it ours, is there room.
@@ -78,11 +172,11 @@ impl Conn {
     }
 
     async fn recipient(&mut self, to: Mailbox, params: RcptParams) -> Answer {
-        let directory = self.service.hub.directory.snapshot();
-        let me = self.identity.as_ref().map(|i| i.account);
+        let hub = self.service.hub.clone();
+        let directory = hub.directory.snapshot();
         let Some(message) = &self.message else { return Answer::Refuse(STORE_DOWN) };
-        if let Some(limit) =
-            me.and_then(|me| directory.account(me)).and_then(|account| account.limits.recipients.or(None))
+        let account = self.identity.as_ref().and_then(|i| directory.account(i.account));
+        if let Some(limit) = account.and_then(|a| a.limits.recipients.or(hub.settings().max_recipients))
             && message.recipients.len() as u64 >= limit
         {
             return Answer::Refuse(Reply::new(
@@ -91,55 +185,71 @@ impl Conn {
                 "You may not send to more recipients at once",
             ));
         }
-        let route = categorize::route(&directory, &categorize::text(&to), me, message.address.as_ref());
-        let refusal = match &route {
-            Route::Not(why) => Some(self.refusal(why)),
-            Route::Account(account) => self.no_room(account, message.params.size).await,
-            Route::Group { .. } => None,
+        let sender = self.sender(&directory, message);
+        let meaning = categorize::meaning(&directory, &to, sender);
+        let reach = message.reach.saturating_add(meaning.reach());
+        let size = message.params.size;
+        let about = hub.staged.then(|| self.about(Some(message)));
+        let refusal = match &meaning {
+            Meaning::Not(why) => Some(refusal(why)),
+            Meaning::Elsewhere(_) if !self.may_relay() => Some(RELAYING),
+            _ if reach > EXPANSION_MAX => Some(TOO_MANY_REACHED),
+            Meaning::Account(account) => self.no_room(account, size).await,
+            _ => None,
+        };
+        let refusal = match refusal {
+            None => at_rcpt(&hub, about, &to).await,
+            refusal => refusal,
         };
         if let Some(reply) = refusal {
             return Answer::Refuse(reply);
         }
         if let Some(message) = &mut self.message {
-            message.recipients.push(Recipient { accepted: Accepted { to, params }, route });
+            message.reach = reach;
+            message.recipients.push(Recipient { accepted: Accepted { to, params }, meaning });
         }
         Answer::Ok
     }
 
-    fn refusal(&self, why: &Why) -> Reply {
-        match why {
-            Why::Unknown => Reply::new(550, Status(5, 1, 1), "No such recipient here"),
-            Why::Disabled => Reply::new(550, Status(5, 2, 1), "This mailbox is disabled"),
-            Why::Malformed => Reply::new(501, Status(5, 1, 3), "Bad recipient address"),
-            Why::Elsewhere if self.identity.is_some() => NO_QUEUE,
-            Why::Elsewhere => RELAYING,
-            Why::Group(Refused::NeedsAuthentication) => {
-                Reply::new(550, Status(5, 7, 1), "This group takes mail from authenticated senders only")
+    /// Who sends, for groups that do not take mail from everybody. A server of ours vouches for its senders.
+    pub(super) fn sender<'a>(&self, directory: &Snapshot, message: &'a Message) -> Sender<'a> {
+        let address = message.address.as_ref();
+        let account = match &self.identity {
+            Some(identity) => Some(identity.account),
+            None if self.is_trusted() && self.service.kind != super::Kind::Lmtp => {
+                let known = address.map(|address| directory.resolve(address.as_str()));
+                match known {
+                    Some(Known::Account { account, .. }) => Some(account.id),
+                    _ => None,
+                }
             }
-            Why::Group(Refused::NotOnList | Refused::OnRejectList) => {
-                Reply::new(550, Status(5, 7, 1), "You may not send to this group")
-            }
-            Why::MembersElsewhere => MEMBERS_ELSEWHERE,
-            Why::NobodyThere => Reply::new(550, Status(5, 2, 4), "Nobody in this group can take mail"),
-        }
+            None => None,
+        };
+        Sender { account, address }
+    }
+
+    /// Whether mail for other organisations is taken from this peer.
+    fn may_relay(&self) -> bool {
+        let may = self.gate.permissions;
+        let trusted = self.is_trusted() && self.service.kind != super::Kind::Lmtp;
+        self.identity.is_some() || trusted || may.relay
     }
 
     /// Quota and size of a recipient, as far as they can be told before the message has come.
     async fn no_room(&mut self, account: &Arc<Account>, size: u64) -> Option<Reply> {
-        if account.limits.receive_bytes.or(None).is_some_and(|limit| size > limit) {
-            return Some(Reply::new(
-                552,
-                Status(5, 3, 4),
-                "This recipient does not take messages that large",
-            ));
+        let hub = self.service.hub.clone();
+        let limit = account.limits.receive_bytes.or(hub.settings().max_receive);
+        if limit.is_some_and(|limit| size > limit) {
+            return Some(TOO_LARGE_TO_GET);
         }
-        match self.service.hub.mailbox(account.id).await {
+        if account.forward_to.is_some() && !account.deliver_and_forward {
+            return None;
+        }
+        match hub.mailbox(account.id).await {
             Ok(mailbox) if mailbox.usage().would_exceed(1, size) => Some(self.over_quota()),
             Ok(_) => None,
             // The directory has it and the store does not: it is being removed, or we are broken.
-            Err(AccountError::NoAccount(_)) => {
-                Some(Reply::new(550, Status(5, 1, 1), "No such recipient here"))
-            }
+            Err(AccountError::NoAccount(_)) => Some(NO_RECIPIENT),
             Err(e) => {
                 tracing::error!(account = %account.id, session = %self.correlation, error = %e,
                     "mailbox cannot be opened");
@@ -163,10 +273,58 @@ impl Conn {
             return Answer::Refuse(reply);
         }
         let at = hub.clock.now();
-        let Some(message) = &mut self.message else { return Answer::Refuse(STORE_DOWN) };
+        let Some(mut message) = self.message.take() else { return Answer::Refuse(STORE_DOWN) };
         let micros = std::mem::take(&mut message.rcpt_micros);
         let note = format!("{} recipients", message.recipients.len());
         message.leg.step("rcpt", micros, Some(note));
+        message.accepted = at;
+        let intake = self.open(&mut message).await;
+        let answer = match intake {
+            Ok(intake) => {
+                message.intake = Some(intake);
+                message.data_begun = Instant::now();
+                Answer::Ok
+            }
+            Err(e) => Answer::Refuse(blob_failed(&e)),
+        };
+        self.message = Some(message);
+        answer
+    }
+
+    /// To the store, or into a draft where an agent wants the message.
+    async fn open(&mut self, message: &mut Message) -> Result<Intake, BlobError> {
+        let hub = self.service.hub.clone();
+        let at = message.accepted;
+        let settings = hub.settings();
+        let trace = self.trace(message, &settings.host);
+        let completion = self.identity.as_ref().map(|me| Completion {
+            sender: message.from.as_ref().map_or_else(|| me.address.clone(), ToString::to_string),
+            id: format!("{}.{}", at.as_millis(), message.id),
+            host: settings.host.clone(),
+            at,
+            author: Author {
+                directory: hub.directory.snapshot(),
+                me: me.account,
+                any_from: settings.any_header_from,
+                null_sender: message.from.is_none(),
+            },
+        });
+        let text = message.params.body != BodyKind::Binary;
+        message.traced = hub.tracing.is_some()
+            && settings.tracing.as_ref().is_some_and(|tracing| tracing.wants(message.from.as_ref(), at));
+        if !hub.agents.is_empty() {
+            let about = Box::new(self.about(Some(message)));
+            message.wanted = hub.agents.iter().map(|agent| agent.wants(&about)).collect();
+            message.about = Some(about);
+        }
+        if message.traced || message.wanted.contains(&true) {
+            let drafting = Drafting::new(hub.mailboxes.store().blobs().clone(), hub.drafts.clone());
+            return Ok(Intake::draft(drafting, trace, completion, text));
+        }
+        Intake::store(hub.mailboxes.writer(), &trace, completion, text).await
+    }
+
+    fn trace(&self, message: &Message, host: &str) -> String {
         let (helo, extended) = self.session.helo().unwrap_or_default();
         let only = match message.recipients.as_slice() {
             [one] => Some(&one.accepted.to),
@@ -179,30 +337,14 @@ impl Conn {
             utf8: message.params.utf8,
             signed_in: self.identity.is_some(),
             peer: self.peer.ip(),
-            host: &hub.settings().host,
+            host,
             tls: self.tls.as_ref(),
             id: &message.id,
             recipient: only,
             from: message.from.as_ref(),
-            at,
+            at: message.accepted,
         };
-        let trace = trace.render();
-        let completion =
-            self.identity.as_ref().filter(|_| self.service.kind.is_submission()).map(|me| Completion {
-                sender: message.from.as_ref().map_or_else(|| me.address.clone(), ToString::to_string),
-                id: format!("{}.{}", at.as_millis(), message.id),
-                host: hub.settings().host.clone(),
-                at,
-            });
-        match Intake::begin(hub.mailboxes.writer(), &trace, completion).await {
-            Ok(intake) => {
-                message.accepted = at;
-                message.intake = Some(intake);
-                message.data_begun = Instant::now();
-                Answer::Ok
-            }
-            Err(e) => Answer::Refuse(blob_failed(&e)),
-        }
+        trace.render()
     }
 
     /// VRFY tells our own people; strangers get the session's 252.
@@ -215,7 +357,7 @@ impl Conn {
             Known::Account { account, .. } => format!("{} <{}>", account.display_name, account.primary),
             Known::Group(group) => format!("{} <{}>", group.display_name, group.primary),
             Known::Unknown | Known::Malformed(_) => {
-                return Answer::Refuse(Reply::new(550, Status(5, 1, 1), "No such recipient here"));
+                return Answer::Refuse(NO_RECIPIENT);
             }
             _ => return Answer::Ok,
         };
@@ -246,16 +388,38 @@ pub(super) fn too_large_to_send(limit: u64) -> Reply {
     Reply::with(552, Status(5, 3, 4), format!("You may not send messages larger than {limit} octets"))
 }
 
-/// Whether an account may have this address in MAIL FROM: its own, or one that it was given the right to.
-fn may_send_as(directory: &Snapshot, me: AccountId, from: &str) -> bool {
-    match directory.resolve(from) {
-        Known::Account { account, how, .. } => {
-            let reached_by_name = how != waypost_directory::How::CatchAll;
-            reached_by_name
-                && (account.id == me
-                    || account.permits(me, Right::SendAs)
-                    || account.permits(me, Right::SendOnBehalf))
+pub(super) const TOO_LARGE_TO_GET: Reply =
+    Reply::new(552, Status(5, 3, 4), "This recipient does not take messages that large");
+
+async fn at_rcpt(hub: &Hub, about: Option<About>, to: &Mailbox) -> Option<Reply> {
+    let about = about?;
+    for agent in hub.agents.iter().filter(|agent| agent.stages().rcpt) {
+        if let Verdict::Reject(reply) | Verdict::Defer(reply) = agent.rcpt(&about, to).await {
+            return Some(reply);
         }
-        _ => false,
+    }
+    None
+}
+
+fn refusal(why: &Why) -> Reply {
+    match why {
+        Why::Unknown => NO_RECIPIENT,
+        Why::Disabled => Reply::new(550, Status(5, 2, 1), "This mailbox is disabled"),
+        Why::Malformed => Reply::new(501, Status(5, 1, 3), "Bad recipient address"),
+        Why::BadDomain => Reply::new(550, Status(5, 1, 2), "The recipient's domain is not a valid name"),
+        Why::Group(Refused::NeedsAuthentication) => {
+            Reply::new(550, Status(5, 7, 1), "This group takes mail from authenticated senders only")
+        }
+        Why::Group(Refused::NotOnList | Refused::OnRejectList) => {
+            Reply::new(550, Status(5, 7, 1), "You may not send to this group")
+        }
+        Why::NobodyThere => Reply::new(550, Status(5, 2, 4), "Nobody in this group can take mail"),
+        Why::Loop(chain) => {
+            let text = format!("This recipient's forwarding goes round in circles: {}", chain.join(" -> "));
+            Reply::with(550, Status(5, 4, 6), text)
+        }
+        Why::ForwardsNowhere => {
+            Reply::new(550, Status(5, 1, 1), "The address that this recipient forwards to takes no mail")
+        }
     }
 }

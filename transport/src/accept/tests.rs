@@ -80,13 +80,13 @@ async fn refusals() {
         C: RCPT TO:<nobody@contoso.test>
         S: 550 5.1.1 No such recipient here
         C: RCPT TO:<ann@elsewhere.example>
-        S: 550 5.7.1 Relaying denied*
+        S: 550 5.7.54 Unable to relay*
         C: RCPT TO:<dan@contoso.test>
         S: 550 5.2.1 This mailbox is disabled
         C: RCPT TO:<staff@contoso.test>
         S: 550 5.7.1 This group takes mail from authenticated senders only
         C: RCPT TO:<ann@[192.0.2.1]>
-        S: 550 5.7.1 Relaying denied*
+        S: 550 5.7.54 Unable to relay*
         C: DATA
         S: 554 5.5.1 No valid recipients
         C: VRFY ann
@@ -144,7 +144,7 @@ async fn submission() {
         C: MAIL FROM:<ann@contoso.test>
         S: 250 2.1.0 Sender OK
         C: RCPT TO:<pat@elsewhere.example>
-        S: 451 4.4.0 Mail to other domains cannot be sent yet: this server has no outbound queue
+        S: 250 2.1.5 Recipient OK
         C: RCPT TO:<ben@contoso.test>
         S: 250 2.1.5 Recipient OK
         C: DATA
@@ -272,7 +272,7 @@ async fn several_recipients_get_it_once_each() {
     let ben = world.inbox("ben").await;
     assert_eq!(ben.len(), 1);
     assert!(!ben[0].contains("\tfor "), "nobody learns of the others");
-    assert_eq!(crate::queue::list(world.hub.mailboxes.store()).await.unwrap(), (vec![], vec![]));
+    assert!(world.hub.queue.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -626,7 +626,7 @@ async fn an_idle_session_is_small() {
         tls: None,
         upgrade: None,
     };
-    let session = super::serve(channel, world.hub.service(Kind::Smtp, "x"), waypost_base::id::Correlation(1));
+    let session = super::serve(channel, world.hub.service(Kind::Smtp), waypost_base::id::Correlation(1));
     let bytes = std::mem::size_of_val(&session);
     assert!(bytes < 12 * 1024, "{bytes}");
 }

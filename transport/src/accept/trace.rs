@@ -115,8 +115,19 @@ pub(super) fn present(header: &[u8]) -> Present {
 }
 
 /// What has to be put before the message because it lacks it.
-pub(super) fn additions(present: Present, sender: &str, id: &str, host: &str, at: Timestamp) -> String {
+/// `behalf`: who is named as Sender.
+pub(super) fn additions(
+    present: Present,
+    behalf: Option<&str>,
+    sender: &str,
+    id: &str,
+    host: &str,
+    at: Timestamp,
+) -> String {
     let mut out = String::new();
+    if let Some(behalf) = behalf {
+        let _ = write!(out, "Sender: <{behalf}>\r\n");
+    }
     if !present.from {
         let _ = write!(out, "From: <{sender}>\r\n");
     }
@@ -199,11 +210,11 @@ mod tests {
     fn what_is_missing() {
         let all = present(b"From: a@b\r\nDATE: x\r\nMessage-Id: <x>\r\n\r\n");
         assert_eq!(all, Present { date: true, message_id: true, from: true, header: true });
-        assert_eq!(additions(all, "a@b", "x", "h", Timestamp(0)), "");
+        assert_eq!(additions(all, None, "a@b", "x", "h", Timestamp(0)), "");
         let none = present(b"hello there: friend\r\n");
         assert_eq!(none, Present::default());
         assert_eq!(
-            additions(none, "a@b", "x", "h", Timestamp(0)),
+            additions(none, None, "a@b", "x", "h", Timestamp(0)),
             "From: <a@b>\r\nDate: Thu, 1 Jan 1970 00:00:00 +0000\r\nMessage-ID: <x@h>\r\n\r\n"
         );
         assert!(present(b"\r\n").header);
