@@ -356,9 +356,9 @@ impl Queue {
         if let Some(mut known) = known {
             known.poison = Some(evidence.clone());
             known.due = Timestamp(state.schedule.entry(slot).due);
+            // Nobody waits for this row, so memory does not count on it: it is only to be taken away with the item.
             batch.put(rows::key2(STATE, id, hop), known.encode());
             state.schedule.note_states(id);
-            state.schedule.change(slot, now, |entry| entry.flags |= flag::STATE);
         }
         state.evidence.insert((id, hop), evidence);
         state.schedule.change(slot, now, |entry| entry.flags |= flag::POISON);
@@ -378,7 +378,6 @@ impl Queue {
         batch: &mut Batch,
     ) {
         let (id, hop) = (state.schedule.entry(slot).id, state.schedule.entry(slot).hop);
-        let has_row = known.is_some();
         let later = now.plus_millis(10_000);
         if let Some(mut known) = known {
             known.suspicions = suspicions;
@@ -388,9 +387,6 @@ impl Queue {
         }
         state.schedule.change(slot, now, |entry| {
             entry.flags = entry.flags & !flag::SUSPICION | u32::from(suspicions) << flag::SUSPICION_SHIFT;
-            if has_row {
-                entry.flags |= flag::STATE;
-            }
         });
         state.schedule.give_back(slot, Some(later), now);
     }
