@@ -8,6 +8,8 @@ mod advice;
 mod conclude;
 mod incoming;
 pub(crate) mod paper;
+#[cfg(test)]
+mod tests;
 pub(crate) mod words;
 
 pub(crate) use advice::advice;
