@@ -63,7 +63,7 @@ pub const DRAFT_MEMORY: usize = 1024 * 1024;
 /// Octets of memory for all bodies that agents have at one time. When it is used up, the next ones lie in the store.
 pub const DRAFTS_MEMORY: usize = 256 * 1024 * 1024;
 /// Milliseconds between two looks whether there is something to say on such a connection.
-pub const IDLE_LOOK_MILLIS: u64 = 50;
+pub const IDLE_LOOK_MILLIS: u64 = 10;
 /// Recipients of one message to a server that names no limit; RFC 5321 §4.5.3.1.8 has it take 100.
 pub const RECIPIENTS_AT_ONCE: usize = 100;
 /// Results of one connection that may be on their way to the disk.

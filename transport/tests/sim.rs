@@ -1,0 +1,9 @@
+//! The hub as a whole, in virtual time, with an internet made of memory: single conversations as transcripts
+//! ([`engine`]), and thousands of seeded lives with every fault that there is ([`lives`]).
+
+#[path = "sim/engine.rs"]
+mod engine;
+#[path = "sim/internet.rs"]
+mod internet;
+#[path = "sim/site.rs"]
+mod site;
