@@ -1,0 +1,218 @@
+//! Get-MessageStory, better known as `waypost why MESSAGE-ID`: what became of a message, in plain words.
+
+use super::tracking::{folders, reading};
+use crate::catalogue::{Command, Example, Kind, Needs, Param};
+use crate::failure::{Category, Failure, Outcome};
+use crate::output::{Cell, Record};
+use crate::run::Call;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use waypost_base::Timestamp;
+use waypost_queue::{Filter, ItemState, Queue, State};
+use waypost_tracking::search::bare;
+use waypost_tracking::story::{self, Facts, Queued, QueuedState, QueuedTarget, Story, Viewer};
+
+/// The command that `waypost why` means.
+pub const NAME: &str = "Get-MessageStory";
+
+/// Items that are looked for by their Message-ID in the queue itself, where the log does not name them. Reading more would
+/// cost more than the answer is worth.
+const SEARCHED_MAX: usize = 20_000;
+/// Items of one message that are looked at in the queue.
+const ITEMS_MAX: usize = 100;
+
+pub(super) static COMMANDS: &[Command] = &[Command {
+    verb: "Get",
+    noun: "MessageStory",
+    about: "Tells what became of a message: where it is for each recipient, why, and what can be done.",
+    detail: "Short: `waypost why MESSAGE-ID`. It joins the tracking log, the legs and the queue as it is now. What was seen, what \
+follows from it and what is not known are told apart. -As shows what one user may know of it. With -Server it is asked of the \
+submission listener of that server in the name of the user of -Credential, who needs no shell on the server and is told of their own \
+mail only.",
+    params: &[
+        Param::new("MessageId", Kind::Text, "The Message-ID, with or without angle brackets.")
+            .mandatory()
+            .at(0),
+        Param::new("As", Kind::Text, "What the user with this name or address may know."),
+        Param::new(
+            "Server",
+            Kind::Text,
+            "Ask the submission listener HOST:PORT instead; 587 if no port is given.",
+        ),
+        Param::new("Credential", Kind::Text, "The user who asks, with -Server."),
+        Param::new("Password", Kind::Secret, "Their password; - reads it from standard input."),
+    ],
+    columns: &["Text"],
+    examples: &[
+        Example { line: "why '<q3@contoso.test>'", about: "The whole story." },
+        Example { line: "why q3@contoso.test -As amy@contoso.test", about: "What Amy may know of it." },
+        Example {
+            line: "why q3@contoso.test -Server mail.contoso.test -Credential amy@contoso.test -Password -",
+            about: "Amy asks herself, from anywhere.",
+        },
+        Example { line: "why q3@contoso.test --json", about: "For programs." },
+    ],
+    needs: Needs::Store,
+    changes: false,
+    confirm: false,
+    run: |call| Box::pin(why(call)),
+}];
+
+async fn why(call: &Call<'_>) -> Outcome {
+    if call.text("Server").is_some() {
+        // The command line asks by itself; here there is nobody to ask.
+        return Err(Failure::usage("Server", "-Server is for the command line only."));
+    }
+    let id = bare(call.required("MessageId")?).to_owned();
+    let (tracking, legs) = folders(call)?;
+    let now = call.context.clock.now();
+    let queue = call.queue().await?;
+    let facts = gather(&queue, tracking, legs, id.clone(), now).await?;
+    let addresses = match call.text("As") {
+        None => None,
+        Some(who) => Some(call.account(who)?.addresses().map(ToString::to_string).collect::<Vec<_>>()),
+    };
+    let viewer = addresses.as_deref().map_or(Viewer::Administrator, Viewer::User);
+    let Some(story) = story::tell(&facts, viewer) else { return Err(nothing(&facts, &id)) };
+    call.record(record(&story)).await;
+    Ok(())
+}
+
+fn nothing(facts: &Facts, id: &str) -> Failure {
+    let since = match facts.since {
+        Some(since) => format!("the tracking log reaches back to {since}"),
+        None => "there is no tracking log (is log.message_tracking_log_enabled on?)".to_owned(),
+    };
+    let text = format!(
+        "Nothing is known of a message with the Message-ID <{id}>: {since}, and the queue does not hold it. \
+         Get-MessageTrackingLog -Sender or -Recipients finds messages by address."
+    );
+    Failure::new(Category::ObjectNotFound, id, text)
+}
+
+/// The story as one record: what people read as `Text`, and every part for programs.
+fn record(story: &Story) -> Record {
+    let tree = |value: serde_json::Result<serde_json::Value>| Cell::Tree(value.unwrap_or_default());
+    let follows = story.follows.iter().map(|c| format!("{:?}: {}", c.confidence, c.text)).collect::<Vec<_>>();
+    let whole = serde_json::to_value(story).unwrap_or_default();
+    let part = |name: &str| tree(Ok(whole.get(name).cloned().unwrap_or_default()));
+    Record::new()
+        .with("MessageId", format!("<{}>", story.message_id))
+        .with("Passages", part("passages"))
+        .with("Follows", follows)
+        .with("NotKnown", story.not_known.clone())
+        .with("Remedy", story.remedy.clone())
+        .with("Seen", part("seen"))
+        .with("Legs", part("legs"))
+        .with("Text", story.text())
+}
+
+/// Everything that the logs and the queue have about a message.
+///
+/// # Errors
+/// When the logs or the queue's rows cannot be read.
+pub async fn gather(
+    queue: &Queue,
+    tracking: PathBuf,
+    legs: PathBuf,
+    id: String,
+    now: Timestamp,
+) -> Outcome<Facts> {
+    let wanted = id.clone();
+    let mut facts = reading(move || story::gather(&tracking, &legs, &wanted, now)).await?;
+    let mut items: BTreeSet<u64> =
+        facts.events.iter().map(|e| e.internal_message_id).filter(|item| *item != 0).collect();
+    if items.is_empty() {
+        items.extend(search(queue, &id).await?);
+    }
+    let mut held = Vec::new();
+    for item in items.into_iter().take(ITEMS_MAX) {
+        match queue.story(item).await {
+            Ok(Some(state)) => held.push(queued(&state)),
+            Ok(None) => {}
+            Err(e) => {
+                tracing::warn!(item, error = %e, "an item of the queue could not be read");
+                facts.queue = None;
+                return Ok(facts);
+            }
+        }
+    }
+    facts.queue = Some(held);
+    Ok(facts)
+}
+
+/// Items with this Message-ID: for messages that the log does not know, because tracking is off or was.
+async fn search(queue: &Queue, id: &str) -> Outcome<Vec<u64>> {
+    let mut found = BTreeSet::new();
+    let (mut after, mut looked) = (None, 0);
+    loop {
+        let page = queue.get_messages(&Filter::default(), |_| true, after, 1000).await?;
+        looked += page.messages.len();
+        let fits = |m: &&waypost_queue::MessageInfo| m.envelope.as_ref().is_some_and(|e| e.message_id == id);
+        found.extend(page.messages.iter().filter(fits).map(|m| m.id));
+        match page.next {
+            Some(next) if looked < SEARCHED_MAX && found.len() < ITEMS_MAX => after = Some(next),
+            _ => return Ok(found.into_iter().collect()),
+        }
+    }
+}
+
+/// In the story's words.
+fn queued(item: &ItemState) -> Queued {
+    let envelope = &item.envelope;
+    let target = |t: &waypost_queue::TargetState| QueuedTarget {
+        address: t.target.to.to_string(),
+        queue: t.queue.clone(),
+        state: match &t.state {
+            State::Waiting { active } => QueuedState::Waiting { active: *active },
+            State::Deferred { reason, next, attempts } => QueuedState::Deferred {
+                reason: said(reason),
+                server: reason.server.clone(),
+                next: *next,
+                attempts: *attempts,
+            },
+            State::Suspended => QueuedState::Suspended,
+            State::Unreachable => QueuedState::Unreachable,
+            State::Poison(evidence) => QueuedState::Poison(evidence.clone()),
+            State::Settled(..) => QueuedState::Settled,
+        },
+    };
+    let sender = envelope.from.as_ref().map(ToString::to_string).unwrap_or_default();
+    Queued {
+        item: item.id,
+        expires: envelope.expires,
+        subject: envelope.subject.clone(),
+        sender: if envelope.headers_from.is_empty() { sender } else { envelope.headers_from.clone() },
+        size: item.size,
+        accepted: envelope.accepted,
+        originating: envelope.owner.is_some(),
+        targets: item.targets.iter().map(target).collect(),
+    }
+}
+
+/// The reason without its server, which is told beside it.
+fn said(reason: &waypost_queue::Reason) -> String {
+    let code = reason.code.map(|code| format!("{code} ")).unwrap_or_default();
+    let status = reason.status.to_string();
+    if reason.text.contains(&status) {
+        format!("{code}{}", reason.text)
+    } else {
+        format!("{code}{status} {}", reason.text)
+    }
+}
+
+/// What a user with these addresses may know of a message, as text; `None` if that is nothing.
+///
+/// # Errors
+/// When the settings, the logs or the queue's rows cannot be read.
+pub async fn for_user(
+    data: &std::path::Path,
+    queue: &Queue,
+    addresses: &[String],
+    message_id: &str,
+    now: Timestamp,
+) -> Outcome<Option<String>> {
+    let (tracking, legs) = super::tracking::folders_of(data)?;
+    let facts = gather(queue, tracking, legs, bare(message_id).to_owned(), now).await?;
+    Ok(story::tell(&facts, Viewer::User(addresses)).map(|story| story.text()))
+}
