@@ -272,7 +272,7 @@ fn compare(cell: &Cell, operator: Operator, value: &Operand) -> bool {
 /// How a value stands to what was written; `None` where they cannot be compared.
 fn order(cell: &Cell, text: &str) -> Option<Ordering> {
     match cell {
-        Cell::Null | Cell::List(_) => None,
+        Cell::Null | Cell::List(_) | Cell::Tree(_) => None,
         Cell::Text(own) => Some(own.to_lowercase().cmp(&text.to_lowercase())),
         Cell::Flag(on) => crate::catalogue::Kind::Bool.parse(text).and_then(|value| match value {
             crate::catalogue::Value::Flag(wanted) => Some(on.cmp(&wanted)),

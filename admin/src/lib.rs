@@ -16,7 +16,7 @@ pub mod wire;
 pub mod words;
 
 pub use catalogue::{Catalogue, Invocation, Needs, Parsed, Source};
-pub use commands::RESTORED;
+pub use commands::{RESTORED, why};
 pub use failure::{Category, Exit, Failure};
 pub use output::{Event, Format, Layout, Record, Renderer};
 pub use run::{Context, Sink, World};

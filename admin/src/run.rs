@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use waypost_base::Clock;
 use waypost_directory::{Account, Directory, Group};
 use waypost_mailbox::Mailboxes;
+use waypost_queue::pressure::Meter;
 use waypost_queue::{NullRouter, Queue, RetryPlan, Router};
 use waypost_store::Store;
 
@@ -61,21 +62,7 @@ pub trait Hub: Send + Sync {
     fn give_up(&self, item: u64, by: &str) -> Answer<'_, u64>;
 
     /// What back pressure has measured last.
-    fn pressure(&self) -> Vec<Pressure>;
-}
-
-/// One resource that back pressure looks at.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Pressure {
-    /// `UsedDiskSpace[store]`, `PrivateBytes`, `QueueLength`
-    pub resource: String,
-    /// `Normal`, `Medium` or `High`
-    pub level: String,
-    /// In percent or messages.
-    pub current: u64,
-    pub medium: u64,
-    pub high: u64,
-    pub normal: u64,
+    fn pressure(&self) -> Vec<Meter>;
 }
 
 impl World {

@@ -198,7 +198,8 @@ impl Catalogue {
     pub fn find(&self, name: &str) -> Option<&'static Command> {
         let plain =
             |text: &str| text.chars().filter(|c| *c != '-').flat_map(char::to_lowercase).collect::<String>();
-        let wanted = plain(name);
+        // `waypost why MESSAGE-ID`
+        let wanted = if plain(name) == "why" { plain(crate::commands::why::NAME) } else { plain(name) };
         self.commands.iter().copied().find(|c| plain(&c.name()) == wanted)
     }
 

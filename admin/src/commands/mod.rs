@@ -2,32 +2,46 @@
 
 mod app_password;
 mod cas;
+mod component;
+mod dkim;
 mod domain;
 mod export;
 mod group;
 mod help;
 mod import;
+mod mail_filter;
 pub(crate) mod mailbox;
+mod message;
+mod named;
 mod permission;
 mod property;
 mod protocol;
+mod queue;
+mod receive_connector;
 mod recipients;
+mod send_connector;
 mod setting;
 mod statistics;
 mod store;
+mod tracking;
+mod transport;
 
+pub use dkim::names_options;
 pub use store::RESTORED;
+
+pub mod why;
 
 use crate::catalogue::Command;
 use waypost_base::Timestamp;
 
 /// Every command, by noun, then verb.
 pub(crate) fn all() -> Vec<&'static Command> {
-    let tables: [&'static [Command]; 14] = [
+    let tables: &[&'static [Command]] = &[
         mailbox::COMMANDS,
         cas::COMMANDS,
         permission::COMMANDS,
         statistics::COMMANDS,
+        dkim::COMMANDS,
         domain::COMMANDS,
         group::COMMANDS,
         protocol::COMMANDS,
@@ -37,9 +51,19 @@ pub(crate) fn all() -> Vec<&'static Command> {
         export::COMMANDS,
         store::COMMANDS,
         setting::COMMANDS,
+        send_connector::COMMANDS,
+        receive_connector::COMMANDS,
+        mail_filter::COMMANDS,
+        queue::COMMANDS,
+        message::COMMANDS,
+        transport::COMMANDS,
+        transport::SERVICE_COMMANDS,
+        component::COMMANDS,
+        tracking::COMMANDS,
+        why::COMMANDS,
         help::COMMANDS,
     ];
-    let mut all: Vec<&'static Command> = tables.into_iter().flatten().collect();
+    let mut all: Vec<&'static Command> = tables.iter().copied().flatten().collect();
     all.sort_by_key(|c| (c.noun, c.verb));
     all
 }

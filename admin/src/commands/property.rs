@@ -26,14 +26,15 @@ fn strings(value: &toml_edit::Value) -> Vec<String> {
     items.filter_map(|v| v.as_str()).map(str::to_owned).collect()
 }
 
+/// Whether a name means this server.
+pub(super) fn is_us(settings: &Settings, name: &str) -> bool {
+    name.eq_ignore_ascii_case(&settings.server.id) || name.eq_ignore_ascii_case(&settings.server.name)
+}
+
+/// -Server may be given, but only as this one.
 pub(super) fn right_server(call: &Call<'_>, settings: &Settings) -> Outcome {
     match call.text("Server") {
-        Some(name)
-            if !name.eq_ignore_ascii_case(&settings.server.id)
-                && !name.eq_ignore_ascii_case(&settings.server.name) =>
-        {
-            Err(Failure::not_found("server", name))
-        }
+        Some(name) if !is_us(settings, name) => Err(Failure::not_found("server", name)),
         _ => Ok(()),
     }
 }
@@ -46,6 +47,7 @@ pub(super) fn cell(kind: Kind, value: &toml_edit::Value) -> Cell {
         Kind::Int => Cell::Number(value.as_integer().unwrap_or_default()),
         Kind::Span => Span::parse(text).into(),
         Kind::Size => Bytes::parse(text).into(),
+        Kind::Quota => Cell::Size(Bytes::parse(text).map(|bytes| bytes.0)),
         Kind::List | Kind::Edit => Cell::List(strings(value)),
         _ => Cell::Text(text.to_owned()),
     }

@@ -8,9 +8,7 @@ use crate::catalogue::{Command, Example, Kind, Needs, Param};
 use crate::failure::Outcome;
 use crate::output::Record;
 use crate::run::Call;
-use crate::settings::{
-    CalendarOption, ExtendedProtection, LoginType, MimeFormat, RollOver, Settings, SortOrder,
-};
+use crate::settings::{CalendarOption, ExtendedProtection, LoginType, MimeFormat, RollOver, SortOrder};
 
 const AS_SENT: &str = "messages are given as they were sent";
 
@@ -162,6 +160,7 @@ async fn set(call: &Call<'_>, section: &'static str) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
 
     #[test]
     fn every_property_is_a_setting_and_the_other_way_round() {

@@ -24,6 +24,8 @@ pub enum Cell {
     Span(u64),
     Time(Timestamp),
     List(Vec<String>),
+    /// Structure for programs; people see it as JSON in one line.
+    Tree(serde_json::Value),
 }
 
 impl Cell {
@@ -39,6 +41,7 @@ impl Cell {
             Cell::Span(millis) => Span(*millis).to_string(),
             Cell::Time(at) => at.to_string(),
             Cell::List(items) => format!("{{{}}}", items.join(", ")),
+            Cell::Tree(tree) => tree.to_string(),
         }
     }
 
@@ -61,6 +64,7 @@ impl Serialize for Plain<'_> {
             Cell::Size(Some(bytes)) => s.serialize_u64(*bytes),
             Cell::Size(None) => s.serialize_str("unlimited"),
             Cell::Span(_) | Cell::Time(_) => s.serialize_str(&self.0.shown()),
+            Cell::Tree(tree) => tree.serialize(s),
             Cell::List(items) => {
                 let mut seq = s.serialize_seq(Some(items.len()))?;
                 for item in items {

@@ -323,6 +323,26 @@ choice! {
     SpfFail { Note = 0, Junk = 1, Reject = 2 }
 }
 
+impl From<DmarcMode> for waypost_mailauth::DmarcMode {
+    fn from(mode: DmarcMode) -> waypost_mailauth::DmarcMode {
+        match mode {
+            DmarcMode::Honour => waypost_mailauth::DmarcMode::Honour,
+            DmarcMode::Quarantine => waypost_mailauth::DmarcMode::Quarantine,
+            DmarcMode::Note => waypost_mailauth::DmarcMode::Note,
+        }
+    }
+}
+
+impl From<SpfFail> for waypost_mailauth::SpfFail {
+    fn from(mode: SpfFail) -> waypost_mailauth::SpfFail {
+        match mode {
+            SpfFail::Note => waypost_mailauth::SpfFail::Note,
+            SpfFail::Junk => waypost_mailauth::SpfFail::Junk,
+            SpfFail::Reject => waypost_mailauth::SpfFail::Reject,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -91,20 +91,30 @@ section_types! {
     BackPressure {
         /// Without it nothing is refused, however full the disk is.
         enabled: bool = true;
-        /// Percent of the store's file system in use from which on mail from outside is refused.
+        /// Percent of the store's file system in use, above which mail from outside is refused.
         used_disk_space_medium: u32 = 89, |n| number_in(1, 100, n);
-        /// The same, from which on all mail is.
-        used_disk_space_high: u32 = 97, |n| number_in(1, 100, n);
+        /// The same, above which all mail is.
+        used_disk_space_high: u32 = 99, |n| number_in(1, 100, n);
         /// Back to normal below this.
         used_disk_space_normal: u32 = 80, |n| number_in(0, 100, n);
-        /// Percent of this machine's memory (or of the limit that is set for this process) that this process uses.
+        /// The same three for the percent of the memory that this process may use.
         private_bytes_medium: u32 = 72, |n| number_in(1, 100, n);
+        /// See private_bytes_medium.
         private_bytes_high: u32 = 75, |n| number_in(1, 100, n);
+        /// See private_bytes_medium.
         private_bytes_normal: u32 = 71, |n| number_in(0, 100, n);
-        /// Messages in the queues.
-        queue_length_medium: u32 = 1_500_000, at_least_1;
-        queue_length_high: u32 = 3_000_000, at_least_1;
-        queue_length_normal: u32 = 1_000_000;
+        /// The same three for the messages that are just being taken in.
+        submission_queue_medium: u32 = 9_999, at_least_1;
+        /// See submission_queue_medium.
+        submission_queue_high: u32 = 15_000, at_least_1;
+        /// See submission_queue_medium.
+        submission_queue_normal: u32 = 2_000;
+        /// The same three for what waits in all queues.
+        delivery_queues_medium: u32 = 3_000_000, at_least_1;
+        /// See delivery_queues_medium.
+        delivery_queues_high: u32 = 5_000_000, at_least_1;
+        /// See delivery_queues_medium.
+        delivery_queues_normal: u32 = 2_500_000;
     }
 
     /// The section `mail_authentication`.

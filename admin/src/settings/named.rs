@@ -5,8 +5,9 @@ use super::connector::{
     AddressSpace, AuthMechanism, FilterAddress, FilterFailure, FilterScope, IpRange, Listener,
     PermissionGroup, ProtocolLogging, SmartHost, SmartHostAuthMechanism, TlsAuthLevel,
 };
-use super::fields::section_types;
+use super::fields::{Settings, section_types};
 use super::value::{Span, Unlimited};
+use std::collections::BTreeMap;
 
 section_types! {
     /// A way out for some addresses. The names are those of Set-SendConnector.
@@ -165,6 +166,19 @@ impl ReceiveConnector {
             return Err("would believe the whole world: servers of ours need narrow remote_ip_ranges".into());
         }
         Ok(())
+    }
+}
+
+impl Settings {
+    /// The receive connectors that hold: what is written, and the standing ones that are not written.
+    pub fn receive_connectors_in_force(&self) -> BTreeMap<String, ReceiveConnector> {
+        let mut all = self.receive_connectors.clone();
+        for (name, _) in STANDING {
+            if !all.keys().any(|n| n.eq_ignore_ascii_case(name)) {
+                all.insert(name.to_owned(), ReceiveConnector::named(name));
+            }
+        }
+        all
     }
 }
 

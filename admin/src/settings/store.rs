@@ -190,6 +190,11 @@ impl SettingsStore {
         Ok(saved)
     }
 
+    /// Wakes the subscribers although no setting has changed: something that belongs to one has, such as a password.
+    pub fn announce(&self) {
+        self.now.send_modify(|_| {});
+    }
+
     /// What the edits would come to; nothing is written.
     pub fn rehearse(&self, edits: &[Edit]) -> Result<Settings, SettingsError> {
         let path = document_path(&self.data);
