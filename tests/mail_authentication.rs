@@ -173,7 +173,7 @@ fn what_strangers_bring() {
     assert!(reply.starts_with("250"), "{reply}");
     assert_eq!(kept(&server, "INBOX", "quarantined"), None);
     let text = until("it is in Junk", || kept(&server, "Junk", "quarantined"));
-    assert!(text.contains("X-Waypost-Junk: DMARC of quarantine.test: SPF softfail"), "{text}");
+    assert!(text.contains("X-Waypost-Junk: Mail authentication: DMARC of quarantine.test: SPF softfail"), "{text}");
 
     for (from, result) in [
         ("a@none.test", "dmarc=fail (p=none; SPF fail; no DKIM signature)"),

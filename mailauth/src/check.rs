@@ -182,15 +182,7 @@ impl Authenticator {
         let peer = input.peer.to_canonical();
         let header = whole(input.header);
         let from_fields = sign::fields(&header).filter(|f| f.is("from")).count();
-        let mut message = AuthenticatedMessage::parse(&header);
-        let mut dkim_more = 0;
-        if let Some(message) = &mut message {
-            dkim_more = message.dkim_headers.len().saturating_sub(limits::SIGNATURES);
-            message.dkim_headers.truncate(limits::SIGNATURES);
-            message.errors.truncate(limits::SIGNATURES);
-            put_hashes(message, &input.body);
-        }
-        let refused = message.as_mut().map(take_forbidden).unwrap_or_default();
+        let (message, refused, dkim_more) = read(&header, &input.body);
         let message = message.as_ref();
 
         let (iprev, helo, mail_from, (outputs, mut dkim), arc) = tokio::join!(
@@ -482,6 +474,22 @@ fn whole(header: &[u8]) -> Vec<u8> {
     }
     whole.extend_from_slice(b"\r\n");
     whole
+}
+
+/// The message with the signatures that may count, those that may not, and how many are too many.
+fn read<'x>(header: &'x [u8], body: &BodyHashes) -> (Option<AuthenticatedMessage<'x>>, Vec<Dkim>, usize) {
+    let Some(mut message) = AuthenticatedMessage::parse(header) else { return Default::default() };
+    let more = message.dkim_headers.len().saturating_sub(limits::SIGNATURES);
+    message.dkim_headers.truncate(limits::SIGNATURES);
+    message.errors.truncate(limits::SIGNATURES);
+    put_hashes(&mut message, body);
+    let refused = take_forbidden(&mut message);
+    (Some(message), refused, more)
+}
+
+/// Only the reading, for the fuzzer.
+pub(crate) fn read_only(header: &[u8], body: &BodyHashes) {
+    let _ = read(&whole(header), body);
 }
 
 /// The parser has hashed the empty body; the true hashes come from [`BodyHashes`].

@@ -9,6 +9,7 @@
 
 pub mod body;
 pub mod check;
+mod fuzz;
 pub mod keys;
 pub mod limits;
 pub mod names;
@@ -19,6 +20,7 @@ pub mod sign;
 
 pub use body::{BodyHasher, BodyHashes};
 pub use check::{Authenticator, Dkim, Dmarc, Input, Iprev, Seals, Spf, Verdict, Word};
+pub use fuzz::fuzz_one;
 pub use keys::{DomainKeys, KeyAlgorithm, KeyError, KeyFolder, KeyInfo, KeyState};
 pub use names::{Names, NamesOptions};
 pub use policy::{Action, AuthSettings, DmarcMode, SpfFail};

@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
-use tokio::sync::watch;
 use waypost_base::{Clock, Timestamp};
 use waypost_trust::dns::Dns;
 
@@ -333,27 +332,22 @@ impl Signer {
         self.sign(&domain, header, &body, now).into_iter().map(one).collect()
     }
 
-    /// Follows the folder, and lets keys come and go by what the DNS shows and by the clock. Ends when `stop` says so.
-    pub async fn tend(self: Arc<Signer>, dns: Arc<dyn Dns>, clock: Clock, mut stop: watch::Receiver<bool>) {
-        let mut looks: u64 = 0;
-        loop {
+    /// Follows the folder, and lets keys come and go by what the DNS shows and by the clock. Never ends.
+    pub async fn tend(self: Arc<Signer>, dns: Arc<dyn Dns>, clock: Clock) {
+        for look in 0u64.. {
             let changed = self.folder.changed();
             let seen = *self.seen.read().unwrap_or_else(PoisonError::into_inner);
             if changed != seen {
                 self.reload();
             }
-            if looks.is_multiple_of(ASK) || changed != seen {
+            if look.is_multiple_of(ASK) || changed != seen {
                 match crate::records::turn_over(&self.folder, dns.as_ref(), clock.now()).await {
                     Ok(false) => {}
                     Ok(true) => self.reload(),
                     Err(e) => tracing::error!(error = %e, "signing keys cannot be turned over"),
                 }
             }
-            looks += 1;
-            tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
+            tokio::time::sleep(LOOK).await;
         }
     }
 }

@@ -7,16 +7,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use waypost_admin::settings::{self, Settings};
+use waypost_base::Clock;
 use waypost_mailauth::{AuthSettings, Authenticator, KeyFolder, Names, Signer};
 use waypost_transport::agents::auth::{AuthAgent, AuthRules};
 use waypost_transport::agents::sign::SignAgent;
+use waypost_transport::connector::IpRange;
 
 /// What asks names, and the agents that stand on it.
 pub struct MailAuth {
     pub names: Names,
     pub check: Arc<AuthAgent>,
     pub sign: Arc<SignAgent>,
-    pub signer: Arc<Signer>,
+    signer: Arc<Signer>,
 }
 
 impl MailAuth {
@@ -28,6 +30,11 @@ impl MailAuth {
         let signer = Arc::new(Signer::open(KeyFolder::new(data)));
         let sign = SignAgent::new(signer.clone(), settings.mail_authentication.dkim_signing_enabled);
         Ok(MailAuth { names, check: Arc::new(check), sign: Arc::new(sign), signer })
+    }
+
+    /// Lets signing keys come and go. Never ends.
+    pub fn tend(&self, clock: Clock) -> impl Future<Output = ()> + Send + 'static {
+        self.signer.clone().tend(Arc::new(self.names.clone()), clock)
     }
 
     /// What can be changed while the server runs; other name servers take a restart.
@@ -47,7 +54,7 @@ fn rules(chosen: &settings::MailAuthentication) -> AuthRules {
             spf_fail: chosen.spf_fail.into(),
             trusted_sealers: chosen.arc_trusted_sealers.clone(),
         },
-        skip: chosen.skip_ip_ranges.iter().map(|r| r.clone().into()).collect(),
+        skip: chosen.skip_ip_ranges.iter().map(|r| IpRange { from: r.from, to: r.to }).collect(),
         check_private: chosen.check_private_addresses,
         limit: Duration::from_millis(chosen.timeout.0),
     }

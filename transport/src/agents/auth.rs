@@ -12,9 +12,6 @@ use std::time::Duration;
 use waypost_mailauth::{Action, AuthSettings, Authenticator, BodyHasher, Input, policy, results};
 use waypost_smtp::{Reply, Status};
 
-/// Says why a message is in the junk folder; others' are taken away.
-pub const JUNK: &str = "X-Waypost-Junk";
-
 /// Octets of a refusal's text; a reply line has 512 (RFC 5321 §4.5.3.1.5).
 const TEXT: usize = 400;
 
@@ -108,17 +105,14 @@ impl Agent for AuthAgent {
         let overridden =
             verdict.dmarc.word == waypost_mailauth::Word::Fail && policy::overridden(&rules.rules, &verdict);
         let facts = results::value(host, peer, &mail_from, &verdict, overridden);
-        draft.remove(|f| f.is(JUNK) || (f.is(results::NAME) && results::is_forged(f.value, host)));
+        draft.remove(|f| f.is(results::NAME) && results::is_forged(f.value, host));
         draft.prepend(results::NAME, &facts);
         let action = policy::decide(&rules.rules, &verdict);
         tracing::info!(session = %about.session, id = %about.id, dmarc = %verdict.dmarc.word,
             spf = %verdict.mail_from.word, from = verdict.dmarc.domain, ?action, "mail authentication");
         match action {
             Action::Pass => Verdict::Pass,
-            Action::Junk(why) => {
-                draft.prepend(JUNK, &why);
-                Verdict::Junk { why }
-            }
+            Action::Junk(why) => Verdict::Junk { why },
             Action::Reject { detail, text } => {
                 Verdict::Reject(Reply::with(550, Status(5, 7, detail), shorten(&text)))
             }
