@@ -3,6 +3,8 @@
 mod cli;
 mod command;
 mod control;
+mod copies;
+mod dns;
 mod init;
 mod legs;
 mod listen;
@@ -13,8 +15,10 @@ mod metrics;
 mod outbound;
 mod place;
 mod quickstart;
+mod resources;
 mod run;
 mod tls;
+mod why;
 
 use clap::ArgMatches;
 use place::Place;

@@ -13,8 +13,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
+use waypost_transport::agents::milter::{MilterAddress, OpenMilter, Opening};
 use waypost_trust::certificate::Facts;
 use waypost_trust::channel::{
     BoxStream, Connecting, Dial, Dialed, Dialing, PeerCertificate, TlsConnect, TlsFacts, TlsWish, Verify,
@@ -38,6 +39,25 @@ impl Dial for Tcp {
             stream.set_nodelay(true)?;
             let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
             Ok(Dialed { stream: Box::new(stream), local, peer })
+        })
+    }
+}
+
+/// Opens connections to mail filters.
+#[derive(Debug, Default)]
+pub struct MilterOpener;
+
+impl OpenMilter for MilterOpener {
+    fn open(&self, address: MilterAddress) -> Opening {
+        Box::pin(async move {
+            match address {
+                MilterAddress::Tcp { host, port } => {
+                    let stream = TcpStream::connect((host.as_str(), port)).await?;
+                    stream.set_nodelay(true)?;
+                    Ok(Box::new(stream) as BoxStream)
+                }
+                MilterAddress::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?) as BoxStream),
+            }
         })
     }
 }

@@ -160,8 +160,6 @@ pub struct Hub {
     pub(crate) queue: Arc<Queue>,
     pub(crate) network: Option<Network>,
     pub(crate) agents: Vec<Arc<dyn Agent>>,
-    /// Some of them want to be asked before the message.
-    pub(crate) staged: bool,
     pub(crate) tracking: Option<Arc<dyn TrackSink>>,
     pub(crate) tracing: Option<Arc<dyn PipelineTrace>>,
     pub(crate) legs: Option<Arc<dyn LegSink>>,
@@ -200,7 +198,6 @@ impl Hub {
             routes: parts.routes,
             queue: parts.queue,
             network: parts.network,
-            staged: parts.agents.iter().any(|agent| agent.stages() != Stages::default()),
             agents: parts.agents,
             tracking: parts.tracking,
             tracing: parts.tracing,
@@ -216,6 +213,11 @@ impl Hub {
             state: watch::Sender::new(ComponentState::Active),
             why: OnceLock::new(),
         })
+    }
+
+    /// Some agents want to be asked before the message. That changes with their settings.
+    pub(crate) fn staged(&self) -> bool {
+        self.agents.iter().any(|agent| agent.stages() != Stages::default())
     }
 
     /// From now on users can ask what became of their mail (XWHY). The first source stays.
@@ -287,6 +289,12 @@ impl Hub {
     /// Tells every session to finish its message and go (421), and new ones to go at once. Cannot be taken back.
     pub fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Resolves when [`Hub::stop`] was called.
+    pub async fn stopped(&self) {
+        // Fails only when the hub is gone, which is as good.
+        let _ = self.stopping().wait_for(|stop| *stop).await;
     }
 
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {

@@ -1,12 +1,15 @@
 //! Starting the roles of this process, keeping them running, stopping them without dropping anybody's work.
 
+mod hub;
 pub mod organisation;
 pub mod settings;
+mod transport;
 
 use crate::legs::LegBook;
 use crate::listen::{self, Door, Session};
 use crate::logs::all::Logs;
 use crate::{control, metrics, tls};
+use hub::Works;
 use organisation::Organisation;
 use std::collections::BTreeMap;
 use std::io;
@@ -19,13 +22,14 @@ use tokio::task::JoinHandle;
 use waypost_access::imap::ImapService;
 use waypost_access::pop3::Service as Pop3Service;
 use waypost_access::signin::Entrance;
+use waypost_admin::run::QueueAt;
 use waypost_admin::settings::{Settings, SettingsStore};
 use waypost_base::metrics::Figure;
 use waypost_directory::signin::SignIn;
 use waypost_mailbox::Mailboxes;
+use waypost_queue::holders::QueueHolders;
 use waypost_store::{BlobId, Holders, ReadError};
 use waypost_transport::accept::Kind;
-use waypost_transport::{Hub, Parts, QueueHolders};
 use waypost_trust::channel::{Channel, TlsAccept};
 
 /// Sessions get so long to finish their message or command before the process ends anyway.
@@ -57,7 +61,7 @@ pub struct Roles {
 pub struct Services {
     organisation: Organisation,
     sign_in: Arc<SignIn>,
-    hub: Arc<Hub>,
+    works: Works,
     imap: Arc<ImapService>,
     imap_entrance: Arc<Entrance>,
     pop3: Arc<Pop3Service>,
@@ -75,7 +79,6 @@ impl Roles {
         let logs = Logs::start(&settings, organisation.place.root(), &organisation.clock)?;
         let public = &organisation.public;
         let public = Arc::new(tls::Public::new(public.chain_pem.as_bytes(), public.key_pem.as_bytes())?);
-        let services = Arc::new(Services::new(organisation, &settings, &logs));
         let mut bound = Vec::new();
         let mut addresses = Vec::new();
         for (name, at) in doors {
@@ -86,6 +89,8 @@ impl Roles {
             }
         }
         let control = control::listen(&organisation.place)?;
+        let own = addresses.iter().map(|(_, address)| *address).collect();
+        let services = Arc::new(Services::new(organisation, &settings, &logs, own)?);
         let stop = watch::Sender::new(false);
         let mut roles = Roles { addresses, tasks: Vec::new(), stop, services, public, logs, settings: store };
         roles.apply(&settings);
@@ -94,14 +99,13 @@ impl Roles {
         }
         roles.follow_settings();
         let place = &organisation.place;
-        let context = control::context(
-            place,
-            organisation.clock.clone(),
-            organisation.world(Arc::clone(&roles.settings)),
-        );
+        let mut world = organisation.world(Arc::clone(&roles.settings));
+        let hub = &roles.services.works.hub;
+        world.queue = QueueAt::Live(Arc::clone(hub.queue()));
+        world.hub = Some(Arc::new(hub::Hand(Arc::clone(hub))));
+        let context = control::context(place, organisation.clock.clone(), world);
         roles.tasks.push(tokio::spawn(control::serve(control, context, roles.stop.subscribe())));
-        // Takes up what a crash left in the queue, then what was put off.
-        tokio::spawn(waypost_transport::send::run(Arc::clone(&roles.services.hub)));
+        roles.tasks.extend(roles.services.works.run(place.store()));
         roles.keep_house();
         Ok(roles)
     }
@@ -202,7 +206,7 @@ impl Roles {
     /// Closes the doors, lets sessions finish, and returns when all are gone or the grace is over.
     async fn stop(self) {
         self.stop.send_replace(true);
-        self.services.hub.stop();
+        self.services.works.hub.stop();
         self.services.imap.stop();
         self.services.pop3.stop();
         let finished = async {
@@ -213,7 +217,7 @@ impl Roles {
             while listen::OPEN.value() > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            self.services.hub.idle().await;
+            self.services.works.hub.idle().await;
         };
         if tokio::time::timeout(GRACE, finished).await.is_err() {
             tracing::warn!(sessions = listen::OPEN.value(), "stopping although sessions have not ended");
@@ -223,26 +227,20 @@ impl Roles {
 }
 
 impl Services {
-    fn new(organisation: &Organisation, settings: &Settings, logs: &Logs) -> Services {
+    fn new(
+        organisation: &Organisation,
+        settings: &Settings,
+        logs: &Logs,
+        own: Vec<SocketAddr>,
+    ) -> io::Result<Services> {
         let legs = LegBook::with_log(Arc::clone(&logs.legs));
         let (directory, clock) = (Arc::clone(&organisation.directory), organisation.clock.clone());
         let sign_in = Arc::new(SignIn::new(Arc::clone(&directory), clock.clone(), settings.sign_in.rules()));
-        let mailboxes = organisation.mailboxes.clone();
-        let mut parts = Parts::new(
-            Arc::clone(&directory),
-            sign_in.clone(),
-            mailboxes,
-            clock.clone(),
-            settings::transport(settings),
-        );
-        parts.legs = Some(Arc::new(legs.clone()));
-        parts.log = Some(logs.smtp.clone());
-        parts.tracking = Some(logs.tracking.clone());
-        let hub = Hub::new(parts);
+        let works = Works::new(organisation, settings, sign_in.clone(), logs, &legs, own)?;
         let imap_entrance = settings::imap_entrance(settings, &sign_in);
         let imap = settings::imap_service(settings, organisation, &imap_entrance, &legs, logs.imap.clone());
         let pop3 = settings::pop3_service(settings, organisation, &sign_in, &legs, logs.pop3.clone());
-        Services { organisation: organisation.clone(), sign_in, hub, imap, imap_entrance, pop3, legs }
+        Ok(Services { organisation: organisation.clone(), sign_in, works, imap, imap_entrance, pop3, legs })
     }
 
     /// What a connection at this door becomes.
@@ -267,7 +265,7 @@ impl Services {
                 });
             }
         };
-        let service = self.hub.service(kind);
+        let service = self.works.hub.service(kind);
         Arc::new(move |channel: Channel, correlation| {
             Box::pin(waypost_transport::accept::serve(channel, Arc::clone(&service), correlation)) as Session
         })
@@ -275,7 +273,7 @@ impl Services {
 
     fn figures(&self) -> Vec<Figure> {
         let mut all = metrics::own();
-        all.extend(self.hub.figures());
+        all.extend(self.works.hub.figures());
         all.extend(self.imap.figures());
         all.extend(self.pop3.metrics());
         all.extend(self.sign_in.figures());

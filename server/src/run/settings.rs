@@ -14,7 +14,6 @@ use waypost_admin::settings::{self as written, Settings, SortOrder, Span};
 use waypost_base::Clock;
 use waypost_directory::Protocol;
 use waypost_directory::signin::SignIn;
-use waypost_transport as transport;
 
 fn duration(span: Span) -> Duration {
     Duration::from_millis(span.0)
@@ -65,26 +64,6 @@ pub fn connections(settings: &Settings, door: &str) -> (usize, usize) {
         _ => (settings.smtp.max_connections, settings.smtp.max_connections_per_source),
     };
     (all as usize, one as usize)
-}
-
-pub fn transport(settings: &Settings) -> transport::Settings {
-    let s = &settings.smtp;
-    let mut meant = transport::Settings::new(settings.server.name.clone());
-    meant.limits.message = s.max_message_size.0;
-    meant.limits.recipients = s.max_recipients;
-    meant.limits.errors = s.max_errors;
-    meant.limits.command_millis = i64::try_from(s.timeout.0).unwrap_or(i64::MAX);
-    if s.max_messages_per_session > 0 {
-        meant.limits.messages = s.max_messages_per_session;
-    }
-    let m = &settings.mailboxes;
-    meant.quota = waypost_mailbox::Quota {
-        prohibit_bytes: m.prohibit_send_receive_quota.bytes(),
-        warn_bytes: m.issue_warning_quota.bytes(),
-        messages: None,
-    };
-    meant.passwords_in_clear = s.login_type == written::LoginType::PlainTextLogin;
-    meant
 }
 
 fn imap_policy(settings: &Settings) -> Policy {
@@ -159,8 +138,8 @@ pub fn pop3_service(
 
 /// What running services take over without a restart.
 pub fn apply(settings: &Settings, services: &Services, logs: &Logs) {
-    let Services { hub, imap, imap_entrance, pop3, organisation, .. } = services;
-    hub.set_settings(transport(settings));
+    let Services { works, imap, imap_entrance, pop3, organisation, .. } = services;
+    works.apply(settings, organisation.place.root());
     organisation.directory.set_policy(directory_policy(settings));
     imap.set_settings(imap_settings(settings));
     imap_entrance.set_policy(imap_policy(settings));

@@ -32,6 +32,32 @@ pub(super) async fn expired(hub: Arc<Hub>, mut lease: Lease) {
     settle(&hub, lease, fates, Rest::Done, reports).await;
 }
 
+/// Gives up what of an item is not being sent at this moment, because an administrator says so; its sender is told. Says
+/// for how many recipients.
+pub async fn give_up(hub: &Arc<Hub>, item: u64, by: &str) -> u64 {
+    let mut count = 0;
+    for mut lease in hub.queue.claim(item) {
+        let loaded = match lease.load().await {
+            Ok(loaded) => loaded,
+            Err(e) => {
+                unread(item, &e);
+                continue;
+            }
+        };
+        let mut reason = Reason::permanent(Status(5, 7, 0), format!("removed from the queue by {by}"));
+        if let Some((last, _)) = obstacle(hub, lease.route(), &loaded) {
+            reason.text = format!("{}; it had waited because: {last}", reason.text);
+        }
+        let fates: Vec<(u32, Fate)> =
+            loaded.targets.iter().map(|(index, _)| (*index, Fate::Failed(reason.clone()))).collect();
+        count += fates.len() as u64;
+        tell::failed(hub, item, &loaded, &reason, "", Source::Admin);
+        let reports = report::conclude(hub, &loaded, &fates).await;
+        settle(hub, lease, fates, Rest::Done, reports).await;
+    }
+    count
+}
+
 /// Tells the sender that it takes longer.
 pub(super) async fn warned(hub: Arc<Hub>, mut lease: Lease) {
     let item = lease.item();

@@ -18,6 +18,8 @@ mod session;
 mod tell;
 mod way;
 
+pub use expire::give_up;
+
 use crate::deliver;
 use crate::hub::Hub;
 use crate::limits::GRACE_MILLIS;
