@@ -62,7 +62,7 @@ fn field(fields: &mut Fields<'_>, leading_space: bool) -> Option<(String, Vec<u8
     }
     for line in value.split(|b| *b == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let blank = line.iter().all(|b| matches!(b, b' ' | b'\t'));
+        let blank = line.trim_ascii().is_empty();
         let first = clean.len() <= usize::from(!leading_space);
         if blank && !first {
             // A line of nothing would end the header for some readers.

@@ -161,9 +161,7 @@ pub(super) async fn run(channel: Channel, service: Arc<Service>, correlation: Co
         End::Broken(_) => "Remote(SocketError)",
     };
     conn.log.write(Event::Disconnect, "", how);
-    if hub.staged {
-        hub.agents.iter().for_each(|agent| agent.disconnect(correlation));
-    }
+    hub.agents.iter().for_each(|agent| agent.disconnect(correlation));
     if let End::Broken(e) = &end {
         tracing::debug!(session = %correlation, error = %e, "connection broken");
     }
@@ -341,7 +339,7 @@ impl Conn {
     /// The agents that look at connections. `Some`: there is no conversation.
     async fn welcome(&mut self) -> Option<Reply> {
         let hub = self.service.hub.clone();
-        if !hub.staged {
+        if !hub.staged() {
             return None;
         }
         let about = self.about(None);
@@ -394,7 +392,7 @@ impl Conn {
 
     fn reset(&mut self) {
         let hub = &self.service.hub;
-        if self.message.take().is_some() && hub.staged {
+        if self.message.take().is_some() {
             hub.agents.iter().for_each(|agent| agent.reset(self.correlation));
         }
     }

@@ -127,6 +127,7 @@ impl Conn {
             if judged.junk {
                 draft.prepend("X-Spam-Flag", "YES");
             }
+            judged.discarded |= !self.change_envelope(message, draft.envelope());
             self.copy(message, item, Stage::Agents, &draft).await;
         }
         let written = async {

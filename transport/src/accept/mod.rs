@@ -7,6 +7,7 @@
 
 mod authorship;
 mod driver;
+mod envelope;
 mod finish;
 mod gate;
 mod intake;

@@ -146,7 +146,7 @@ impl Conn {
 
     async fn agents_at_mail(&mut self, message: &Message) -> Option<Reply> {
         let hub = self.service.hub.clone();
-        if !hub.staged {
+        if !hub.staged() {
             return None;
         }
         let about = self.about(Some(message));
@@ -189,7 +189,7 @@ impl Conn {
         let meaning = categorize::meaning(&directory, &to, sender);
         let reach = message.reach.saturating_add(meaning.reach());
         let size = message.params.size;
-        let about = hub.staged.then(|| self.about(Some(message)));
+        let about = hub.staged().then(|| self.about(Some(message)));
         let refusal = match &meaning {
             Meaning::Not(why) => Some(refusal(why)),
             Meaning::Elsewhere(_) if !self.may_relay() => Some(RELAYING),

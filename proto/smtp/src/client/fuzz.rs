@@ -86,7 +86,8 @@ impl World {
     fn out(&mut self, now: Timestamp, out: Out) {
         match out {
             Out::Send(bytes) => assert!(bytes.ends_with(b"\r\n") && !bytes.contains(&0)),
-            Out::Said(line) | Out::Heard(line) => {
+            Out::Heard(_) => {}
+            Out::Said(line) => {
                 assert!(!line.contains("xyzzy") && !line.contains("eHl6enk") && !line.contains("AGFub"));
             }
             Out::StartTls => self.client.tls_started(now),

@@ -70,7 +70,7 @@ pub enum FailureAction {
 pub enum MilterScope {
     #[default]
     All,
-    /// What strangers bring.
+    /// What strangers and other servers bring.
     Inbound,
     /// What our own people submit.
     Outbound,
@@ -101,7 +101,7 @@ impl MilterSettings {
     fn sees(&self, about: &About) -> bool {
         match self.scope {
             MilterScope::All => true,
-            MilterScope::Inbound => about.is_foreign(),
+            MilterScope::Inbound => !about.submission,
             MilterScope::Outbound => about.submission,
         }
     }
