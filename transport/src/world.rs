@@ -6,7 +6,7 @@ use crate::deliver::{self, Pass};
 use crate::pipeline::{Copied, PipelineTrace, Stage};
 use crate::{Hub, LegSink, Parts, ProtocolLog, Record, Settings};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
@@ -88,6 +88,8 @@ pub(crate) struct World {
     pub(crate) directory: Arc<Directory>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) seen: Arc<Seen>,
+    /// Milliseconds that the clock has gone on.
+    gone: Arc<AtomicI64>,
     sessions: AtomicU64,
 }
 
@@ -155,6 +157,11 @@ impl World {
         World::populate(World::assemble(model, disk, store, true, agents, |_| {}).await).await
     }
 
+    /// The clock goes on.
+    pub(crate) fn later(&self, millis: i64) {
+        self.gone.fetch_add(millis, Ordering::Relaxed);
+    }
+
     /// Does what is due at the mailboxes now, and what comes of that.
     pub(crate) async fn work(&self) -> Pass {
         let mut all = Pass::default();
@@ -188,7 +195,11 @@ impl World {
         agents: Vec<Arc<dyn Agent>>,
         change: impl FnOnce(&mut Settings),
     ) -> World {
-        let clock = Clock::fixed(NOW);
+        let gone = Arc::new(AtomicI64::new(0));
+        let clock = {
+            let gone = gone.clone();
+            Clock::new(move || NOW.plus_millis(gone.load(Ordering::Relaxed)))
+        };
         let directory = Directory::open(store.engine().clone(), clock.clone()).await.unwrap();
         let seen = Arc::new(Seen::default());
         let mut settings = Settings::new("mx.contoso.test");
@@ -202,7 +213,7 @@ impl World {
         parts.tracing = sinks.then(|| seen.clone() as Arc<dyn PipelineTrace>);
         parts.agents = agents;
         let hub = Hub::new(parts);
-        World { model, disk, directory, hub, seen, sessions: AtomicU64::new(1) }
+        World { model, disk, directory, hub, seen, gone, sessions: AtomicU64::new(1) }
     }
 
     pub(crate) fn account(&self, name: &str) -> AccountId {
