@@ -36,6 +36,10 @@ const UNKNOWN: Advice = Advice {
     todo: "Check the address for typing errors, and whether the person still uses it. If your mail program suggested \
            it, delete the suggestion and type the address anew.",
 };
+const DOMAIN: Advice = Advice {
+    what: "The domain of this address does not exist or takes no mail.",
+    todo: "Check the part of the address behind the @ for typing errors.",
+};
 const FULL: Advice = Advice {
     what: "The recipient's mailbox is full.",
     todo: "Send the message again in a day or two, or reach the person another way: they cannot get mail until they \
@@ -53,7 +57,35 @@ const NAMES: Advice = Advice {
 };
 
 const TABLE: &[Entry] = &[
+    // Our own words.
+    words(
+        &["removed from the queue by"],
+        "An administrator took the message out of the queue.",
+        "Ask your administrator why, if you do not know; send the message again if it still matters.",
+    ),
+    words(
+        &["matching connector cannot be found"],
+        "This server has not been told a way to the recipient's domain: no send connector leads there.",
+        "Show this to your administrator: they have to make a send connector. Nothing is wrong with your message.",
+    ),
+    words(
+        &["whether it arrived is not known"],
+        "The connection broke off at the very end, so it is not known whether the recipient has the message.",
+        "Ask the recipient. Nothing is wrong with your message.",
+    ),
     // Words that say more than the code beside them.
+    words(
+        &["sender address rejected", "sender verify failed", "sender rejected", "invalid sender"],
+        "The recipient's server does not accept your address as a sender.",
+        "Check that the address you write from is right and can receive mail; otherwise show this report to your \
+         administrator.",
+    ),
+    Entry { status: Some((1, 2)), words: &["domain", "host not found", "nxdomain"], advice: DOMAIN },
+    words(
+        &["no such domain", "domain not found", "domain does not exist", "host not found"],
+        DOMAIN.what,
+        DOMAIN.todo,
+    ),
     Entry {
         status: None,
         words: &[
@@ -195,23 +227,13 @@ const TABLE: &[Entry] = &[
         "Ask the recipient for another address.",
     ),
     words(
-        &["sender address rejected", "sender verify failed", "sender rejected", "invalid sender"],
-        "The recipient's server does not accept your address as a sender.",
-        "Check that the address you write from is right and can receive mail; otherwise show this report to your administrator.",
-    ),
-    words(
         &["starttls", "must use tls", "encryption required", "tls required"],
         "The message may only travel encrypted here, and that could not be agreed on.",
         "Show this report to your administrator; sending again will not help by itself.",
     ),
     // Addresses.
     on(1, 1, UNKNOWN.what, UNKNOWN.todo),
-    on(
-        1,
-        2,
-        "The domain of this address does not exist or takes no mail.",
-        "Check the part of the address behind the @ for typing errors.",
-    ),
+    on(1, 2, DOMAIN.what, DOMAIN.todo),
     on(
         1,
         3,
@@ -366,6 +388,18 @@ const TABLE: &[Entry] = &[
         "If the address is a group, ask its owner to let you write to it. Otherwise ask the recipient, by another way, to allow your address.",
     ),
     on(7, 2, "You may not write to this list.", "Ask the owner of the list to let you."),
+    on(
+        7,
+        4,
+        "The message may only travel encrypted here, and the recipient's server does not offer that.",
+        "Show this report to your administrator; sending again will not help by itself.",
+    ),
+    on(
+        7,
+        5,
+        "The message may only travel encrypted here, and the recipient's server could not prove who it is.",
+        "Show this report to your administrator; sending again will not help by itself.",
+    ),
     on(7, 8, "Signing in was needed and did not succeed.", "Show this report to your administrator."),
     on(
         7,
@@ -451,6 +485,9 @@ mod tests {
         assert!(what(Status(4, 4, 1), "").contains("did not answer"));
         assert!(what(Status(4, 4, 3), "SERVFAIL").contains("looked up"));
         assert!(what(Status(5, 6, 7), "").contains("ASCII"));
+        assert_eq!(what(Status(5, 1, 2), "the domain example.net does not exist"), DOMAIN.what);
+        assert!(what(Status(4, 1, 8), "Sender address rejected: Domain not found").contains("as a sender"));
+        assert!(what(Status(5, 7, 0), "removed from the queue by ann").contains("administrator"));
         assert_eq!(what(Status(5, 0, 0), "crispfish"), REFUSED.what);
         assert_eq!(what(Status(4, 0, 0), ""), LATER.what);
     }

@@ -126,6 +126,7 @@ impl Trouble {
         let mut blocks = Vec::new();
         if self.expired {
             let tries = self.attempts.map_or_else(String::new, |n| match n {
+                0 => String::new(),
                 1 => " once".to_owned(),
                 n => format!(" {}", counted(i64::from(n), "time")),
             });
