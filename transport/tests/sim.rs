@@ -1,6 +1,12 @@
 //! The hub as a whole, in virtual time, with an internet made of memory: single conversations as transcripts
 //! ([`engine`]), and thousands of seeded lives with every fault that there is ([`lives`]).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::await_holding_lock,
+    reason = "tests on one thread, which may end with a panic"
+)]
+
 #[path = "sim/engine.rs"]
 mod engine;
 #[path = "sim/internet.rs"]

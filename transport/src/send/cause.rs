@@ -80,9 +80,3 @@ pub(crate) const IN_DOUBT: Cause = Cause {
     remedy: "none; the Message-ID tells the recipient's server that it is the same",
     reference: "RFC 5321 §4.5.3.2.6, RFC 1047",
 };
-pub(crate) const OURS: Cause = Cause {
-    code: "SEND-STORE",
-    meaning: "our own store could not give the message or take the result",
-    remedy: "look at the store's health: disk space and errors",
-    reference: "docs/store.md",
-};

@@ -1,11 +1,11 @@
 //! From a next hop to a connection on which messages can be sent: addresses one after the other, until one is good.
 
+use super::Journey;
 use super::cause;
 use super::link::{Event, Link};
 use super::log::Lines;
 use super::mx::{Hosts, Lost, Stop};
 use super::way::Way;
-use super::{Journey, Network};
 use crate::connector::TlsLevel;
 use crate::deliver::micros;
 use crate::limits::{CONNECT_ALL_MILLIS, CONNECT_MILLIS, NAMES_MILLIS};

@@ -1,18 +1,12 @@
-//! An internet for tests: name servers that answer from a table, peers that follow a script over in-memory pipes, TLS
-//! that is none.
+//! Name servers for tests, which answer from a table.
 
 use super::Network;
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use tokio::io::DuplexStream;
-use waypost_trust::channel::{
-    BoxStream, Connecting, Dial, Dialed, Dialing, PeerCertificate, TlsConnect, TlsFacts, TlsWish,
-};
+use waypost_trust::channel::{BoxStream, Connecting, Dial, Dialing, TlsConnect, TlsWish};
 use waypost_trust::dns::{Asking, Dns, DnsError, Mx};
 
 /// What the name servers know.
@@ -80,76 +74,21 @@ impl Dns for Names {
     }
 }
 
-type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
-type Service = Arc<dyn Fn(DuplexStream) -> Serving + Send + Sync>;
+/// Nobody listens anywhere.
+struct Nobody;
 
-/// Who listens where. An address that is not here refuses.
-#[derive(Clone, Default)]
-pub(crate) struct Peers {
-    services: Arc<Mutex<BTreeMap<SocketAddr, Service>>>,
-    pub(crate) dialed: Arc<Mutex<Vec<SocketAddr>>>,
-}
-
-impl Peers {
-    pub(crate) fn listen<F>(&self, address: &str, service: impl Fn(DuplexStream) -> F + Send + Sync + 'static)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let service: Service = Arc::new(move |stream| Box::pin(service(stream)));
-        self.services.lock().unwrap().insert(address.parse().unwrap(), service);
-    }
-
-    pub(crate) fn hang_up(&self, address: &str) {
-        self.services.lock().unwrap().remove(&address.parse().unwrap());
+impl Dial for Nobody {
+    fn dial(&self, _to: SocketAddr, _from: Option<IpAddr>) -> Dialing {
+        Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) })
     }
 }
 
-impl Dial for Peers {
-    fn dial(&self, to: SocketAddr, _from: Option<IpAddr>) -> Dialing {
-        self.dialed.lock().unwrap().push(to);
-        let service = self.services.lock().unwrap().get(&to).cloned();
-        Box::pin(async move {
-            let service = service.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionRefused))?;
-            let (ours, theirs) = tokio::io::duplex(64 * 1024);
-            tokio::spawn(service(theirs));
-            let local = SocketAddr::from(([192, 0, 2, 25], 40_000));
-            Ok(Dialed { stream: Box::new(ours), local, peer: to })
-        })
-    }
-}
-
-/// Every handshake works, and changes nothing; hosts whose name begins with `badtls` refuse it, those with `badcert`
-/// show a certificate for somebody else.
-pub(crate) struct NoTls;
+/// No handshake works.
+struct NoTls;
 
 impl TlsConnect for NoTls {
-    fn connect(&self, plain: BoxStream, wish: TlsWish) -> Connecting {
-        Box::pin(async move {
-            if wish.name.starts_with("badtls") {
-                return Err(io::Error::other("handshake failure"));
-            }
-            let fault =
-                wish.name.starts_with("badcert").then(|| "the certificate is for other.example".to_owned());
-            if let Some(fault) = fault.as_ref().filter(|_| wish.verify > waypost_trust::channel::Verify::Any)
-            {
-                return Err(io::Error::other(fault.clone()));
-            }
-            let facts = TlsFacts {
-                version: "TLSv1.3",
-                cipher: "TLS_AES_256_GCM_SHA384",
-                server_name: Some(wish.name.clone()),
-                exporter: None,
-                end_point: None,
-            };
-            let certificate = PeerCertificate {
-                subject: format!("CN={}", wish.name),
-                fingerprint: "ab".repeat(32),
-                names: vec![wish.name],
-                fault,
-                ..PeerCertificate::default()
-            };
-            Ok((plain, facts, certificate))
-        })
+    fn connect(&self, _plain: BoxStream, _wish: TlsWish) -> Connecting {
+        Box::pin(async { Err(io::Error::other("handshake failure")) })
     }
 }
 
@@ -166,5 +105,5 @@ pub(crate) fn random(seed: u64) -> Arc<dyn Fn() -> u64 + Send + Sync> {
 
 /// Names, and nobody who listens.
 pub(crate) fn network(names: Arc<Names>) -> Network {
-    Network::new(names, Arc::new(Peers::default()), Arc::new(NoTls), random(1))
+    Network::new(names, Arc::new(Nobody), Arc::new(NoTls), random(1))
 }

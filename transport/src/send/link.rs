@@ -9,9 +9,9 @@ use super::mx::Stop;
 use crate::deliver::micros;
 use crate::limits::{HANDSHAKE_MILLIS, MESSAGE_BUFFER};
 use crate::sink::Event as Line;
+use bytes::Bytes;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use waypost_base::explain::Step;
 use waypost_base::{Clock, Timestamp};
 use waypost_smtp::client::{Client, Config, Delivery, Failure, Out, Outgoing, Stage};
-use waypost_store::BlobReader;
+use waypost_store::{BlobError, BlobReader};
 use waypost_trust::channel::{BoxStream, Dialed, PeerCertificate, TlsFacts, TlsWish};
 
 /// Octets that wait to be written before more of the message is read.
@@ -43,6 +43,42 @@ pub(crate) enum Event {
     Quiet,
 }
 
+/// A message's octets, with what was read of them already.
+pub(crate) struct Body {
+    pub(crate) first: Option<Bytes>,
+    pub(crate) rest: BlobReader,
+}
+
+impl Body {
+    /// As it is sent: the Return-Path field that we put on top for local delivery is no business of other servers (RFC 5321
+    /// §4.4). Gives the octets that are left.
+    pub(crate) async fn of(mut rest: BlobReader) -> Result<(Body, u64), BlobError> {
+        let first = rest.next().await?;
+        let first = first.map(without_return_path);
+        let size = rest.left() + first.as_ref().map_or(0, |piece| piece.len() as u64);
+        Ok((Body { first, rest }, size))
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, BlobError> {
+        match self.first.take() {
+            Some(piece) if !piece.is_empty() => Ok(Some(piece)),
+            _ => self.rest.next().await,
+        }
+    }
+}
+
+fn without_return_path(mut piece: Bytes) -> Bytes {
+    const NAME: &[u8] = b"return-path:";
+    if piece.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)) {
+        let folded = |at: usize| matches!(piece.get(at + 2), Some(b' ' | b'\t'));
+        let end = memchr::memmem::find_iter(&piece, b"\r\n").find(|at| !folded(*at));
+        if let Some(end) = end {
+            return piece.split_off(end + 2);
+        }
+    }
+    piece
+}
+
 /// What happened to the stream.
 enum Io {
     Read(usize),
@@ -56,7 +92,6 @@ pub(crate) struct Link {
     /// Absent only during a handshake, and after one that failed.
     stream: Option<BoxStream>,
     pub(crate) stop: Stop,
-    pub(crate) local: SocketAddr,
     network: Network,
     wish: TlsWish,
     pub(crate) tls: Option<(TlsFacts, PeerCertificate)>,
@@ -92,7 +127,6 @@ impl Link {
             client: Client::new(config, false, base),
             stream: Some(dialed.stream),
             stop,
-            local: dialed.local,
             network,
             wish,
             tls: None,
@@ -128,7 +162,7 @@ impl Link {
     }
 
     /// One message. `body`: its octets.
-    pub(crate) async fn deliver(&mut self, outgoing: Outgoing, body: BlobReader) -> Event {
+    pub(crate) async fn deliver(&mut self, outgoing: Outgoing, body: Body) -> Event {
         self.since = Instant::now();
         let now = self.now();
         self.client.send(now, outgoing);
@@ -193,7 +227,7 @@ impl Link {
         self.begun.checked_add(Duration::from_millis(millis.min(86_400_000))).unwrap_or(self.begun)
     }
 
-    async fn run(&mut self, mut body: Option<BlobReader>, until: Option<Instant>) -> Event {
+    async fn run(&mut self, mut body: Option<Body>, until: Option<Instant>) -> Event {
         loop {
             while let Some(out) = self.client.poll(self.now()) {
                 if let Some(event) = self.act(out).await {
@@ -228,7 +262,7 @@ impl Link {
         }
     }
 
-    async fn more(&mut self, body: &mut Option<BlobReader>) {
+    async fn more(&mut self, body: &mut Option<Body>) {
         let piece = match body {
             Some(body) => body.next().await,
             None => Ok(None),
@@ -405,5 +439,20 @@ fn write_out(
             Poll::Ready(Ok(()))
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_field_for_local_delivery_is_not_sent() {
+        let sent = |text: &'static str| without_return_path(Bytes::from(text));
+        assert_eq!(sent("Return-Path: <a@b>\r\nSubject: x\r\n"), "Subject: x\r\n");
+        assert_eq!(sent("return-path:\r\n <a@b>\r\nSubject: x\r\n"), "Subject: x\r\n");
+        for same in ["Subject: x\r\nReturn-Path: <a@b>\r\n", "Return-Path: <a@b>", ""] {
+            assert_eq!(sent(same), same);
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! - What is returned to the sender was refused for good by a server, or by the name servers: never by a guess of ours.
 
 use super::connect::{Connected, NoWay, party, server_name};
-use super::link::{Event, Link};
+use super::link::{Body, Event, Link};
 use super::log::{Connectivity, Direction};
 use super::mx::{Lost, Stop};
 use super::outcome::{self, Sorted};
@@ -24,7 +24,7 @@ use waypost_base::Timestamp;
 use waypost_base::explain::{Leg, Outcome as LegOutcome, Party};
 use waypost_directory::address::canonical_domain;
 use waypost_queue::{Fate, Lease, Loaded, NewItem, QueueError, Reason, Rest, Route, Target};
-use waypost_smtp::client::{By, Delivery, Outcome, Outgoing, Recipient};
+use waypost_smtp::client::{Delivery, Fault, Outcome, Outgoing, Recipient, Stage};
 use waypost_smtp::{Mailbox, Status};
 use waypost_tracking::Source;
 
@@ -32,6 +32,8 @@ impl Journey {
     /// Does what the ticket is for. Ends when there is no more to do for this connection.
     pub(super) async fn run(self) {
         let Some(way) = Way::to(self.ticket.next_hop(), &self.hub.routes) else {
+            let hop = self.ticket.next_hop();
+            tracing::warn!(queue = %hop, code = cause::NO_ROUTE.code, "{NO_CONNECTOR}");
             self.ticket.failed(Reason::temporary(Status(4, 4, 4), NO_CONNECTOR));
             return;
         };
@@ -163,9 +165,19 @@ impl Journey {
             .map(|(_, t)| recipient(loaded, t, lease.route()))
             .collect();
         let asked = recipients.len();
+        let blobs = self.hub.mailboxes.store().blobs();
+        let reader = blobs.reader(loaded.blob.clone(), 0..loaded.blob.size);
+        let (body, size) = match Body::of(reader).await {
+            Ok(body) => body,
+            Err(e) => {
+                let fault = Fault::Source(e.to_string());
+                let broken = Outcome::Broken { stage: Stage::Idle, fault, in_doubt: false };
+                return Delivery { outcomes: vec![broken; loaded.targets.len()], dsn: false };
+            }
+        };
         let outgoing = Outgoing {
             from: loaded.envelope.from.clone().map(ascii_domain),
-            size: loaded.blob.size,
+            size,
             body: loaded.envelope.params.body,
             utf8: loaded.envelope.params.utf8 && self.header_is_international(loaded).await,
             ret: loaded.envelope.params.ret,
@@ -173,8 +185,6 @@ impl Journey {
             require_tls: false,
             recipients,
         };
-        let blobs = self.hub.mailboxes.store().blobs();
-        let body = blobs.reader(loaded.blob.clone(), 0..loaded.blob.size);
         let note = format!(
             "sending message with RecordId {} and InternetMessageId <{}>",
             lease.item(),
@@ -389,12 +399,11 @@ fn ascii_domain(mut mailbox: Mailbox) -> Mailbox {
     mailbox
 }
 
-/// Whose word an outcome is; for tests of the table of causes.
 #[cfg(test)]
 mod tests {
     use super::*;
     use waypost_smtp::Reply;
-    use waypost_smtp::client::Stage;
+    use waypost_smtp::client::By;
 
     #[test]
     fn what_the_leg_says() {
