@@ -153,6 +153,8 @@ pub struct Wanted {
     pub message_ids: Vec<String>,
     /// Sixteen hexadecimal digits.
     pub correlation: Option<String>,
+    /// Only lines in which this text occurs: a host, say.
+    pub text: Option<String>,
 }
 
 impl Wanted {
@@ -170,10 +172,13 @@ impl Wanted {
             |id: &String| serde_json::to_string(id).unwrap_or_default().trim_matches('"').to_owned();
         let finder = |text: String| memmem::Finder::new(text.as_bytes()).into_owned();
         let ids: Vec<_> = self.message_ids.iter().map(|id| finder(escaped(id))).collect();
+        let ids = if self.message_ids.iter().any(String::is_empty) { Vec::new() } else { ids };
+        let text = self.text.as_ref().map(escaped).map(finder);
         let correlation = self.correlation.clone().map(finder);
         move |piece: &[u8]| {
             (ids.is_empty() || ids.iter().any(|id| id.find(piece).is_some()))
                 && correlation.as_ref().is_none_or(|c| c.find(piece).is_some())
+                && text.as_ref().is_none_or(|t| t.find(piece).is_some())
         }
     }
 }
@@ -192,6 +197,9 @@ pub fn find(folder: &Path, wanted: &Wanted, max: usize) -> io::Result<Vec<PastLe
         }
         let mut here = VecDeque::new();
         files::lines(&file.path, &bytes, |line| {
+            if !bytes(line.as_bytes()) {
+                return ControlFlow::Continue(());
+            }
             let leg = serde_json::from_str::<PastLeg>(line).ok().filter(|leg| wanted.holds(leg));
             if let Some(leg) = leg {
                 if here.len() >= room {

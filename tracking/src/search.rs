@@ -114,6 +114,9 @@ pub fn newest(folder: &Path, filter: &Filter, max: usize) -> io::Result<Found> {
         let mut columns = Columns::default();
         let mut here: VecDeque<Record> = VecDeque::new();
         files::lines(&file.path, &wanted, |line| {
+            if !line.starts_with('#') && !wanted(line.as_bytes()) {
+                return ControlFlow::Continue(());
+            }
             if let Some(record) = read(line, &mut columns).filter(|r| filter.holds(r)) {
                 if here.len() >= room {
                     here.pop_front();
@@ -141,7 +144,11 @@ pub fn newest(folder: &Path, filter: &Filter, max: usize) -> io::Result<Found> {
 /// When the file cannot be read. Damaged lines are passed over.
 pub fn in_file(path: &Path, filter: &Filter, mut each: impl FnMut(Record)) -> io::Result<()> {
     let mut columns = Columns::default();
-    files::lines(path, filter.wanted(), |line| {
+    let wanted = filter.wanted();
+    files::lines(path, &wanted, |line| {
+        if !line.starts_with('#') && !wanted(line.as_bytes()) {
+            return ControlFlow::Continue(());
+        }
         if let Some(record) = read(line, &mut columns).filter(|r| filter.holds(r)) {
             each(record);
         }

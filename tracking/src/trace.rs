@@ -9,7 +9,7 @@ use crate::files;
 use crate::layout::PREFIX;
 use crate::record::Record;
 use crate::search::{Filter, in_file, matches};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -76,6 +76,8 @@ pub struct Wanted {
 }
 
 type Rows = BTreeMap<(u64, String), Row>;
+/// Items that an agent sent to junk folders.
+type Junk = BTreeSet<u64>;
 
 /// The newest `max` rows, newest first, and whether there are more.
 ///
@@ -84,10 +86,16 @@ type Rows = BTreeMap<(u64, String), Row>;
 pub fn rows(folder: &Path, wanted: &Wanted, max: usize) -> io::Result<(Vec<Row>, bool)> {
     let filter = &wanted.filter;
     let mut all = Rows::new();
+    let mut junk = Junk::new();
     let mut more = false;
     for file in files::newest_first(folder, PREFIX, filter.start, filter.end)? {
         let mut here = Rows::new();
-        in_file(&file.path, filter, |record| enter(&mut here, &record, filter))?;
+        in_file(&file.path, filter, |record| {
+            if record.is(EventId::AgentInfo) && crate::story::junks(&record) && junk.len() < ROWS_MAX {
+                junk.insert(record.internal_message_id);
+            }
+            enter(&mut here, &record, filter);
+        })?;
         for (key, older) in here {
             match all.get_mut(&key) {
                 Some(row) => row.join(older),
@@ -102,6 +110,11 @@ pub fn rows(folder: &Path, wanted: &Wanted, max: usize) -> io::Result<(Vec<Row>,
         if all.len() > bound {
             more = true;
             break;
+        }
+    }
+    for row in all.values_mut().filter(|row| row.status == Status::Delivered && row.to_ip.is_none()) {
+        if junk.contains(&row.item) {
+            row.status = Status::FilteredAsSpam;
         }
     }
     let fits = |row: &Row| {
@@ -157,7 +170,7 @@ fn status(event: EventId, record: &Record) -> Option<Status> {
         EventId::Defer => Status::Pending,
         EventId::Deliver if says("junk") => Status::FilteredAsSpam,
         EventId::Deliver | EventId::Send => Status::Delivered,
-        EventId::Fail | EventId::DeliverFail | EventId::BadMail => Status::Failed,
+        EventId::Fail | EventId::DeliverFail => Status::Failed,
         EventId::PoisonMessage => Status::Quarantined,
         EventId::Drop if says("quarantine") => Status::Quarantined,
         EventId::Drop => Status::FilteredAsSpam,

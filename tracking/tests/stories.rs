@@ -195,6 +195,21 @@ fn deferred_then_sent() {
 }
 
 #[test]
+fn returned_by_another_server() {
+    let mut h = Happened::submitted(&["zoe@example.net"]);
+    let to = [Recipient::new("zoe@example.net", "250 2.0.0 Ok: queued as 4F")];
+    let server = (Some(ip("192.0.2.7")), "mx.example.net");
+    h.event(|m, t| Event::send(t, &own(m), "to the internet", server, &to));
+    let report = Message { item: ITEM + 9, message_id: "bounce@example.net", ..Message::default() };
+    let back = [Recipient::new("amy@contoso.test", "")];
+    h.event(|_, t| {
+        let event = Event::receive(t, &report, "", &back).client(Some(ip("192.0.2.7")), "mx.example.net");
+        event.reference(ID)
+    });
+    golden("returned", &h.told(), Viewer::Administrator);
+}
+
+#[test]
 fn failed() {
     let mut h = Happened::submitted(&["nobody@example.net"]);
     let status = "550 5.1.1 <nobody@example.net>: no such user";
@@ -248,10 +263,14 @@ fn group_and_forward() {
 #[test]
 fn quarantined() {
     let mut h = Happened::received(&["bob@contoso.test"]);
-    let why = "virus-scanner: Eicar-Test-Signature was found; the message went to quarantine";
+    let why = "virus-scanner: quarantine: Eicar-Test-Signature was found";
     h.plain(EventId::AgentInfo, Source::Agent, "bob@contoso.test", "", why);
-    h.plain(EventId::Drop, Source::Agent, "bob@contoso.test", "", "quarantine");
+    h.plain(EventId::Deliver, Source::StoreDriver, "bob@contoso.test", "", "");
     golden("quarantined", &h.told(), Viewer::Administrator);
+    let mut h = Happened::received(&["bob@contoso.test"]);
+    h.plain(EventId::AgentInfo, Source::Agent, "bob@contoso.test", "", "virus-scanner: discard: a worm");
+    h.plain(EventId::Drop, Source::Agent, "bob@contoso.test", "", "");
+    golden("dropped", &h.told(), Viewer::Administrator);
     let mut h = Happened::received(&["bob@contoso.test"]);
     h.plain(
         EventId::PoisonMessage,

@@ -15,6 +15,10 @@ pub(super) struct Fates {
     passage: Passage,
     /// Places in `passage.recipients` by lower-case address, other names included.
     places: std::collections::BTreeMap<String, usize>,
+    /// Recipients of all RECEIVE events.
+    received: usize,
+    /// It goes to junk folders.
+    junk: bool,
 }
 
 impl Fates {
@@ -27,9 +31,7 @@ impl Fates {
             Some(EventId::Resolve) => self.resolve(record),
             Some(EventId::Deliver) => self.settle(record, State::Delivered),
             Some(EventId::Send) => self.settle(record, State::Sent),
-            Some(EventId::Fail | EventId::DeliverFail | EventId::BadMail) => {
-                self.settle(record, State::Failed)
-            }
+            Some(EventId::Fail | EventId::DeliverFail) => self.settle(record, State::Failed),
             Some(EventId::Drop) => self.settle(record, State::Dropped),
             Some(EventId::PoisonMessage) => self.settle(record, State::Poison),
             Some(EventId::Defer) => self.defer(record),
@@ -60,6 +62,7 @@ impl Fates {
             p.originating = record.directionality.eq_ignore_ascii_case("Originating");
             p.arrival = arrival(record);
         }
+        self.received += record.recipients.len();
         for recipient in record.each_recipient() {
             if let Some(fate) = self.fate(recipient.address) {
                 fate.since = fate.since.or(Some(record.time));
@@ -216,6 +219,20 @@ impl Fates {
         }
     }
 
+    /// A report about it came in from elsewhere.
+    pub fn came_back(&mut self, record: &Record) {
+        let from = match (record.client_hostname.as_str(), record.client_ip) {
+            (name, Some(ip)) => format!("{name} [{ip}]"),
+            (name, None) => name.to_owned(),
+        };
+        self.passage.returned.push(format!(
+            "{} from {from}, as {} to {}",
+            super::words::at(record.time),
+            record.message_id,
+            list(&record.recipients)
+        ));
+    }
+
     pub fn report(&mut self, to: &str, at: Timestamp) {
         self.passage.reports.push(format!("{to}, {}", super::words::at(at)));
     }
@@ -233,7 +250,14 @@ impl Fates {
     }
 
     pub fn passage(self, item: u64) -> Passage {
-        Passage { item, ..self.passage }
+        let mut passage = Passage { item, ..self.passage };
+        if self.received > 0 {
+            passage.arrival.push_str(&format!(", for {}.", count_of(self.received, "recipient")));
+        }
+        for fate in passage.recipients.iter_mut().filter(|f| f.state == State::Delivered) {
+            fate.junk = self.junk;
+        }
+        passage
     }
 
     fn fate(&mut self, address: &str) -> Option<&mut Fate> {
@@ -259,6 +283,7 @@ impl Fates {
                     gives_up: None,
                     queue: String::new(),
                     attempts: 0,
+                    junk: false,
                     words: String::new(),
                 });
                 all.len() - 1
@@ -293,14 +318,24 @@ impl Fates {
             EventId::DuplicateDeliver | EventId::DuplicateExpand | EventId::DuplicateRedirect => {
                 self.note(format!("{to} would have got it twice; it was delivered once."));
             }
-            EventId::AgentInfo if !why.is_empty() => self.note(format!("{}.", why.trim_end_matches('.'))),
+            EventId::AgentInfo if !why.is_empty() => {
+                self.junk |= junks(record);
+                self.note(format!("{}.", why.trim_end_matches('.')));
+            }
             EventId::AgentInfo if !record.custom_data.is_empty() => self.note(record.custom_data.clone()),
+            EventId::BadMail => self.note(format!("No report could be given to {to}: {why}.")),
+            EventId::Defer if why.starts_with("InDoubt") => self.note(format!("{why}.")),
             EventId::PoisonMessage => self.note(format!("Set aside as a danger to the queue: {why}.")),
             EventId::Resubmit => self.note(format!("Sent through the categoriser again: {why}.")),
             EventId::Transfer => self.note(format!("Split in two: {why}.")),
             _ => {}
         }
     }
+}
+
+/// Whether an agent wants it in junk folders. Agents' words begin with their name and what they decided.
+pub(crate) fn junks(record: &Record) -> bool {
+    [": junk:", ": quarantine:"].iter().any(|said| record.source_context.contains(said))
 }
 
 /// Some of them by name.
@@ -341,7 +376,5 @@ fn arrival(record: &Record) -> String {
     if !record.source_context.is_empty() {
         text.push_str(&format!(" ({})", record.source_context));
     }
-    let count = usize::try_from(record.recipient_count).unwrap_or(usize::MAX).max(record.recipients.len());
-    text.push_str(&format!(", for {}.", count_of(count, "recipient")));
     text
 }

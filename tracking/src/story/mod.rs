@@ -14,6 +14,7 @@ use crate::record::Record;
 use crate::search::bare;
 use crate::{EventId, search};
 use fates::Fates;
+pub(crate) use fates::junks;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use waypost_base::Timestamp;
@@ -146,6 +147,8 @@ pub struct Fate {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub queue: String,
     pub attempts: u32,
+    /// It went to the junk folder.
+    pub junk: bool,
     /// A sentence that says all this.
     pub words: String,
 }
@@ -168,6 +171,8 @@ pub struct Passage {
     pub recipients: Vec<Fate>,
     /// Reports that were sent about it: to whom.
     pub reports: Vec<String>,
+    /// Reports about it that came in from other servers.
+    pub returned: Vec<String>,
     #[serde(skip)]
     originating: bool,
     #[serde(skip)]
@@ -250,6 +255,10 @@ fn passages(facts: &Facts) -> Vec<Passage> {
         all.entry(queued.item).or_default().queued(queued);
     }
     for record in facts.events.iter().filter(|record| reports(record, facts)) {
+        if record.is(EventId::Receive) {
+            all.values_mut().next_back().into_iter().for_each(|last| last.came_back(record));
+            continue;
+        }
         let to = record.recipients.join(", ");
         // A report names the Message-ID, not the item: with several passages it is told with the last.
         if let Some(last) = all.values_mut().next_back() {
@@ -263,7 +272,7 @@ fn passages(facts: &Facts) -> Vec<Passage> {
 
 /// A report about the message, which is a message of its own.
 fn reports(record: &Record, facts: &Facts) -> bool {
-    record.is(EventId::Dsn)
+    (record.is(EventId::Dsn) || record.is(EventId::Receive))
         && record.reference.split(';').any(|id| bare(id) == facts.message_id)
         && bare(&record.message_id) != facts.message_id
 }

@@ -33,7 +33,8 @@ pub(super) fn sentence(fate: &Fate) -> String {
         State::Delivered => {
             let note =
                 if said.is_empty() || said.starts_with('2') { String::new() } else { format!(" ({said})") };
-            format!("delivered to the mailbox at {since}{note}")
+            let folder = if fate.junk { "junk folder" } else { "mailbox" };
+            format!("delivered to the {folder} at {since}{note}")
         }
         State::Sent => {
             let server = if fate.server.is_empty() { "the next server" } else { &fate.server };
@@ -96,6 +97,7 @@ pub(super) fn narrow(passage: &mut Passage, addresses: &[String]) -> bool {
         return true;
     }
     passage.reports.clear();
+    passage.returned.clear();
     passage.arrival = format!("Came from {}.", passage.sender);
     passage.recipients.retain(|fate| own(&fate.address) || fate.known_as.as_deref().is_some_and(own));
     for fate in &mut passage.recipients {
@@ -234,6 +236,14 @@ impl Conclude<'_> {
                 Confidence::Certain,
                 format!("Nothing is lost: {what} will be tried again without anybody's help."),
             );
+        }
+        let returned: Vec<String> = self.story.passages.iter().flat_map(|p| p.returned.clone()).collect();
+        if !returned.is_empty() {
+            let text = format!(
+                "Another server sent a report about it: {}. What it says is in that message.",
+                returned.join("; ")
+            );
+            self.follows(Confidence::Certain, text);
         }
         if self.with(&[State::Suspended, State::Poison]) > 0 {
             self.follows(
