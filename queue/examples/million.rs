@@ -82,8 +82,16 @@ async fn run(folder: PathBuf, items: u64) -> Result<(), Failure> {
     for name in names {
         queue.suspend_queue(&name).await?;
     }
-    round("on SQLite, full", &queue, 20_000).await?;
+    let beside = folder.with_extension("empty");
+    let other = Store::open(&beside, Options::new([1; 32], clock()))?;
+    let empty = Queue::new(other.clone(), clock(), RetryPlan::default(), Arc::new(NullRouter));
+    for _ in 0..3 {
+        round("on SQLite, full", &queue, 20_000).await?;
+        round("on SQLite, empty", &empty, 20_000).await?;
+    }
     store.close().await;
+    other.close().await;
+    std::fs::remove_dir_all(&beside)?;
     Ok(())
 }
 

@@ -63,14 +63,18 @@ impl Ticket {
         self.queue.wake.notify_one();
     }
 
-    /// It could not be used (no connection, greeting refused, TLS required and not there): the queue waits (Retry), with
-    /// this as its LastError. Leases of this ticket that are still out should be dropped, or settled as they ended.
+    /// It could not be used (no connection, greeting refused, TLS required and not there), or was lost: the queue waits
+    /// (Retry), with this as its LastError. While other connections of the queue are good, a new one that fails only keeps
+    /// more from being opened for a while. Leases of this ticket that are still out should be dropped, or settled as they
+    /// ended.
     pub fn failed(&self, reason: Reason) {
         self.failed.store(true, Ordering::Relaxed);
         let now = self.queue.clock.now();
         let mut state = self.queue.lock();
         let (plan, seed) = (state.plan.clone(), seed_of(&self.hop, now));
-        let news = state.schedule.failed(self.line, reason, now, |failures| plan.queue_wait(failures, seed));
+        let connecting = self.connecting.load(Ordering::Relaxed);
+        let wait = |failures| plan.queue_wait(failures, seed);
+        let news = state.schedule.failed(self.line, reason, connecting, now, wait);
         if news && let Some(line) = state.schedule.line(self.line) {
             drop(self.queue.write_line(&line.hop, &line.state()));
         }

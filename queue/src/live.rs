@@ -70,6 +70,8 @@ pub(crate) struct State {
     pub(crate) blocked: bool,
     /// When a run without trouble counts as such.
     trusted: Option<Timestamp>,
+    /// When work was last looked for.
+    looked: Option<Timestamp>,
 }
 
 impl State {
@@ -134,6 +136,9 @@ impl Meta {
 /// A run that has lasted so long is not one of those that crash at once.
 const TRUSTED_MILLIS: i64 = 10 * 60_000;
 
+/// A clock that is set back by less is waited for.
+const BACK_MILLIS: i64 = 10_000;
+
 impl Queue {
     pub fn new(store: Store, clock: Clock, plan: RetryPlan, router: Arc<dyn Router>) -> Arc<Queue> {
         let state = State {
@@ -146,6 +151,7 @@ impl Queue {
             try_again: None,
             blocked: false,
             trusted: None,
+            looked: None,
         };
         let start = u64::try_from(clock.now().as_millis()).unwrap_or(0) << 20;
         Arc::new(Queue {
@@ -339,6 +345,15 @@ impl Queue {
             self.careful.store(false, Ordering::Relaxed);
             state.trusted = None;
             drop(self.store.commit(run_row(1, now)));
+        }
+        if let Some(before) =
+            state.looked.replace(now).map(|looked| looked.since(now)).filter(|b| *b > BACK_MILLIS)
+        {
+            tracing::warn!(
+                seconds = before / 1000,
+                "the clock was set back; what waits does not wait for that"
+            );
+            state.schedule.clock_went_back(before, now);
         }
         if state.is_blocked() {
             return (None, state.try_again);

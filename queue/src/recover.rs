@@ -23,12 +23,17 @@ enum Found {
 }
 
 impl Queue {
-    /// Reads the rows that an earlier run has left. Once, at start; items may be submitted meanwhile. A second call does
-    /// nothing. Damaged items go into the poison queue.
+    /// Reads the rows that an earlier run has left. Once, at start; items may be submitted meanwhile. After it has
+    /// succeeded, a second call does nothing. Damaged items go into the poison queue.
     pub async fn recover(&self) -> Result<Recovered, QueueError> {
         let mut found = Recovered::default();
-        if self.lock().fresh.is_none() {
-            return Ok(found);
+        {
+            let mut state = self.lock();
+            if state.fresh.is_none() {
+                return Ok(found);
+            }
+            // What a call that failed has left.
+            state.schedule.drop_found(self.clock.now());
         }
         let mut rest = Some(prefix_range(&[QUEUE_PREFIX, ITEM]));
         while let Some(range) = rest {

@@ -42,6 +42,8 @@ pub(crate) struct Line {
     pub(crate) retry: Option<Retry>,
     pub(crate) last_error: Option<Reason>,
     pub(crate) pause: Timestamp,
+    /// The server refused one connection more while others were good: so long no more are opened beside them.
+    pub(crate) crowded: Timestamp,
     pub(crate) idle_since: Timestamp,
     pub(super) timer: Option<i64>,
     pub(super) in_turn: bool,
@@ -67,6 +69,7 @@ impl Line {
             retry: None,
             last_error: None,
             pause: Timestamp(i64::MIN),
+            crowded: Timestamp(i64::MIN),
             idle_since: now,
             timer: None,
             in_turn: false,
@@ -123,7 +126,7 @@ impl Line {
         }
         let more = if self.hop == NextHop::Mailbox {
             self.leased < u64::from(self.max)
-        } else if self.connections >= self.max {
+        } else if self.connections >= self.max || (self.connections > 0 && self.crowded > now) {
             false
         } else if self.proven && self.retry.is_none() {
             let waiting: usize = self.ready.iter().map(Heap::len).sum();
@@ -135,8 +138,20 @@ impl Line {
         if more { Wake::Now } else { Wake::Never }
     }
 
-    pub(super) fn failed(&mut self, reason: Reason, now: Timestamp, wait: impl FnOnce(u32) -> i64) -> bool {
+    /// `connecting`: the connection had not proved good.
+    pub(super) fn failed(
+        &mut self,
+        reason: Reason,
+        connecting: bool,
+        now: Timestamp,
+        wait: impl FnOnce(u32) -> i64,
+    ) -> bool {
         self.last_error = Some(reason.clone());
+        let good = self.connections - self.connecting;
+        if connecting && good > 0 {
+            self.crowded = now.plus_millis(wait(1));
+            return false;
+        }
         self.proven = false;
         match &mut self.retry {
             // Others of the same try: they say nothing new.

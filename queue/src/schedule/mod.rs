@@ -656,16 +656,18 @@ impl Schedule {
         changed
     }
 
-    /// A line could not connect: it waits `wait(failures)`. Whether this is news.
+    /// A line could not connect, or lost a connection: it waits `wait(failures)`, unless others are good. Whether its
+    /// retry state has changed.
     pub(crate) fn failed(
         &mut self,
         number: u32,
         reason: Reason,
+        connecting: bool,
         now: Timestamp,
         wait: impl FnOnce(u32) -> i64,
     ) -> bool {
         let Some(line) = self.lines[number as usize].as_deref_mut() else { return false };
-        let changed = line.failed(reason, now, wait);
+        let changed = line.failed(reason, connecting, now, wait);
         self.refresh(number, now);
         changed
     }
@@ -695,6 +697,33 @@ impl Schedule {
             change(line);
         }
         self.refresh(number, now);
+    }
+
+    /// The clock was set back by so much: whatever was to wait waits no longer for that.
+    pub(crate) fn clock_went_back(&mut self, millis: i64, now: Timestamp) {
+        // All alike, so that their order stays.
+        for entry in self.entries.iter_mut().filter(|entry| entry.line != NONE) {
+            entry.due = entry.due.saturating_sub(millis);
+        }
+        for number in 0..self.lines.len() as u32 {
+            self.change_line(number, now, |line| {
+                for time in [&mut line.pause, &mut line.crowded, &mut line.idle_since] {
+                    *time = time.plus_millis(-millis);
+                }
+                if let Some(retry) = &mut line.retry {
+                    retry.next = retry.next.plus_millis(-millis);
+                }
+            });
+        }
+    }
+
+    /// Forgets what was found at start, so that it can be looked for again.
+    pub(crate) fn drop_found(&mut self, now: Timestamp) {
+        for slot in 0..self.entries.len() as u32 {
+            if self.entry(slot).line != NONE && self.entry(slot).is(flag::FOUND) {
+                self.remove(slot, now);
+            }
+        }
     }
 
     /// Makes every hop of a line due now.

@@ -58,6 +58,7 @@ enum Step {
     Suspend(usize),
     Time(i64),
     Reroute(bool),
+    Back(i64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -75,6 +76,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0usize..8).prop_map(Step::Suspend),
         2 => prop_oneof![0i64..100, 0..200_000i64, Just(20_000_000i64)].prop_map(Step::Time),
         1 => any::<bool>().prop_map(Step::Reroute),
+        1 => (0i64..100_000).prop_map(Step::Back),
     ]
 }
 
@@ -185,7 +187,7 @@ impl World {
             Step::Failed(i) => {
                 let Some(c) = self.connections.get_mut(i) else { return };
                 c.failed = true;
-                self.schedule.failed(c.line, reason(), now, |n| 1000 * i64::from(n));
+                self.schedule.failed(c.line, reason(), c.connecting, now, |n| 1000 * i64::from(n));
             }
             Step::Hang(i) => {
                 let Some(c) = World::pick(&mut self.connections, i) else { return };
@@ -217,6 +219,10 @@ impl World {
                 }
             }
             Step::Time(millis) => self.now += millis,
+            Step::Back(millis) => {
+                self.now -= millis;
+                self.schedule.clock_went_back(millis, Timestamp(self.now));
+            }
             Step::Reroute(away) => {
                 let router: &dyn Router = if away { &Elsewhere } else { &Two };
                 self.schedule.reroute(router, now);
@@ -338,7 +344,7 @@ fn one_connection_looks_whether_a_server_is_there() {
     }
     let Some(Todo::Connect(line)) = schedule.poll(now) else { panic!() };
     assert_eq!(schedule.poll(now), None, "one at first");
-    schedule.failed(line, reason(), now, |_| 60_000);
+    schedule.failed(line, reason(), true, now, |_| 60_000);
     schedule.disconnected(line, true, false, now);
     assert_eq!(schedule.poll(now), None);
     assert_eq!(schedule.next_time(), Some(Timestamp(NOW + 60_000)));
@@ -350,6 +356,42 @@ fn one_connection_looks_whether_a_server_is_there() {
         more += 1;
     }
     assert_eq!(more, 19, "then as many as the router allows");
+}
+
+#[test]
+fn a_server_that_wants_fewer_connections_gets_fewer() {
+    let mut schedule = Schedule::new(100, 1);
+    let now = Timestamp(NOW);
+    for id in 1..=50 {
+        put(&mut schedule, id, 0, 1, 0, NOW, NOW);
+    }
+    let Some(Todo::Connect(line)) = schedule.poll(now) else { panic!() };
+    schedule.connected(line, true, now);
+    assert_eq!(schedule.poll(now), Some(Todo::Connect(line)));
+    assert!(!schedule.failed(line, reason(), true, now, |_| 60_000), "the queue is not in Retry");
+    schedule.disconnected(line, true, false, now);
+    assert_eq!(schedule.poll(now), None, "no more for now");
+    assert!(schedule.lease(line, now).is_some(), "the good one goes on");
+    assert!(schedule.failed(line, reason(), false, now, |_| 60_000), "when it is lost, the queue waits");
+    assert_eq!(schedule.lease(line, now), None);
+}
+
+#[test]
+fn a_clock_that_goes_back_holds_up_nothing() {
+    let mut schedule = Schedule::new(100, 1);
+    put(&mut schedule, 1, 0, 1, 0, NOW, NOW + 60_000);
+    put(&mut schedule, 2, 0, 2, 0, NOW, NOW);
+    let Some(Todo::Connect(line)) = schedule.poll(Timestamp(NOW)) else { panic!() };
+    schedule.failed(line, reason(), true, Timestamp(NOW), |_| 60_000);
+    schedule.disconnected(line, true, false, Timestamp(NOW));
+    let back = 86_400_000;
+    schedule.clock_went_back(back, Timestamp(NOW - back));
+    assert_eq!(schedule.poll(Timestamp(NOW - back + 59_999)), None);
+    let mut connected = 0;
+    while let Some(Todo::Connect(_)) = schedule.poll(Timestamp(NOW - back + 60_000)) {
+        connected += 1;
+    }
+    assert_eq!(connected, 2);
 }
 
 #[test]
