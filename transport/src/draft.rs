@@ -408,7 +408,8 @@ fn looks_like_header(message: &[u8]) -> bool {
     let line = memchr::memchr(b'\n', message).map_or(message, |end| message.get(..end).unwrap_or_default());
     let name = memchr::memchr(b':', line).and_then(|at| line.get(..at)).unwrap_or_default();
     let name = name.trim_ascii_end();
-    !name.is_empty() && name.iter().all(u8::is_ascii_graphic)
+    // Octets beyond ASCII are wrong there, but they begin a field for everybody who reads it.
+    !name.is_empty() && name.iter().all(|b| *b > b' ' && *b != 0x7F)
 }
 
 fn blank_length(rest: &[u8]) -> usize {

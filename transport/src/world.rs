@@ -32,9 +32,11 @@ pub(crate) struct Seen {
     pub(crate) lines: Mutex<Vec<String>>,
     /// `SOURCE EVENT recipients <related> (status)`
     pub(crate) tracked: Mutex<Vec<String>>,
-    /// Stage, envelope, message.
-    pub(crate) copies: Mutex<Vec<(Stage, String, Option<Vec<u8>>)>>,
+    pub(crate) copies: Mutex<Vec<Copy>>,
 }
+
+/// Stage, envelope, and the message where it was in memory.
+type Copy = (Stage, String, Option<Vec<u8>>);
 
 impl Seen {
     /// The events with this in them.

@@ -27,6 +27,10 @@ pub(super) struct Intake {
     ends: Option<LineEnds>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the common way is the large one, and the message is boxed already"
+)]
 enum Way {
     Store(Writer),
     /// The trace fields, and the message so far.

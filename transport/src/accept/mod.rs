@@ -13,6 +13,8 @@ mod gate;
 mod intake;
 mod log;
 mod policy;
+#[cfg(test)]
+mod rules;
 mod sign_in;
 #[cfg(test)]
 mod tests;
