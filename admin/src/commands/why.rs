@@ -6,9 +6,10 @@ use crate::failure::{Category, Failure, Outcome};
 use crate::output::{Cell, Record};
 use crate::run::Call;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use waypost_base::Timestamp;
 use waypost_queue::{Filter, ItemState, Queue, State};
+use waypost_tracking::legs::{self, PastLeg};
 use waypost_tracking::search::bare;
 use waypost_tracking::story::{self, Facts, Queued, QueuedState, QueuedTarget, Story, Viewer};
 
@@ -18,6 +19,9 @@ pub const NAME: &str = "Get-MessageStory";
 /// Items that are looked for by their Message-ID in the queue itself, where the log does not name them. Reading more would
 /// cost more than the answer is worth.
 const SEARCHED_MAX: usize = 20_000;
+/// Hosts whose connections are looked for, and how far back.
+const HOSTS_MAX: usize = 3;
+const CONNECTIONS_MILLIS: i64 = 6 * 3_600_000;
 /// Items of one message that are looked at in the queue.
 const ITEMS_MAX: usize = 100;
 
@@ -114,12 +118,12 @@ fn record(story: &Story) -> Record {
 pub async fn gather(
     queue: &Queue,
     tracking: PathBuf,
-    legs: PathBuf,
+    leg_folder: PathBuf,
     id: String,
     now: Timestamp,
 ) -> Outcome<Facts> {
-    let wanted = id.clone();
-    let mut facts = reading(move || story::gather(&tracking, &legs, &wanted, now)).await?;
+    let (wanted, folder) = (id.clone(), leg_folder.clone());
+    let mut facts = reading(move || story::gather(&tracking, &folder, &wanted, now)).await?;
     let mut items: BTreeSet<u64> =
         facts.events.iter().map(|e| e.internal_message_id).filter(|item| *item != 0).collect();
     if items.is_empty() {
@@ -137,8 +141,41 @@ pub async fn gather(
             }
         }
     }
+    let hosts = refused_by(&held);
+    if !hosts.is_empty() {
+        facts.legs.extend(reading(move || connections(&leg_folder, &hosts, now)).await?);
+        facts.legs.sort_by_key(|leg| leg.leg.started);
+    }
     facts.queue = Some(held);
     Ok(facts)
+}
+
+/// The hosts that what is put off waits for.
+fn refused_by(held: &[Queued]) -> BTreeSet<String> {
+    let host = |t: &QueuedTarget| match &t.state {
+        QueuedState::Deferred { server: Some(server), .. } => server.split(' ').next().map(str::to_owned),
+        _ => None,
+    };
+    let hosts = held.iter().flat_map(|q| q.targets.iter().filter_map(host));
+    hosts.filter(|host| !host.is_empty()).take(HOSTS_MAX).collect()
+}
+
+/// The last connections to these hosts that came to nothing: no message was given over one, so they carry no Message-ID.
+fn connections(folder: &Path, hosts: &BTreeSet<String>, now: Timestamp) -> std::io::Result<Vec<PastLeg>> {
+    let mut found = Vec::new();
+    for host in hosts {
+        let wanted = legs::Wanted {
+            from: Some(now.plus_millis(-CONNECTIONS_MILLIS)),
+            message_ids: vec![String::new()],
+            text: Some(host.clone()),
+            ..legs::Wanted::default()
+        };
+        let to_host = |leg: &PastLeg| {
+            leg.leg.acceptor.name.starts_with(host.as_str()) && leg.leg.outcome.result == "failed"
+        };
+        found.extend(legs::find(folder, &wanted, 3)?.into_iter().filter(to_host));
+    }
+    Ok(found)
 }
 
 /// Items with this Message-ID: for messages that the log does not know, because tracking is off or was.
@@ -206,7 +243,7 @@ fn said(reason: &waypost_queue::Reason) -> String {
 /// # Errors
 /// When the settings, the logs or the queue's rows cannot be read.
 pub async fn for_user(
-    data: &std::path::Path,
+    data: &Path,
     queue: &Queue,
     addresses: &[String],
     message_id: &str,
