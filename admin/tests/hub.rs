@@ -305,6 +305,10 @@ async fn receive_connectors() {
     assert!(o.fails(&world, Category::InvalidArgument).await.message.contains("whole world"));
     o.fails(&["New-ReceiveConnector", "x", "-Bindings", "0.0.0.0:2500"], Category::InvalidArgument).await;
     o.fails(&["New-ReceiveConnector", "x"], Category::SyntaxError).await;
+    let twin = o
+        .fails(&["New-ReceiveConnector", "x", "-RemoteIPRanges", "0.0.0.0/0"], Category::InvalidArgument)
+        .await;
+    assert!(twin.message.contains("conflict with those of \"Default Frontend\""), "{twin}");
     o.fails(&["New-ReceiveConnector", "default frontend", "-Client"], Category::ResourceExists).await;
     o.ok(&["Set-ReceiveConnector", "Client Frontend", "-RequireTLS", "true"]).await;
     let client = &o.settings().receive_connectors["Client Frontend"];
@@ -346,7 +350,7 @@ async fn transport_settings() {
     assert_eq!(service.shown("MessageExpirationTimeout"), "5.00:00:00");
     assert_eq!(service.shown("ExternalDNSServers"), "{192.0.2.53, 192.0.2.54}");
     o.fails(&["Get-TransportService", "elsewhere"], Category::ObjectNotFound).await;
-    o.fails(&["Set-TransportService", "-PoisonThreshold", "0"], Category::InvalidArgument).await;
+    o.fails(&["Set-TransportService", "-MaxOutboundConnections", "0"], Category::InvalidArgument).await;
     let traced = [
         "Set-TransportService",
         "-PipelineTracingEnabled",

@@ -85,7 +85,13 @@ pub(super) static COMMANDS: &[Command] = &[
                 Kind::Edit,
                 "Only these, or members of these groups, may send to it; $null lets everybody.",
             )
-            .alias(&["AcceptMessagesOnlyFrom"]),
+            .alias(&["AcceptMessagesOnlyFrom", "AcceptMessagesOnlyFromDLMembers"]),
+            Param::new(
+                "RejectMessagesFromSendersOrMembers",
+                Kind::Edit,
+                "These, and members of these groups, may not send to it, whatever else is said; $null lets them.",
+            )
+            .alias(&["RejectMessagesFrom", "RejectMessagesFromDLMembers"]),
             Param::new("ManagedBy", Kind::Edit, "Who may manage it."),
             Param::new("HiddenFromAddressListsEnabled", Kind::Bool, "Left out of address lists."),
         ],
@@ -161,6 +167,7 @@ fn record(group: &Group, now: &Snapshot) -> Record {
         ids.iter().filter_map(|id| now.account(*id)).map(|a| a.name.clone()).collect()
     };
     let senders: Vec<String> = group.accept_from.iter().map(|m| call_member(now, m)).collect();
+    let refused: Vec<String> = group.reject_from.iter().map(|m| call_member(now, m)).collect();
     let record = Record::new()
         .with("Name", group.name.as_str())
         .with("DisplayName", group.display_name.as_str())
@@ -172,6 +179,7 @@ fn record(group: &Group, now: &Snapshot) -> Record {
         .with("ManagedBy", people(&group.managed_by))
         .with("RequireSenderAuthenticationEnabled", group.require_sender_authentication)
         .with("AcceptMessagesOnlyFromSendersOrMembers", senders)
+        .with("RejectMessagesFromSendersOrMembers", refused)
         .with("HiddenFromAddressListsEnabled", group.hidden);
     super::ending(record, &group.name, group.created, group.changed)
 }
@@ -273,6 +281,9 @@ async fn set(call: &Call<'_>) -> Outcome {
     }
     if let Some(value) = call.value("AcceptMessagesOnlyFromSendersOrMembers") {
         next.accept_from = edit_members(&now, value, &next.accept_from)?;
+    }
+    if let Some(value) = call.value("RejectMessagesFromSendersOrMembers") {
+        next.reject_from = edit_members(&now, value, &next.reject_from)?;
     }
     if call.only_said(|| format!("Changing group {:?}.", group.name)).await {
         return Ok(());

@@ -8,7 +8,8 @@ use crate::settings::{Bytes, Settings, Unlimited};
 use std::sync::Arc;
 use waypost_base::AccountId;
 use waypost_directory::{
-    Account, AccountKind, Address, ChangeError, Limit, NewAccount, Permission, Right, Snapshot, credential,
+    Account, AccountKind, Address, ChangeError, Limit, NewAccount, Owner, Permission, Right, Snapshot,
+    credential,
 };
 
 const TYPES: &[&str] = &["Regular", "Shared", "Room", "Equipment"];
@@ -31,8 +32,7 @@ const PASSWORD: Param = Param::new(
 const DISABLED: Param =
     Param::new("AccountDisabled", Kind::Bool, "Nobody signs in, and mail to it is refused.");
 const WARN: Param = Param::new("IssueWarningQuota", Kind::Quota, "Its owner is warned from here on.");
-const SEND: Param = Param::new("ProhibitSendQuota", Kind::Quota, "It should not send from here on.")
-    .without_effect("sending is not held up by it yet");
+const SEND: Param = Param::new("ProhibitSendQuota", Kind::Quota, "It cannot send from here on.");
 const RECEIVE: Param = Param::new(
     "ProhibitSendReceiveQuota",
     Kind::Quota,
@@ -126,6 +126,18 @@ pub(super) static COMMANDS: &[Command] = &[
                 Kind::Text,
                 "Recipients of one message that it sends, or Unlimited.",
             ),
+            Param::new(
+                "ForwardingAddress",
+                Kind::Text,
+                "A recipient of ours that gets its mail; $null ends it. Exchange keeps two such settings; here each of the two \
+                 replaces the other.",
+            ),
+            Param::new(
+                "ForwardingSmtpAddress",
+                Kind::Text,
+                "The address that gets its mail, wherever it is; $null ends it.",
+            ),
+            Param::new("DeliverToMailboxAndForward", Kind::Bool, "$true: what is forwarded stays here, too."),
             Param::new("GrantSendOnBehalfTo", Kind::Edit, "Who may send on its behalf."),
             Param::new(
                 "MessageCopyForSMTPClientSubmissionEnabled",
@@ -220,6 +232,8 @@ fn record(account: &Account, now: &Snapshot, settings: &Settings) -> Record {
     let behalf = account.permissions.iter().filter(|p| p.right == Right::SendOnBehalf);
     let names: Vec<String> = behalf.filter_map(|p| now.account(p.who)).map(|a| a.name.clone()).collect();
     let own = |limit: Limit| matches!(limit, Limit::Default);
+    let forward = account.forward_to.as_ref();
+    let ours = forward.is_some_and(|a| now.find(a.as_str()).is_some());
     let record = Record::new()
         .with("Name", account.name.as_str())
         .with("DisplayName", account.display_name.as_str())
@@ -242,6 +256,9 @@ fn record(account: &Account, now: &Snapshot, settings: &Settings) -> Record {
             limit(account.limits.receive_bytes, Unlimited(Some(settings.smtp.max_message_size))),
         )
         .with("RecipientLimits", account.limits.recipients.or(Some(settings.smtp.max_recipients.into())))
+        .with("ForwardingAddress", forward.filter(|_| ours))
+        .with("ForwardingSmtpAddress", forward.filter(|_| !ours).map(|a| format!("smtp:{a}")))
+        .with("DeliverToMailboxAndForward", account.deliver_and_forward)
         .with("GrantSendOnBehalfTo", names)
         .with("MessageCopyForSMTPClientSubmissionEnabled", account.copy_smtp_sent)
         .with("ServerName", settings.server.id.as_str())
@@ -463,6 +480,35 @@ fn apply(call: &Call<'_>, now: &Snapshot, account: &mut Account) -> Outcome {
     if let Some(value) = call.value("GrantSendOnBehalfTo") {
         grant(now, account, value)?;
     }
+    forward(call, now, account)
+}
+
+fn forward(call: &Call<'_>, now: &Snapshot, account: &mut Account) -> Outcome {
+    account.deliver_and_forward =
+        call.flag("DeliverToMailboxAndForward").unwrap_or(account.deliver_and_forward);
+    let (inside, anywhere) = (call.value("ForwardingAddress"), call.value("ForwardingSmtpAddress"));
+    let given = |value: Option<&Value>| matches!(value, Some(Value::Text(_)));
+    if given(inside) && given(anywhere) {
+        let text = "Either -ForwardingAddress or -ForwardingSmtpAddress can be given.";
+        return Err(Failure::usage("ForwardingAddress", text));
+    }
+    let to = match (call.text("ForwardingAddress"), call.text("ForwardingSmtpAddress")) {
+        (Some(name), _) => Some(
+            match now.find(name) {
+                Some(Owner::Account(id)) => now.account(id).map(|a| a.primary.clone()),
+                Some(Owner::Group(id)) => now.group(id).map(|g| g.primary.clone()),
+                None => None,
+            }
+            .ok_or_else(|| Failure::not_found("recipient", name))?,
+        ),
+        (None, Some(text)) => Some(parse_address(text)?),
+        (None, None) if inside.is_some() || anywhere.is_some() => None,
+        (None, None) => return Ok(()),
+    };
+    if to.as_ref().is_some_and(|to| account.addresses().any(|own| own == to)) {
+        return Err(Failure::invalid("ForwardingAddress", "A mailbox cannot forward to itself."));
+    }
+    account.forward_to = to;
     Ok(())
 }
 

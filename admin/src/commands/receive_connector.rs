@@ -275,6 +275,7 @@ async fn new(call: &Call<'_>) -> Outcome {
         let text = "-RemoteIPRanges is missing: whose connector is it? Everybody's is \"Default Frontend\".";
         return Err(Failure::usage("RemoteIPRanges", text));
     }
+    no_twin(&store.rehearse(&first).map_err(super::property::refused)?, &name)?;
     apply(call, first).await?;
     if !call.invocation.what_if {
         call.record(record(&store.current(), &name)).await;
@@ -289,7 +290,26 @@ async fn set(call: &Call<'_>) -> Outcome {
     let name = KIND.found(call, &all, &KIND.names(&all))?;
     let mut edits = KIND.edits(call, &all, &name)?;
     others(call, &settings, &name, &mut edits)?;
+    no_twin(&call.world()?.settings.rehearse(&edits).map_err(super::property::refused)?, &name)?;
     apply(call, edits).await
+}
+
+/// Two connectors of one door must not have the same range: it would be chance which of them decides.
+fn no_twin(planned: &Settings, name: &str) -> Outcome {
+    let all = planned.receive_connectors_in_force();
+    let Some(own) = all.get(name).filter(|c| c.enabled) else { return Ok(()) };
+    for (other, connector) in
+        all.iter().filter(|(n, c)| *n != name && c.enabled && c.listener == own.listener)
+    {
+        let twin = connector.remote_ip_ranges.iter().find(|range| own.remote_ip_ranges.contains(range));
+        if let Some(range) = twin {
+            let text = format!(
+                "The values for Listener and RemoteIPRanges conflict with those of {other:?}, which has {range}, too."
+            );
+            return Err(Failure::invalid("RemoteIPRanges", text));
+        }
+    }
+    Ok(())
 }
 
 async fn remove(call: &Call<'_>) -> Outcome {

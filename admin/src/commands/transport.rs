@@ -20,15 +20,6 @@ const CONFIG: &[Param] = &[
         Kind::Text,
         "Who delivery reports are from; $null is postmaster of the default domain.",
     ),
-    Param::new("ExternalDsnReportingAuthority", Kind::Text, "The server named in delivery reports."),
-    Param::new(
-        "ExternalDsnMaxMessageAttachSize",
-        Kind::Size,
-        "Larger messages are returned as their header only.",
-    ),
-    Param::new("InternalDelayDsnEnabled", Kind::Bool, "Tell senders inside that a message is late."),
-    Param::new("ExternalDelayDsnEnabled", Kind::Bool, "Tell senders outside that a message is late."),
-    Param::new("JunkFolderEnabled", Kind::Bool, "What policy marks goes into Junk."),
     Param::new("Identity", Kind::Text, "Kept for scripts: there is one organisation.").at(0),
 ];
 
@@ -53,11 +44,6 @@ const SERVICE: &[Param] = &[
     Param::new("MaxOutboundConnections", Kind::Int, "Connections to other servers at a time."),
     Param::new("MaxPerDomainOutboundConnections", Kind::Int, "Connections to one destination at a time."),
     Param::new(
-        "PoisonThreshold",
-        Kind::Int,
-        "A message that broke the server so often goes into the poison queue.",
-    ),
-    Param::new(
         "PipelineTracingEnabled",
         Kind::Bool,
         "Keep a copy of each message of one sender at each stage.",
@@ -67,16 +53,26 @@ const SERVICE: &[Param] = &[
     Param::new("PipelineTracingUntil", Kind::Text, "When it ends by itself, such as 2026-03-03T18:00:00Z."),
     Param::new("ConnectivityLogEnabled", Kind::Bool, "Write the connectivity log."),
     Param::new("ConnectivityLogPath", Kind::Text, "Where; relative to the data folder."),
-    Param::new("ConnectivityLogMaxAge", Kind::Span, "Older files go."),
-    Param::new("ConnectivityLogMaxDirectorySize", Kind::Size, "The oldest files go beyond this."),
     Param::new("SendProtocolLogPath", Kind::Text, "Where the SMTP send protocol log is."),
-    Param::new("SendProtocolLogMaxDirectorySize", Kind::Size, "The oldest files go beyond this."),
     Param::new("ReceiveProtocolLogPath", Kind::Text, "Where the SMTP receive protocol log is."),
     Param::new(
         "ReceiveProtocolLogRollOver",
         Kind::Choice(RollOver::NAMES),
         "When a new file of it is begun.",
     ),
+    Param::new(
+        "ReceiveProtocolLogMaxAge",
+        Kind::Span,
+        "Older files of it, of the send log and of the connectivity log go.",
+    )
+    .alias(&["SendProtocolLogMaxAge", "ConnectivityLogMaxAge"]),
+    Param::new(
+        "ReceiveProtocolLogMaxDirectorySize",
+        Kind::Size,
+        "The oldest files of each protocol log go beyond this.",
+    )
+    .alias(&["SendProtocolLogMaxDirectorySize", "ConnectivityLogMaxDirectorySize"]),
+    Param::new("MessageTrackingLogMaxFileSize", Kind::Size, "A larger file is continued in the next."),
     Param::new("MessageTrackingLogEnabled", Kind::Bool, "Write the message tracking log."),
     Param::new("MessageTrackingLogSubjectLoggingEnabled", Kind::Bool, "Subjects are written into it."),
     Param::new("MessageTrackingLogPath", Kind::Text, "Where; relative to the data folder."),
@@ -189,6 +185,9 @@ fn key(property: &str) -> Option<String> {
         "ExternalDNSServers" => "dns.servers".into(),
         "ReceiveProtocolLogPath" => "smtp.log_file_location".into(),
         "ReceiveProtocolLogRollOver" => "smtp.log_file_roll_over_settings".into(),
+        "ReceiveProtocolLogMaxAge" => "log.protocol_log_max_age".into(),
+        "ReceiveProtocolLogMaxDirectorySize" => "log.directory_size_max".into(),
+        _ if property.contains("Log") => format!("log.{}", snake(property)),
         _ => format!("transport.{}", snake(property)),
     })
 }

@@ -446,7 +446,7 @@ section_types! {
     Mailboxes {
         /// Its owner is warned from here on.
         issue_warning_quota: Unlimited = Unlimited(None);
-        /// It should not send from here on. Kept and shown; sending is not held up by it yet.
+        /// It cannot send from here on.
         prohibit_send_quota: Unlimited = Unlimited(None);
         /// It takes no mail from here on. This is the limit that IMAP shows.
         prohibit_send_receive_quota: Unlimited = Unlimited(None);

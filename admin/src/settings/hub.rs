@@ -3,7 +3,7 @@
 use super::checks::*;
 use super::connector::{ComponentState, DmarcMode, IpRange, SpfFail};
 use super::fields::section_types;
-use super::value::{Bytes, Span, Unlimited};
+use super::value::{Span, Unlimited};
 use std::path::PathBuf;
 
 section_types! {
@@ -17,14 +17,6 @@ section_types! {
         max_recipient_envelope_limit: u32 = 0, |n| number_in(0, 100_000, n);
         /// Who delivery reports are from; empty for postmaster of the default domain.
         external_postmaster_address: String = String::new(), address_or_empty;
-        /// The server named in delivery reports; empty for the server's name.
-        external_dsn_reporting_authority: String = String::new(), host_or_empty;
-        /// Larger messages are returned as their header only.
-        external_dsn_max_message_attach_size: Bytes = Bytes::mb(10);
-        /// Tell senders inside that a message is late.
-        internal_delay_dsn_enabled: bool = true;
-        /// Tell senders outside that a message is late.
-        external_delay_dsn_enabled: bool = true;
         /// A message that could not be brought on for so long is returned.
         message_expiration_timeout: Span = Span::days(2), |n| span_in(5, 90 * 86_400, n);
         /// Its sender is told after this that it is late.
@@ -48,10 +40,6 @@ section_types! {
         max_outbound_connections: u32 = 1_000, |n| number_in(1, 20_000, n);
         /// Connections to one destination at a time.
         max_per_domain_outbound_connections: u32 = 20, |n| number_in(1, 20_000, n);
-        /// A message during whose handling the server broke down so often is put into the poison queue.
-        poison_threshold: u32 = 2, |n| number_in(1, 10, n);
-        /// What policy marks as junk goes into the Junk folder; otherwise it goes to the inbox with its mark.
-        junk_folder_enabled: bool = true;
         /// Keep a copy of each message of `pipeline_tracing_sender_address` at each stage.
         pipeline_tracing_enabled: bool = false;
         /// Whose; `<>` is mail without a sender.
@@ -60,28 +48,6 @@ section_types! {
         pipeline_tracing_path: PathBuf = "logs/pipelinetracing".into();
         /// When it ends by itself: a time such as "2026-03-03T18:00:00Z"; empty does not end it.
         pipeline_tracing_until: String = String::new(), time_or_empty;
-        /// Write the connectivity log: every connection to another server, and what came of it.
-        connectivity_log_enabled: bool = true;
-        /// Where; relative to the data folder.
-        connectivity_log_path: PathBuf = "logs/connectivity".into();
-        /// Older files go.
-        connectivity_log_max_age: Span = Span::days(30), |n| span_in(3_600, 3_650 * 86_400, n);
-        /// Most bytes; the oldest files go first.
-        connectivity_log_max_directory_size: Bytes = Bytes::gb(1);
-        /// Where the SMTP send protocol log of connectors with logging is; relative to the data folder.
-        send_protocol_log_path: PathBuf = "logs/smtpsend".into();
-        /// Most bytes; the oldest files go first.
-        send_protocol_log_max_directory_size: Bytes = Bytes::mb(250);
-        /// Write the message tracking log: every event in a message's life.
-        message_tracking_log_enabled: bool = true;
-        /// Subjects are written into it.
-        message_tracking_log_subject_logging_enabled: bool = true;
-        /// Where; relative to the data folder.
-        message_tracking_log_path: PathBuf = "logs/messagetracking".into();
-        /// Older files go.
-        message_tracking_log_max_age: Span = Span::days(30), |n| span_in(3_600, 3_650 * 86_400, n);
-        /// Most bytes; the oldest files go first.
-        message_tracking_log_max_directory_size: Bytes = Bytes::gb(4);
         /// Set-ServerComponentState -Component HubTransport: Active; Draining brings on what is there and takes nothing
         /// new; Inactive does neither.
         hub_transport_state: ComponentState = ComponentState::Active;

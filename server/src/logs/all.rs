@@ -67,9 +67,13 @@ impl Logs {
     pub fn apply(&self, settings: &Settings) {
         let kept = Keeping::of(settings);
         let l = &settings.log;
+        // One connector is enough; each session asks its own.
+        let verbose = |level| level == written::ProtocolLogging::Verbose;
+        let receives = settings.receive_connectors.values().any(|c| verbose(c.protocol_logging_level));
+        let sends = settings.send_connectors.values().any(|c| verbose(c.protocol_logging_level));
         for (log, on, kept) in [
-            (&self.smtp, settings.smtp.protocol_log_enabled, kept.smtp),
-            (&self.smtp_send, l.send_protocol_log_enabled, kept.smtp),
+            (&self.smtp, settings.smtp.protocol_log_enabled || receives, kept.smtp),
+            (&self.smtp_send, l.send_protocol_log_enabled || sends, kept.smtp),
             (&self.connectivity, l.connectivity_log_enabled, kept.smtp),
             (&self.imap, settings.imap.protocol_log_enabled, kept.clients),
             (&self.pop3, settings.pop.protocol_log_enabled, kept.clients),

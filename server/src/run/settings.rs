@@ -11,7 +11,6 @@ use waypost_access::imap::{ImapService, ImapSettings};
 use waypost_access::pop3::{self, Service as Pop3Service};
 use waypost_access::signin::{Entrance, LoginType, Policy};
 use waypost_admin::settings::{self as written, Settings, SortOrder, Span};
-use waypost_base::Clock;
 use waypost_directory::Protocol;
 use waypost_directory::signin::SignIn;
 

@@ -50,7 +50,7 @@ pub fn hub(settings: &Settings, data: &Path) -> transport::Settings {
     meant.retry = retry(settings);
     meant.tracing = tracing(t);
     meant.send = settings.send_connectors.iter().map(|(name, c)| send(settings, name, c, data)).collect();
-    meant.receive = settings.receive_connectors_in_force().iter().map(|(name, c)| receive(name, c)).collect();
+    meant.receive = settings.receive_connectors_in_force().iter().map(|(name, c)| receive(settings, name, c)).collect();
     meant
 }
 
@@ -109,7 +109,8 @@ fn send(settings: &Settings, name: &str, c: &written::SendConnector, data: &Path
         credentials,
         source: c.source_ip_address.parse().ok(),
         max_message_size: c.max_message_size.bytes(),
-        protocol_log: c.protocol_logging_level == ProtocolLogging::Verbose,
+        protocol_log: settings.log.send_protocol_log_enabled
+            || c.protocol_logging_level == ProtocolLogging::Verbose,
         inactivity: Duration::from_millis(c.connection_inactivity_time_out.0),
         messages_per_connection: c.smtp_max_messages_per_connection,
         connections_per_domain: settings.transport.max_per_domain_outbound_connections,
@@ -135,7 +136,7 @@ fn password(name: &str, c: &written::SendConnector, data: &Path) -> Option<Crede
     }
 }
 
-fn receive(name: &str, c: &written::ReceiveConnector) -> ReceiveConnector {
+fn receive(settings: &Settings, name: &str, c: &written::ReceiveConnector) -> ReceiveConnector {
     let may = |group| c.permission_groups.contains(&group);
     let has = |mechanism| c.auth_mechanism.contains(&mechanism);
     ReceiveConnector {
@@ -160,7 +161,8 @@ fn receive(name: &str, c: &written::ReceiveConnector) -> ReceiveConnector {
         max_hops: c.max_hop_count,
         tarpit: Duration::from_millis(c.tarpit_interval.0),
         message_rate: c.message_rate_limit,
-        protocol_log: c.protocol_logging_level == ProtocolLogging::Verbose,
+        protocol_log: settings.smtp.protocol_log_enabled
+            || c.protocol_logging_level == ProtocolLogging::Verbose,
     }
 }
 
