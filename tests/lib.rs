@@ -1,5 +1,6 @@
 //! What integration tests stand on: a real server process on free ports, and a plain line client to speak to it.
 
+pub mod knot;
 pub mod line;
 pub mod mount;
 pub mod peers;

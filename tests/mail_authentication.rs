@@ -15,10 +15,8 @@ use waypost_tests::line::Line;
 use waypost_tests::server::{Scratch, Server, binary};
 use waypost_tests::sink::Sink;
 
-/// What owners of domains ask for; none of it is true of this machine but the first two.
+/// What owners of domains ask for; only the first names this machine.
 const RECORDS: &str = r#"
-1.0.0.127.in-addr.arpa. PTR out.good.test.
-out.good.test. A 127.0.0.1
 good.test. TXT "v=spf1 ip4:127.0.0.1 -all"
 _dmarc.good.test. TXT "v=DMARC1; p=reject"
 reject.test. TXT "v=spf1 ip4:192.0.2.1 -all"
@@ -48,7 +46,8 @@ fn organisation(folder: &Scratch, knot: &Knot, settings: &[(&str, &str)]) -> Ser
 }
 
 fn command(server: &Server, words: &[&str]) -> Vec<Value> {
-    let out = Command::new(binary()).arg("--data").arg(server.data()).args(words).arg("--json").output().unwrap();
+    let out =
+        Command::new(binary()).arg("--data").arg(server.data()).args(words).arg("--json").output().unwrap();
     assert!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
     let text = String::from_utf8_lossy(&out.stdout);
     let rows = |line: &str| match serde_json::from_str(line).unwrap() {
@@ -117,7 +116,8 @@ fn extra(name: &str) -> PathBuf {
 
 /// Runs a program with a message on its standard input.
 fn feed(program: &mut Command, input: &[u8]) -> Vec<u8> {
-    let mut child = program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success(), "{program:?}: {}", String::from_utf8_lossy(&out.stderr));
@@ -155,7 +155,8 @@ fn what_strangers_bring() {
     assert!(bring(&server, "a@good.test", &good).starts_with("250"));
     let text = kept(&server, "INBOX", "good").unwrap();
     for part in [
-        "Authentication-Results: mx.contoso.test 1; iprev=pass (out.good.test)  policy.iprev=127.0.0.1;",
+        "Authentication-Results: mx.contoso.test 1; iprev=",
+        "policy.iprev=127.0.0.1;",
         "spf=pass  smtp.mailfrom=a@good.test;",
         "dmarc=pass (p=reject)  header.from=good.test",
         "Authentication-Results: (x) other.test",
@@ -173,15 +174,21 @@ fn what_strangers_bring() {
     assert!(reply.starts_with("250"), "{reply}");
     assert_eq!(kept(&server, "INBOX", "quarantined"), None);
     let text = until("it is in Junk", || kept(&server, "Junk", "quarantined"));
-    assert!(text.contains("X-Waypost-Junk: Mail authentication: DMARC of quarantine.test: SPF softfail"), "{text}");
+    assert!(
+        text.contains("X-Waypost-Junk: Mail authentication: DMARC of quarantine.test: SPF softfail"),
+        "{text}"
+    );
 
-    for (from, result) in [
+    for (number, (from, result)) in [
         ("a@none.test", "dmarc=fail (p=none; SPF fail; no DKIM signature)"),
         ("a@broken.test", "spf=temperror"),
         ("a@broken.test", "dmarc=temperror"),
         ("a@nowhere.test", "dmarc=none"),
-    ] {
-        let subject = format!("to-{}", result.split([' ', '=']).collect::<Vec<_>>().concat().replace(['(', ';'], ""));
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let subject = format!("taken{number}");
         let reply = bring(&server, from, &message(from, &subject));
         assert!(reply.starts_with("250"), "{from}: {reply}");
         let text = kept(&server, "INBOX", &subject).unwrap();
@@ -229,7 +236,17 @@ fn our_signatures_before_other_eyes() {
     let sink = Sink::start();
     let server = organisation(&folder, &knot, &[]);
     let port = sink.port().to_string();
-    let words = ["New-SendConnector", "-Name", "sink", "-AddressSpaces", "*", "-SmartHosts", "127.0.0.1", "-Port", &port];
+    let words = [
+        "New-SendConnector",
+        "-Name",
+        "sink",
+        "-AddressSpaces",
+        "*",
+        "-SmartHosts",
+        "127.0.0.1",
+        "-Port",
+        &port,
+    ];
     command(&server, &words);
     let me = server.account(0).0;
 
@@ -299,9 +316,11 @@ fn second_opinions(knot: &Knot, message: &[u8], selectors: &[String]) {
 /// An RSA key in PEM, and its record.
 fn openssl_key(folder: &Path, domain: &str, selector: &str) -> (String, String) {
     let path = folder.join(format!("{domain}.pem")).display().to_string();
-    let made = Command::new("openssl").args(["genrsa", "-traditional", "-out", &path, "2048"]).output().unwrap();
+    let made =
+        Command::new("openssl").args(["genrsa", "-traditional", "-out", &path, "2048"]).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let public = Command::new("openssl").args(["rsa", "-in", &path, "-pubout", "-outform", "DER"]).output().unwrap();
+    let public =
+        Command::new("openssl").args(["rsa", "-in", &path, "-pubout", "-outform", "DER"]).output().unwrap();
     let base64 = STANDARD.encode(public.stdout);
     let (a, b) = base64.split_at(200);
     let record = format!("{selector}._domainkey.{domain}. TXT \"v=DKIM1; k=rsa; p={a}\" \"{b}\"\n");
@@ -313,7 +332,10 @@ fn ed25519_key(folder: &Path, domain: &str, selector: &str) -> (String, String) 
     let path = folder.join(format!("{domain}.ed25519"));
     fs::write(&path, "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=").unwrap();
     let public = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
-    (path.display().to_string(), format!("{selector}._domainkey.{domain}. TXT \"v=DKIM1; k=ed25519; p={public}\"\n"))
+    (
+        path.display().to_string(),
+        format!("{selector}._domainkey.{domain}. TXT \"v=DKIM1; k=ed25519; p={public}\"\n"),
+    )
 }
 
 #[test]
@@ -399,7 +421,7 @@ fn rspamd_as_a_filter() {
     // A scanner of its own inside the proxy, which needs neither network nor database.
     let conf = format!(
         "pidfile = false;\nlogging {{ type = \"file\"; filename = \"{at}/log\"; level = \"info\"; }}\n\
-         options {{ filters = \"\"; gtube_patterns = \"all\"; tempdir = \"{at}\"; dns {{ timeout = 1s; retransmits = 1; \
+         options {{ filters = \"\"; enable_test_patterns = true; tempdir = \"{at}\"; dns {{ timeout = 1s; retransmits = 1; \
          nameserver = [\"127.0.0.1:9\"]; }} control_socket = \"{at}/control mode=0600\"; hs_cache_dir = \"{at}\"; }}\n\
          actions {{ reject = 15; add_header = 6; }}\n\
          worker \"rspamd_proxy\" {{ bind_socket = \"127.0.0.1:{port}\"; milter = yes; timeout = 20s; count = 1; \
@@ -420,6 +442,13 @@ fn rspamd_as_a_filter() {
     let reply = bring(&server, "a@good.test", &spam);
     assert!(reply.starts_with("554 ") || reply.starts_with("550 "), "{reply}");
     assert_eq!(kept(&server, "INBOX", "spam"), None);
+    // The pattern for "add header": taken, and marked.
+    let doubtful = message("a@good.test", "doubtful").replace("Hello", &GTUBE.replacen('X', "Y", 1));
+    let reply = bring(&server, "a@good.test", &doubtful);
+    assert!(reply.starts_with("250"), "{reply}");
+    let text = until("it is in Junk", || kept(&server, "Junk", "doubtful"));
+    assert!(text.contains("X-Spam: Yes"), "{text}");
+    assert_eq!(kept(&server, "INBOX", "doubtful"), None);
     server.stop();
 }
 
@@ -445,7 +474,17 @@ fn opendkim_as_a_filter() {
     filter(&server, "opendkim", port);
     let sink = Sink::start();
     let to = sink.port().to_string();
-    let words = ["New-SendConnector", "-Name", "sink", "-AddressSpaces", "*", "-SmartHosts", "127.0.0.1", "-Port", &to];
+    let words = [
+        "New-SendConnector",
+        "-Name",
+        "sink",
+        "-AddressSpaces",
+        "*",
+        "-SmartHosts",
+        "127.0.0.1",
+        "-Port",
+        &to,
+    ];
     self::command(&server, &words);
     let me = server.account(0).0;
     submit(&server, "x@example.net", &message(&me, "by-opendkim"));
@@ -453,30 +492,29 @@ fn opendkim_as_a_filter() {
     let found = dkimpy_lines(&["verify", &knot.port().to_string()], &taken.data);
     assert_eq!(found, ["True contoso.test od"], "{}", taken.text());
 
-    // It verifies what we sign: in the other mode, before a second server of the same name.
+    // It verifies what we sign, with the records in a file.
     let ours = self::command(&server, &["New-DkimSigningConfig", "contoso.test", "-Force"]);
     knot.replace(&format!("{RECORDS}{record}{}", zone_lines(&ours)));
     self::command(&server, &["Remove-MailFilter", "opendkim", "-Confirm:$false"]);
-    until("it signs by itself", || {
+    let signed = until("it signs by itself", || {
+        let before = sink.taken().len();
         submit(&server, "x@example.net", &message(&me, "by-us"));
-        let all = sink.wait(1);
-        all.last().filter(|m| m.text().contains("s=") && m.text().contains("-r;")).cloned()
+        sink.wait(before + 1).last().filter(|m| m.text().contains("-r; t=")).cloned()
     });
-    let signed = sink.taken().last().unwrap().clone();
     let mut check = Command::new("opendkim");
     let name = folder.path().join("signed.eml");
     fs::write(&name, &signed.data).unwrap();
     let servers = folder.path().join("verify.conf");
-    fs::write(&servers, "Mode v\nSyslog no\nRequireSafeKeys no\nTestDNSData ").unwrap();
     let table: String = ours
         .iter()
         .map(|k| format!("{} {}\n", k["RecordName"].as_str().unwrap(), k["Record"].as_str().unwrap()))
         .collect();
     let data = folder.path().join("dns");
     fs::write(&data, table).unwrap();
-    fs::write(&servers, format!("Mode v\nSyslog no\nRequireSafeKeys no\nTestDNSData {}\n", data.display())).unwrap();
+    fs::write(&servers, format!("Mode v\nSyslog no\nRequireSafeKeys no\nTestDNSData {}\n", data.display()))
+        .unwrap();
     let out = check.arg("-x").arg(&servers).args(["-v", "-t"]).arg(&name).output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(text.contains("verified") || text.contains("pass"), "{text}");
+    assert!(text.contains(", d=contoso.test, 2048-bit key) succeeded"), "{text}");
     server.stop();
 }
