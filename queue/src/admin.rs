@@ -8,6 +8,7 @@ use crate::live::{Queue, QueueError, State};
 use crate::model::{Envelope, NextHop, Priority, Rest, Route};
 use crate::rows::{self, BYTES, HopState, ITEM, PARTITION, STATE};
 use crate::schedule::{Entry, Line, flag};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use waypost_base::{AccountId, Timestamp};
 use waypost_store::{Batch, Blob, limits::BATCH_BYTES};
@@ -54,6 +55,7 @@ impl Queue {
             let number =
                 state.find_queue(identity).ok_or_else(|| QueueError::NoQueue(identity.to_owned()))?;
             state.schedule.change_line(number, self.clock.now(), change);
+            self.tell_line(&state, number);
             let line = state.schedule.line(number).map(|line| (line.hop.clone(), line.state()));
             (number, line.map(|(hop, line)| self.write_line(&hop, &line)))
         };
@@ -204,12 +206,27 @@ impl Queue {
         items
     }
 
-    /// Accounts that have items under way: what the outbox begins with after a start, and after it has lagged behind.
-    pub fn owners(&self) -> Vec<AccountId> {
+    /// Accounts that have items under way, with the oldest `most` of each and how many there are: what the outbox begins
+    /// with after a start, and after it has lagged behind. One look at everything.
+    pub fn owners(&self, most: usize) -> BTreeMap<AccountId, (Vec<u64>, u64)> {
+        let mut owners: BTreeMap<AccountId, (BTreeSet<u64>, u64)> = BTreeMap::new();
         let state = self.lock();
-        let owners: std::collections::BTreeSet<AccountId> =
-            state.schedule.all().filter_map(|(_, e)| e.owner()).collect();
-        owners.into_iter().collect()
+        // Hops of one item stand side by side often enough; counting a few twice does no harm.
+        let mut last = None;
+        for (_, entry) in state.schedule.all() {
+            let Some(owner) = entry.owner() else { continue };
+            let (oldest, count) = owners.entry(owner).or_default();
+            *count += u64::from(last.replace(entry.id) != Some(entry.id));
+            oldest.insert(entry.id);
+            if oldest.len() > most {
+                oldest.pop_last();
+            }
+        }
+        drop(state);
+        owners
+            .into_iter()
+            .map(|(owner, (oldest, count))| (owner, (oldest.into_iter().collect(), count)))
+            .collect()
     }
 
     /// Whether something of the item is still under way; from memory.

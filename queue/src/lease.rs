@@ -58,6 +58,7 @@ impl Ticket {
         let changed = state.schedule.connected(self.line, first, self.queue.clock.now());
         if changed && let Some(line) = state.schedule.line(self.line) {
             drop(self.queue.write_line(&line.hop, &line.state()));
+            self.queue.tell_line(&state, self.line);
         }
         drop(state);
         self.queue.wake.notify_one();
@@ -77,6 +78,7 @@ impl Ticket {
         let news = state.schedule.failed(self.line, reason, connecting, now, wait);
         if news && let Some(line) = state.schedule.line(self.line) {
             drop(self.queue.write_line(&line.hop, &line.state()));
+            self.queue.tell_line(&state, self.line);
         }
         drop(state);
         self.queue.wake.notify_one();

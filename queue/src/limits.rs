@@ -30,3 +30,5 @@ pub const UNSETTLED_MILLIS: i64 = 2_000;
 pub const CHANGES: usize = 4096;
 /// Outcomes that may wait for a store that refuses, before nothing new is begun.
 pub const UNSETTLED: usize = 256;
+/// Items told of when the state of their queue changes; those who listen may lag by more, but not by two such queues.
+pub const TOLD: usize = 1000;

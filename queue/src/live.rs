@@ -2,7 +2,7 @@
 //! never held while something is awaited.
 
 use crate::lease::{Lease, Ticket};
-use crate::limits::{CHANGES, TARGETS, TARGETS_PER_HOP, UNSETTLED};
+use crate::limits::{CHANGES, TARGETS, TARGETS_PER_HOP, TOLD, UNSETTLED};
 use crate::model::{Change, Hop, NewItem, NextHop, Route, Router};
 use crate::plan::RetryPlan;
 use crate::rows::{self, ITEM, PARTITION, RUN};
@@ -184,6 +184,9 @@ impl Queue {
         state.router = router;
         let State { schedule, router, .. } = &mut *state;
         schedule.reroute(&**router, now);
+        if let Some(line) = state.schedule.find_line(&NextHop::Unreachable) {
+            self.tell_line(&state, line);
+        }
         drop(state);
         self.wake.notify_one();
     }
@@ -245,7 +248,11 @@ impl Queue {
             }
             Err(e) => return Err(e),
         }
-        Ok(self.enter(&meta, claim_local))
+        let mut submitted = self.enter(&meta, claim_local);
+        if let Some(local) = submitted.local.as_mut().filter(|_| item.blob.is_stored()) {
+            local.blob = Some(item.blob.id);
+        }
+        Ok(submitted)
     }
 
     /// Brings an item into the form that is written; gives what the schedule needs of it.
@@ -443,6 +450,16 @@ impl Queue {
         if self.changes.receiver_count() > 0 {
             // Without receivers there is nobody to miss it.
             let _ = self.changes.send(Change { owner, item });
+        }
+    }
+
+    /// Tells of the items that wait in a queue whose state has changed: of the first thousand. More would only make those
+    /// who listen lag behind.
+    pub(crate) fn tell_line(&self, state: &State, line: u32) {
+        if self.changes.receiver_count() > 0 {
+            for (owner, item) in state.schedule.waiting(line).take(TOLD) {
+                self.tell(Some(owner), item);
+            }
         }
     }
 

@@ -323,7 +323,10 @@ fn queue_info(line: &Line, oldest: Option<u64>, now: Timestamp) -> QueueInfo {
         locked_count: line.leased,
         count_per_priority: line.per_priority,
         connections: line.connections,
-        last_error: line.last_error.clone().or_else(|| (line.hop == NextHop::Unreachable).then(unreachable)),
+        last_error: retry
+            .map(|r| r.reason.clone())
+            .or(line.last_error.clone())
+            .or_else(|| (line.hop == NextHop::Unreachable).then(unreachable)),
         first_retry: retry.map(|r| r.first),
         last_retry: retry.map(|r| r.last),
         next_retry: retry.map(|r| r.next),

@@ -46,7 +46,7 @@ pub(crate) struct After {
     /// The same without reports, should these be what is refused.
     bare: Option<Batch>,
     reports: Vec<Meta>,
-    /// Bytes in segments that nobody needs afterwards.
+    /// Bytes in segments that nobody needs when the item is gone.
     release: Option<BlobId>,
 }
 
@@ -102,10 +102,7 @@ impl Queue {
         if lease.marked {
             batch.del(rows::key2(ATTEMPT, lease.item(), lease.hop()));
         }
-        let release = match end {
-            End::Ended { removes: true } => lease.blob,
-            _ => None,
-        };
+        let release = lease.blob.filter(|_| matches!(end, End::Ended { .. }));
         lease.over = true;
         let mut after = After {
             queue: self.clone(),
@@ -201,6 +198,7 @@ impl Queue {
         let suspected = std::mem::take(&mut known.suspicions) > 0;
         let local = matches!(state.schedule.route(lease.slot), Route::Mailbox);
         let mut due = Timestamp(entry.due);
+        let mut last_error = None;
         let mut tried = false;
         let mut wrote = known.done.count() != before || entry.is(flag::PENDING_SUSPEND) || suspected;
         let put_off = |known: &mut HopState, reason: Option<Reason>, at: Option<Timestamp>| {
@@ -212,6 +210,7 @@ impl Queue {
         };
         match rest {
             Rest::Retry { reason, at } => {
+                last_error = Some(reason.clone());
                 (due, tried, wrote) = (put_off(&mut known, Some(reason), at), true, true);
             }
             Rest::Done => {
@@ -220,6 +219,9 @@ impl Queue {
             }
             Rest::Warned => (known.warned, wrote) = (true, true),
             Rest::Back => {}
+        }
+        if last_error.is_some() {
+            state.schedule.change_line(entry.line, now, |line| line.last_error = last_error);
         }
         if wrote {
             known.due = due;

@@ -60,6 +60,11 @@ impl<O: Order> Heap<O> {
         self.slots.first().copied()
     }
 
+    /// Everything in it; the first is the first, the others are in no order.
+    pub(crate) fn slots(&self) -> &[u32] {
+        &self.slots
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.slots.capacity() * size_of::<u32>()
     }
