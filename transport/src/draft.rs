@@ -48,6 +48,7 @@ pub struct Draft {
     blank: Vec<u8>,
     body: Body,
     added: Vec<Vec<u8>>,
+    note: Option<String>,
     changed: bool,
     envelope: EnvelopeChanges,
     _memory: Option<OwnedSemaphorePermit>,
@@ -95,6 +96,7 @@ impl Draft {
             blank: blank.to_vec(),
             body: Body::Memory(body.to_vec()),
             added: Vec::new(),
+            note: None,
             changed: false,
             envelope: EnvelopeChanges::default(),
             _memory: None,
@@ -148,6 +150,15 @@ impl Draft {
     /// Puts a field above all others. `value` may be folded (`\r\n\t`); it gets no further folds.
     pub fn prepend(&mut self, name: &str, value: &str) {
         self.added.push(line(name, value));
+    }
+
+    /// What the agent found, for tracking and the leg, whatever its verdict.
+    pub fn note(&mut self, text: String) {
+        self.note = Some(text);
+    }
+
+    pub(crate) fn take_note(&mut self) -> Option<String> {
+        self.note.take()
     }
 
     /// What was prepended, topmost first.
@@ -367,6 +378,7 @@ impl Drafting {
             blank: self.blank,
             body,
             added: Vec::new(),
+            note: None,
             changed: false,
             envelope: EnvelopeChanges::default(),
             _memory: self.memory,

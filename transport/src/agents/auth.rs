@@ -107,6 +107,7 @@ impl Agent for AuthAgent {
         let facts = results::value(host, peer, &mail_from, &verdict, overridden);
         draft.remove(|f| f.is(results::NAME) && results::is_forged(f.value, host));
         draft.prepend(results::NAME, &facts);
+        draft.note(facts.replace("\r\n\t", " "));
         let action = policy::decide(&rules.rules, &verdict);
         tracing::info!(session = %about.session, id = %about.id, dmarc = %verdict.dmarc.word,
             spf = %verdict.mail_from.word, from = verdict.dmarc.domain, ?action, "mail authentication");
