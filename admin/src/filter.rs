@@ -272,7 +272,8 @@ fn compare(cell: &Cell, operator: Operator, value: &Operand) -> bool {
 /// How a value stands to what was written; `None` where they cannot be compared.
 fn order(cell: &Cell, text: &str) -> Option<Ordering> {
     match cell {
-        Cell::Null | Cell::List(_) | Cell::Tree(_) => None,
+        Cell::Null | Cell::List(_) => None,
+        Cell::Tree(tree) => tree.as_f64()?.partial_cmp(&text.parse::<f64>().ok()?),
         Cell::Text(own) => Some(own.to_lowercase().cmp(&text.to_lowercase())),
         Cell::Flag(on) => crate::catalogue::Kind::Bool.parse(text).and_then(|value| match value {
             crate::catalogue::Value::Flag(wanted) => Some(on.cmp(&wanted)),
@@ -293,7 +294,7 @@ mod tests {
     use waypost_base::Timestamp;
 
     const KNOWN: &[&str] =
-        &["Status", "MessageCount", "Size", "NextRetryTime", "LastError", "Recipients", "Ok"];
+        &["Status", "MessageCount", "Size", "NextRetryTime", "LastError", "Recipients", "Ok", "Velocity"];
 
     fn record() -> Record {
         Record::new()
@@ -304,6 +305,7 @@ mod tests {
             .with("LastError", Cell::Null)
             .with("Recipients", vec!["bob@example.net".to_owned(), "eve@example.org".to_owned()])
             .with("Ok", true)
+            .with("Velocity", Cell::Tree((-0.5).into()))
     }
 
     #[test]
@@ -332,6 +334,7 @@ mod tests {
             ("Ok -eq $true", true),
             ("Status -eq 'Re''try'", false),
             ("{MessageCount -gt -1}", true),
+            ("{Velocity -lt 0}", true),
         ] {
             let parsed = Filter::parse(filter, KNOWN).unwrap_or_else(|e| panic!("{filter}: {e}"));
             assert_eq!(parsed.fits(&record()), fits, "{filter}");

@@ -4,17 +4,19 @@ use crate::control;
 use crate::machine;
 use crate::place::Place;
 use crate::run::organisation::Organisation;
+use crate::run::transport as meant;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
 use tokio::net::UnixStream;
 use waypost_admin::failure::Exit;
-use waypost_admin::run::World;
+use waypost_admin::run::{QueueAt, World};
 use waypost_admin::settings::SettingsStore;
 use waypost_admin::{
     Catalogue, Category, Context, Event, Failure, Format, Invocation, Needs, Parsed, Renderer, Source,
 };
 use waypost_admin::{catalogue::Command, wire};
+use waypost_transport::send::route::RoutingTable;
 
 /// Parses and runs a command line; the answer is the program's exit code.
 pub async fn run(place: &Place, words: &[String]) -> Exit {
@@ -53,6 +55,15 @@ async fn perform(
     invocation: &Invocation,
     screen: &mut Screen,
 ) -> Exit {
+    if crate::why::is_remote(invocation) {
+        return match crate::why::ask(invocation).await {
+            Ok(event) => {
+                screen.tell(&event);
+                Exit::OK
+            }
+            Err(failure) => screen.fail(Failure { command: command.name(), ..failure }),
+        };
+    }
     if command.needs == Needs::Nothing {
         return catalogue.run_here(&context(place, None), invocation, |event| screen.tell(&event)).await;
     }
@@ -101,7 +112,11 @@ async fn stopped(place: &Place, catalogue: &Catalogue, invocation: &Invocation, 
         Ok(opened) => opened,
         Err(e) => return screen.fail(Failure::new(Category::ResourceUnavailable, "store", e)),
     };
-    let context = context(place, Some(organisation.world(settings)));
+    // Its queues are called what the running server calls them.
+    let routes = RoutingTable::new(meant::hub(&settings.current(), place.root()).send);
+    let mut world = organisation.world(settings);
+    world.queue = QueueAt::Rows(Arc::new(routes));
+    let context = context(place, Some(world));
     let exit = catalogue.run_here(&context, invocation, |event| screen.tell(&event)).await;
     drop(context);
     organisation.close().await;

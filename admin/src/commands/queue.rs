@@ -226,7 +226,8 @@ pub(super) fn identity(settings: &Settings, queue: &str) -> String {
 /// Two digits behind the point, as Exchange has it.
 fn rate(rate: f64) -> Cell {
     let rounded = (rate * 100.0).round() / 100.0;
-    Cell::Text(if rounded == rounded.trunc() { format!("{rounded:.0}") } else { format!("{rounded:.2}") })
+    let whole = rounded == rounded.trunc();
+    Cell::Tree(if whole { (rounded as i64).into() } else { rounded.into() })
 }
 
 fn record(info: &QueueInfo, settings: &Settings) -> Record {
@@ -562,7 +563,7 @@ mod tests {
         assert_eq!(text("NextHopDomain"), "example.net");
         assert_eq!(text("NextHopConnector"), "Internet");
         assert_eq!(text("LastError"), "4.4.1 connection refused");
-        assert_eq!(text("Velocity"), "-0.50");
+        assert_eq!(text("Velocity"), "-0.5");
         assert_eq!(means(&["external".into()], &shown), Ok(true));
         assert_eq!(means(&["Empty".into(), "Internal".into()], &shown), Ok(false));
         assert!(means(&["Odd".into()], &shown).is_err());

@@ -47,7 +47,7 @@ impl Cell {
 
     /// Numbers stand to the right in tables.
     pub fn is_number(&self) -> bool {
-        matches!(self, Cell::Number(_))
+        matches!(self, Cell::Number(_) | Cell::Tree(serde_json::Value::Number(_)))
     }
 }
 

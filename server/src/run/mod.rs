@@ -3,7 +3,7 @@
 mod hub;
 pub mod organisation;
 pub mod settings;
-mod transport;
+pub mod transport;
 
 use crate::legs::LegBook;
 use crate::listen::{self, Door, Session};

@@ -50,7 +50,8 @@ pub fn hub(settings: &Settings, data: &Path) -> transport::Settings {
     meant.retry = retry(settings);
     meant.tracing = tracing(t);
     meant.send = settings.send_connectors.iter().map(|(name, c)| send(settings, name, c, data)).collect();
-    meant.receive = settings.receive_connectors_in_force().iter().map(|(name, c)| receive(settings, name, c)).collect();
+    meant.receive =
+        settings.receive_connectors_in_force().iter().map(|(name, c)| receive(settings, name, c)).collect();
     meant
 }
 
