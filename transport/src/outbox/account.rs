@@ -15,7 +15,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use waypost_base::{AccountId, FolderId, Timestamp};
 use waypost_mailbox::{
-    Account, AccountError, DeliverError, Delivery, Delta, Flags, FolderError, NewMessage, Session, UidSet,
+    Account, AccountError, DeliverError, Delivery, Delta, Flags, FolderError, NewMessage, Row, Session,
+    UidSet,
 };
 use waypost_queue::{ItemState, QueueError};
 use waypost_store::{Blob, BlobError, CommitError, ReadError};
@@ -114,7 +115,12 @@ impl Outbox {
         };
         let marked = rows::of(outbox.hub.mailboxes.store(), id).await?;
         let mut stale: BTreeSet<u32> = BTreeSet::new();
-        for (item, says, uid) in outbox.found().await? {
+        for (item, says, uid, deleted) in outbox.found().await? {
+            if deleted {
+                // Its row stays, without a copy.
+                stale.insert(uid);
+                continue;
+            }
             if item == 0 {
                 stale.extend(outbox.note.replace((uid, u64::MAX)).map(|(uid, _)| uid));
                 continue;
@@ -132,12 +138,15 @@ impl Outbox {
         Ok(outbox)
     }
 
-    /// Everything of the account's that is under way; `first` is to be shown at once, if it is still there.
-    pub(super) fn take_up(&mut self, first: Option<u64>) {
-        if let Some(item) = first {
-            self.entries.entry(item).or_insert_with(|| Entry::new(Instant::now())).look = Instant::now();
+    /// These are under way, the oldest of `all`; what still is there is shown `at` that time, or earlier if it is held up.
+    pub(super) fn take_up(&mut self, items: &[u64], all: u64, at: Instant) {
+        for item in items {
+            if self.entries.len() < OUTBOX_ITEMS || self.entries.contains_key(item) {
+                let entry = self.entries.entry(*item).or_insert_with(|| Entry::new(at));
+                entry.look = Instant::now();
+            }
         }
-        self.fill(after(OUTBOX_AFTER_MILLIS));
+        self.more = all.saturating_sub(u64::try_from(self.entries.len()).unwrap_or(u64::MAX));
     }
 
     /// Takes up as much as there is room for, the oldest first.
@@ -153,17 +162,18 @@ impl Outbox {
         self.more = u64::try_from(all.len() - known).unwrap_or(u64::MAX);
     }
 
-    /// The items in the folder, what they say, and their UIDs in ascending order; opens the session if the folder is there.
-    async fn found(&mut self) -> Result<Vec<(u64, (u64, u64), u32)>, OutboxError> {
+    /// The items in the folder, what they say, their UIDs in ascending order, and whether they have \Deleted; opens the session if the folder is there.
+    async fn found(&mut self) -> Result<Vec<(u64, (u64, u64), u32, bool)>, OutboxError> {
         let folder = self.account.folders().with_role(waypost_mailbox::Role::Outbox).map(|folder| folder.id);
         let Some(folder) = folder else { return Ok(Vec::new()) };
         let session = self.account.select(folder).await?;
-        let all: Vec<_> = session.rows(1, session.len()).map(|(_, row)| (row.message, row.uid)).collect();
-        let ids: Vec<_> = all.iter().map(|(message, _)| *message).collect();
+        let all: Vec<Row> = session.rows(1, session.len()).map(|(_, row)| row).collect();
+        let ids: Vec<_> = all.iter().map(|row| row.message).collect();
         let mut found = Vec::new();
-        for ((_, uid), stored) in all.iter().zip(self.account.summaries(&ids).await) {
+        for (row, stored) in all.iter().zip(self.account.summaries(&ids).await) {
             let item = stored.ok().and_then(|stored| item::item_of(stored.summary().ok()?.message_id));
-            found.extend(item.map(|(item, says)| (item, says, *uid)));
+            let deleted = row.flags.has(Flags::DELETED);
+            found.extend(item.map(|(item, says)| (item, says, row.uid, deleted)));
         }
         self.session = Some(session);
         Ok(found)

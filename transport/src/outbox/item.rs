@@ -3,7 +3,7 @@
 //! Pure. An item is named by its Message-ID, which has the number of the queue item; that is how it is found again.
 
 use crate::report::advice;
-use crate::report::paper::{Original, field};
+use crate::report::paper::{Original, answer, field};
 use crate::report::words::{self, Block, counted, cut, one_line, part, span, text, when};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -286,9 +286,7 @@ fn deferred(blocks: &mut Vec<Block>, reason: &Reason, next: Timestamp, attempts:
     let words = one_line(cut(&reason.text));
     match &reason.server {
         Some(server) if reason.code.is_some() => {
-            let code = reason.code.map(|code| code.to_string()).unwrap_or_default();
-            let said = cut(&reason.text).to_owned();
-            let said = if said.starts_with(&code) { said } else { format!("{code} {said}") };
+            let said = answer(reason.code, reason.status, &reason.text);
             blocks.push(Block::Says { who: one_line(server), words: said });
         }
         Some(server) => blocks.push(text(format!("{}: {words}", one_line(server)))),

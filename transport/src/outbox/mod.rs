@@ -18,7 +18,7 @@ mod rows;
 mod tests;
 
 use crate::hub::Hub;
-use crate::limits::{OUTBOX_AFTER_MILLIS, OUTBOX_FRESH, OUTBOX_WRITERS};
+use crate::limits::{OUTBOX_AFTER_MILLIS, OUTBOX_FRESH, OUTBOX_ITEMS, OUTBOX_WRITERS};
 use account::Outbox;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -105,6 +105,20 @@ impl Fresh {
     }
 }
 
+/// What an account's task is told when it begins.
+#[derive(Default)]
+struct News {
+    items: Vec<u64>,
+    /// Where everything is told: how many items there are. Else 0, and the items have waited long enough.
+    all: u64,
+}
+
+impl News {
+    fn of(item: u64) -> News {
+        News { items: vec![item], all: 0 }
+    }
+}
+
 struct Keeper {
     hub: Arc<Hub>,
     writers: Arc<Semaphore>,
@@ -123,7 +137,7 @@ impl Keeper {
             match rows::all(self.hub.mailboxes.store()).await {
                 Ok(shown) => {
                     let accounts: BTreeSet<AccountId> = shown.into_keys().collect();
-                    accounts.into_iter().for_each(|account| self.wake(account, None));
+                    accounts.into_iter().for_each(|account| self.wake(account, News::default()));
                     break;
                 }
                 Err(error) => {
@@ -137,8 +151,8 @@ impl Keeper {
 
     /// Everything that anybody waits for.
     fn all(self: &Arc<Self>) {
-        for owner in self.hub.queue.owners() {
-            self.wake(owner, None);
+        for (owner, (items, all)) in self.hub.queue.owners(OUTBOX_ITEMS) {
+            self.wake(owner, News { items, all });
         }
     }
 
@@ -155,14 +169,14 @@ impl Keeper {
             if fresh.line.len() < OUTBOX_FRESH {
                 fresh.add(item, owner);
             } else {
-                self.wake(owner, Some(item));
+                self.wake(owner, News::of(item));
             }
             return;
         }
         match self.hub.queue.story(item).await {
             Ok(Some(state)) if item::is_held_up(&state) => {
                 fresh.owners.remove(&item);
-                self.wake(owner, Some(item));
+                self.wake(owner, News::of(item));
             }
             // Looked at when its time has come.
             Ok(_) | Err(_) => {}
@@ -172,33 +186,36 @@ impl Keeper {
     /// A message has waited for a while.
     fn look(self: &Arc<Self>, owner: AccountId, item: u64) {
         if self.hub.queue.has(item) {
-            self.wake(owner, Some(item));
+            self.wake(owner, News::of(item));
         }
     }
 
-    /// Tells the task of an account that this item, or any, has changed; or begins one.
-    fn wake(self: &Arc<Self>, account: AccountId, item: Option<u64>) {
+    /// Tells the task of an account what has changed; or begins one.
+    fn wake(self: &Arc<Self>, account: AccountId, news: News) {
         let mut live = self.live();
-        let known = live.get(&account).is_some_and(|live| live.send(item.unwrap_or(0)).is_ok());
-        if known {
-            return;
+        if let Some(live) = live.get(&account) {
+            // It ends only when the map does not have it any more, unless it has panicked.
+            let all = (news.all > 0).then_some(&0);
+            if news.items.iter().chain(all).all(|item| live.send(*item).is_ok()) {
+                return;
+            }
         }
-        let (tell, news) = mpsc::unbounded_channel();
+        let (tell, told) = mpsc::unbounded_channel();
         live.insert(account, tell);
-        tokio::spawn(self.clone().tend(account, item, news));
+        tokio::spawn(self.clone().tend(account, news, told));
     }
 
     /// An account's task: ends when its outbox is empty.
     async fn tend(
         self: Arc<Self>,
         account: AccountId,
-        mut first: Option<u64>,
+        mut first: News,
         mut news: mpsc::UnboundedReceiver<u64>,
     ) {
         let mut stopping = self.hub.stopping();
         loop {
             let kept = tokio::select! {
-                kept = self.keep_one(account, first.take(), &mut news) => kept,
+                kept = self.keep_one(account, std::mem::take(&mut first), &mut news) => kept,
                 () = stopped(&mut stopping) => return,
             };
             if let Err(error) = kept {
@@ -208,12 +225,16 @@ impl Keeper {
                 }
                 tracing::warn!(%account, %error, "an outbox could not be kept");
                 tokio::time::sleep(Duration::from_millis(AGAIN_MILLIS)).await;
+                // What was told meanwhile, and what it had taken up, is asked for again.
+                first = News { items: self.hub.queue.items_of(account), all: 0 };
+                first.all = u64::try_from(first.items.len()).unwrap_or(u64::MAX);
+                first.items.truncate(OUTBOX_ITEMS);
                 continue;
             }
             let mut live = self.live();
             // Nobody can add to it while the map is held.
             match news.try_recv() {
-                Ok(item) => first = Some(item).filter(|item| *item != 0),
+                Ok(item) => first.items.extend((item != 0).then_some(item)),
                 Err(_) => {
                     live.remove(&account);
                     return;
@@ -225,11 +246,12 @@ impl Keeper {
     async fn keep_one(
         &self,
         account: AccountId,
-        first: Option<u64>,
+        first: News,
         news: &mut mpsc::UnboundedReceiver<u64>,
     ) -> Result<(), account::OutboxError> {
         let mut outbox = Outbox::open(self.hub.clone(), account, self.writers.clone()).await?;
-        outbox.take_up(first);
+        let wait = if first.all > 0 { OUTBOX_AFTER_MILLIS } else { 0 };
+        outbox.take_up(&first.items, first.all, Instant::now() + Duration::from_millis(wait));
         outbox.keep(news).await
     }
 }

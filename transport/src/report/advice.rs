@@ -46,7 +46,7 @@ const FULL: Advice = Advice {
            have made room.",
 };
 const CONNECTION: Advice = Advice {
-    what: "The recipient's mail server could not be reached.",
+    what: "The server that takes mail for the recipient could not be reached.",
     todo: "Nothing is wrong with your message. If it is urgent, reach the person another way; their administrators can \
            look into it.",
 };
@@ -324,8 +324,8 @@ const TABLE: &[Entry] = &[
         "Nothing is wrong with your message. Send it again later.",
     ),
     // The way there.
-    on(4, 1, "The recipient's server did not answer.", CONNECTION.todo),
-    on(4, 2, "The connection to the recipient's server broke off.", CONNECTION.todo),
+    on(4, 1, "The server that takes mail for the recipient did not answer.", CONNECTION.todo),
+    on(4, 2, "The connection to the server that takes mail for the recipient broke off.", CONNECTION.todo),
     on(4, 3, NAMES.what, NAMES.todo),
     on(4, 4, "No server that takes mail for this domain could be found.", NAMES.todo),
     on(

@@ -156,6 +156,7 @@ async fn report(hub: &Hub, about: &Envelope, blob: &Blob, people: Vec<Person>) -
     let id = hub.queue.next_id();
     let paper = Paper {
         host: hub.settings().host.clone(),
+        from: sender(hub),
         to: to.clone(),
         id: format!("{id:016x}"),
         now,
@@ -166,7 +167,12 @@ async fn report(hub: &Hub, about: &Envelope, blob: &Blob, people: Vec<Person>) -
         people,
         original,
     };
-    let blob = match write(hub, &paper.compose(&summary.references)).await {
+    let mut text = paper.compose(&summary.references);
+    if hops.iter().any(|hop| hop.route != Route::Mailbox) {
+        let vouched: String = hub.agents.iter().map(|agent| agent.vouch(&text, now)).collect();
+        text.splice(0..0, vouched.into_bytes());
+    }
+    let blob = match write(hub, &text).await {
         Ok(blob) => blob,
         // The settling must not wait for it: the tracking log has what the sender would have been told.
         Err(error) => {
@@ -178,7 +184,7 @@ async fn report(hub: &Hub, about: &Envelope, blob: &Blob, people: Vec<Person>) -
     envelope.expires = now.plus_millis(hub.queue.plan().expiration_millis);
     envelope.subject = paper.subject();
     envelope.message_id = paper.message_id();
-    envelope.headers_from = format!("MAILER-DAEMON@{}", paper.host);
+    envelope.headers_from.clone_from(&paper.from);
     envelope.kind = Kind::Report;
     let eight = matches!(&paper.original, Original::Message(bytes) if !bytes.is_ascii());
     let body = if eight || paper.global() { BodyKind::EightBit } else { BodyKind::SevenBit };
@@ -279,6 +285,17 @@ fn undeliverable(hub: &Hub, loaded: &Loaded, fates: &[(u32, Fate)]) -> Vec<NewIt
     let never = RcptParams { notify: Some(Notify::default()), ..RcptParams::default() };
     let recipients = vec![Accepted { to, params: never }];
     vec![NewItem { id: hub.queue.next_id(), envelope, blob: loaded.blob.clone(), recipients, hops }]
+}
+
+/// Whom a report is from: the postmaster, whose address is answered by a person.
+fn sender(hub: &Hub) -> String {
+    let settings = hub.settings();
+    if let Some(postmaster) = &settings.postmaster {
+        return postmaster.clone();
+    }
+    let directory = hub.directory.snapshot();
+    let domain = directory.default_domain().map(|domain| format!("postmaster@{}", domain.name));
+    domain.unwrap_or_else(|| format!("MAILER-DAEMON@{}", settings.host))
 }
 
 fn postmaster(hub: &Hub) -> Option<Mailbox> {

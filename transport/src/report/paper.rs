@@ -7,6 +7,7 @@ use super::advice::advice;
 use super::words::{self, Block, counted, one_line, part, span, text, when};
 use crate::limits::REPORT_PEOPLE;
 use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
 use waypost_base::Timestamp;
 use waypost_mime::rfc2047;
 use waypost_smtp::{Mailbox, OriginalRecipient, Status};
@@ -16,6 +17,8 @@ use waypost_smtp::{Mailbox, OriginalRecipient, Status};
 pub(crate) struct Paper {
     /// Our name: the reporting server.
     pub(crate) host: String,
+    /// The address that the report is from, for a reader who answers.
+    pub(crate) from: String,
     /// Who wrote the message.
     pub(crate) to: Mailbox,
     /// Makes the report's Message-ID and boundaries; a name without spaces.
@@ -102,22 +105,8 @@ impl Trouble {
         }
     }
 
-    /// `550 5.1.1 No such user`: the answer as the server gave it.
     fn answer(&self) -> String {
-        let text = words::cut(&self.text);
-        match self.code {
-            None => text.to_owned(),
-            Some(code) => {
-                let begins = |what: &str| text.trim_start().starts_with(what);
-                if begins(&code.to_string()) {
-                    text.to_owned()
-                } else if begins(&format!("{}.", self.status.0)) || self.status.1 + self.status.2 == 0 {
-                    format!("{code} {text}")
-                } else {
-                    format!("{code} {} {text}", self.status)
-                }
-            }
-        }
+        answer(self.code, self.status, &self.text)
     }
 
     /// The blocks that say why: in a sentence, in the server's words, and what to do.
@@ -150,6 +139,20 @@ impl Trouble {
             None => blocks.push(text(format!("The reason given: {}", one_line(words::cut(&self.text))))),
         }
         blocks
+    }
+}
+
+/// `550 5.1.1 No such user`: the answer as the server gave it, cut to what a person can be asked to read.
+pub(crate) fn answer(code: Option<u16>, status: Status, text: &str) -> String {
+    let text = words::cut(text);
+    let Some(code) = code else { return text.to_owned() };
+    let begins = |what: &str| text.trim_start().starts_with(what);
+    if begins(&code.to_string()) {
+        text.to_owned()
+    } else if begins(&format!("{}.", status.0)) || status.1 + status.2 == 0 {
+        format!("{code} {text}")
+    } else {
+        format!("{code} {status} {text}")
     }
 }
 
@@ -199,7 +202,7 @@ impl Paper {
         format!("{}.report@{}", self.id, self.host)
     }
 
-    /// The whole report, with CRLF; nothing is above its first field.
+    /// The whole report, with CRLF, as it is put into a mailbox: with Return-Path.
     pub(crate) fn compose(&self, references: &[String]) -> Vec<u8> {
         let subject = self.subject();
         let (outer, inner) = (format!("=_{}_r", self.id), format!("=_{}_a", self.id));
@@ -252,8 +255,14 @@ impl Paper {
     }
 
     fn header(&self, out: &mut Vec<u8>, subject: &str, references: &[String]) {
-        let host = &self.host;
-        push(out, &format!("From: Mail delivery <MAILER-DAEMON@{host}>\r\nTo: <{}>\r\n", self.to));
+        push(
+            out,
+            &format!(
+                "Return-Path: <>\r\nFrom: Mail delivery <{}>\r\nTo: <{}>\r\n",
+                one_line(&self.from),
+                self.to
+            ),
+        );
         field(out, "Subject", &rfc2047::encode(subject));
         push(
             out,
@@ -428,10 +437,27 @@ fn address_type(mailbox: &Mailbox) -> &'static str {
     if mailbox.is_international() { "utf-8" } else { "rfc822" }
 }
 
-/// The host's name, or its address where it has none, of `name (address)`.
+/// The host's name, or its address as a literal where it has none, of `name (address)`; without a port.
 fn server_name(server: &str) -> Option<String> {
-    let name = server.split([' ', '(', '[']).find(|word| !word.is_empty())?;
-    Some(one_line(name.trim_end_matches([')', ']', ',', ';'])))
+    let name = server.split([' ', '(']).find(|word| !word.is_empty())?;
+    let name = one_line(name.trim_end_matches([')', ',', ';']));
+    if let Ok(socket) = name.parse::<SocketAddr>() {
+        return Some(literal(socket.ip()));
+    }
+    if let Ok(ip) = name.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Some(literal(ip));
+    }
+    let (host, port) = name.rsplit_once(':').unwrap_or((&name, ""));
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    Some(if is_port { host.to_owned() } else { name })
+}
+
+/// As RFC 5321 §4.1.3 writes an address in the place of a name.
+fn literal(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => format!("[{ip}]"),
+        IpAddr::V6(ip) => format!("[IPv6:{ip}]"),
+    }
 }
 
 /// As the form of the report allows: beyond ASCII in RFC 6533's alone.
@@ -492,6 +518,7 @@ mod tests {
     fn paper(people: Vec<Person>) -> Paper {
         Paper {
             host: "mx.contoso.test".into(),
+            from: "postmaster@contoso.test".into(),
             to: Mailbox::new("ann", "contoso.test"),
             id: "19cb2a".into(),
             now: NOW.plus_millis(2 * 86_400_000),
@@ -525,6 +552,22 @@ mod tests {
         let summary = waypost_mime::scan(&bytes, waypost_mime::Limits::stored());
         assert_eq!(summary.message_id, "19cb2a.report@mx.contoso.test");
         assert!(summary.parts.len() >= 6, "{:?}", summary.parts);
+    }
+
+    #[test]
+    fn servers_are_named_without_what_is_not_their_name() {
+        for (server, name) in [
+            ("mail.example.net (192.0.2.7)", "mail.example.net"),
+            ("mail.example.net [192.0.2.7]:25", "mail.example.net"),
+            ("mail.example.net:2525", "mail.example.net"),
+            ("127.0.0.1:46999", "[127.0.0.1]"),
+            ("[::1]:25", "[IPv6:::1]"),
+            ("192.0.2.7", "[192.0.2.7]"),
+            ("[192.0.2.7]", "[192.0.2.7]"),
+        ] {
+            assert_eq!(server_name(server).as_deref(), Some(name), "{server}");
+        }
+        assert_eq!(server_name(""), None);
     }
 
     #[test]
