@@ -261,7 +261,7 @@ impl Columns {
 fn record(values: [Option<Cow<'_, str>>; 30]) -> Option<Record> {
     let mut values = values.into_iter().map(Option::unwrap_or_default);
     let mut next = || values.next().unwrap_or_default();
-    let record = Record {
+    let mut record = Record {
         time: parse_time(&next())?,
         client_ip: next().parse().ok(),
         client_hostname: next().into_owned(),
@@ -275,7 +275,7 @@ fn record(values: [Option<Cow<'_, str>>; 30]) -> Option<Record> {
         message_id: next().into_owned(),
         network_message_id: next().into_owned(),
         recipients: list(&next()),
-        recipient_status: list(&next()),
+        recipient_status: vec![next().into_owned()],
         total_bytes: next().parse().unwrap_or(0),
         recipient_count: next().parse().unwrap_or(0),
         related_recipient_address: next().into_owned(),
@@ -293,11 +293,25 @@ fn record(values: [Option<Cow<'_, str>>; 30]) -> Option<Record> {
         log_id: next().into_owned(),
         schema_version: next().into_owned(),
     };
+    let status = record.recipient_status.concat();
+    record.recipient_status = statuses(&status, &record.recipients);
     (!record.event_id.is_empty()).then_some(record)
 }
 
 fn list(text: &str) -> Vec<String> {
-    if text.is_empty() { Vec::new() } else { text.split(';').map(|item| item.trim().to_owned()).collect() }
+    let plain = |item: &str| item.replace(char::is_control, " ").trim().to_owned();
+    let items: Vec<String> = text.split(';').map(plain).collect();
+    if items.iter().all(String::is_empty) { Vec::new() } else { items }
+}
+
+/// Exchange writes a `;` into statuses too: with one recipient all of the text is its status.
+fn statuses(text: &str, recipients: &[String]) -> Vec<String> {
+    let items = list(text);
+    match recipients {
+        [] => Vec::new(),
+        [_] if items.len() > 1 => vec![items.join("; ")],
+        _ => items,
+    }
 }
 
 /// Reads `2026-03-03T08:15:20.114Z`; the part of a second may be missing or have another number of digits.
@@ -334,9 +348,9 @@ pub fn fuzz_one(data: &[u8]) {
             columns = Columns::of(names);
             continue;
         }
-        let Some(first) = columns.read(line) else { continue };
-        let Some(again) = first.line().and_then(|line| Columns::default().read(&line)) else { continue };
-        assert_eq!(again.line(), first.line(), "written and read twice, a record is the same");
+        let again = |record: &Record| record.line().and_then(|line| Columns::default().read(&line));
+        let Some(ours) = columns.read(line).as_ref().and_then(again) else { continue };
+        assert_eq!(again(&ours).as_ref(), Some(&ours), "what we wrote ourselves, we write and read as it is");
     }
     crate::legs::fuzz_one(&text);
 }
@@ -373,6 +387,19 @@ mod tests {
         assert_eq!(record.recipients, ["a@x.test", "b@x.test"]);
         assert_eq!(record.message_id, "<m@x>");
         assert_eq!(columns.read("SEND,2026-03-0"), None);
+    }
+
+    #[test]
+    fn reads_exchange() {
+        let line = r#"2026-03-03T10:41:12.902Z,10.20.9.40,app01.example.net,10.20.0.11,MBX01,08DE5A1100000021;2026-03-03T10:41:12.700Z;0,MBX01\Default Frontend MBX01,SMTP,FAIL,4402341478401,<m7@app01.example.net>,77e0...,nosuch@example.net,550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found,2048,1,,,Alert,app@example.net,app@example.net,,Incoming,,10.20.9.40,10.20.0.11,,Email,5c9e...,15.02.1544.011"#;
+        let record = Columns::default().read(line).unwrap();
+        assert_eq!(
+            record.recipient_status,
+            ["550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found"]
+        );
+        assert_eq!(record.message_subject, "Alert");
+        assert_eq!(record.event(), Some(EventId::Fail));
+        assert_eq!(record.schema_version, "15.02.1544.011");
     }
 
     fn text() -> impl Strategy<Value = String> {
@@ -415,7 +442,7 @@ mod tests {
             prop_assert_eq!(record.sender, cleaned(&sender));
             prop_assert_eq!(record.return_path, "<>");
             prop_assert_eq!(&record.recipients, &addresses);
-            if !addresses.is_empty() && !status.is_empty() {
+            if !addresses.is_empty() && !cleaned(&status).trim().is_empty() {
                 prop_assert_eq!(record.recipient_status.len(), addresses.len());
             }
         }
