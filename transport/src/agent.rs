@@ -123,6 +123,11 @@ pub trait Agent: Send + Sync {
     /// The message is whole. Changes go into the draft.
     async fn message(&self, about: &About, draft: &mut Draft) -> Verdict;
 
+    /// A report of ours goes to somebody elsewhere. Gives fields to stand above it, with their line ends.
+    fn vouch(&self, _report: &[u8], _now: waypost_base::Timestamp) -> String {
+        String::new()
+    }
+
     /// The transaction ended without a message (RSET, a new MAIL). Only told to agents that have stages.
     fn reset(&self, _session: Correlation) {}
 

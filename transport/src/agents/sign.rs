@@ -1,6 +1,7 @@
 //! DKIM signatures on what our users send to elsewhere.
 //!
-//! Signed is what was submitted to us, never what a stranger brought: a signature says that it is ours. The domain is
+//! Signed is what was submitted to us, and our own reports, never what a stranger brought: a signature says that it is
+//! ours. The domain is
 //! that of the From field; where that has no keys, nothing is signed.
 
 use super::auth::hash;
@@ -36,6 +37,14 @@ impl Agent for SignAgent {
             && about.has_remote
             && !about.is_foreign()
             && !self.signer.is_empty()
+    }
+
+    fn vouch(&self, report: &[u8], now: waypost_base::Timestamp) -> String {
+        if self.enabled.load(Ordering::Relaxed) {
+            self.signer.sign_message(report, now)
+        } else {
+            String::new()
+        }
     }
 
     async fn message(&self, about: &About, draft: &mut Draft) -> Verdict {
