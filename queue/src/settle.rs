@@ -288,13 +288,15 @@ impl Future for Settling {
 
 impl Drop for Settling {
     fn drop(&mut self) {
-        let (Some(pending), Some(after)) = (self.pending.take(), self.after.take()) else { return };
-        let rest = Settling { pending: Some(pending), after: Some(after) };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(rest)),
-            // The runtime is gone, and so is the schedule soon: the rows are what counts.
-            Err(_) => std::mem::forget(rest),
-        }
+        let (Some(pending), Some(mut after)) = (self.pending.take(), self.after.take()) else { return };
+        // Where the runtime is gone, or goes while this waits, the schedule goes too: the rows are what counts.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        drop(runtime.spawn(async move {
+            match pending.await {
+                Ok(_) => after.done(),
+                Err(e) => after.refused(e, false),
+            }
+        }));
     }
 }
 
