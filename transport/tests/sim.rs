@@ -7,9 +7,15 @@
     reason = "tests on one thread, which may end with a panic"
 )]
 
+#[path = "sim/crash.rs"]
+mod crash;
 #[path = "sim/engine.rs"]
 mod engine;
 #[path = "sim/internet.rs"]
 mod internet;
+#[path = "sim/lives.rs"]
+mod lives;
+#[path = "sim/outside.rs"]
+mod outside;
 #[path = "sim/site.rs"]
 mod site;

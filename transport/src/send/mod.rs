@@ -99,23 +99,23 @@ pub async fn run(hub: Arc<Hub>) {
     let mut tasks = JoinSet::new();
     let mut state = hub.watch_state();
     loop {
-        if state.wait_for(|state| *state != ComponentState::Inactive).await.is_err() {
-            break;
-        }
-        let work = tokio::select! {
+        tokio::select! {
             biased;
-            () = stopped(&hub) => break,
-            work = hub.queue.work() => work,
-        };
+            () = stopped(&hub) => {}
+            // Fails only when the hub is gone.
+            _ = state.wait_for(|state| *state != ComponentState::Inactive) => {}
+        }
+        // Not to be cut short: it may be writing down what has happened.
+        let work = hub.queue.work().await;
         while let Some(ended) = tasks.try_join_next() {
             look(ended);
+        }
+        if matches!(work, Work::Stop) {
+            break;
         }
         if hub.state() == ComponentState::Inactive {
             // Dropped, it is there again afterwards.
             continue;
-        }
-        if matches!(work, Work::Stop) {
-            break;
         }
         begin(&hub, work, &mut tasks);
     }

@@ -90,10 +90,14 @@ impl Journey {
 
     /// A connection is worth keeping for a moment: where there was one message, there often is another.
     async fn linger(&self, link: &mut Link) -> Option<Lease> {
-        for _ in 0..(IDLE_CONNECTION_MILLIS / IDLE_LOOK_MILLIS) {
-            if !matches!(link.idle(IDLE_LOOK_MILLIS).await, Event::Quiet) || self.stopped() {
+        let mut waited = 0;
+        while waited < IDLE_CONNECTION_MILLIS {
+            // Often at first: most of what comes, comes at once.
+            let pause = IDLE_LOOK_MILLIS.max(waited / 4);
+            if !matches!(link.idle(pause).await, Event::Quiet) || self.stopped() {
                 return None;
             }
+            waited += pause;
             if let Some(lease) = self.ticket.next() {
                 return Some(lease);
             }

@@ -46,7 +46,7 @@ impl World {
         settings.send[0].protocol_log = true;
         change(&mut settings);
         let network = network(names, &peers);
-        World { site: Site::start(model, Arc::default(), clock, network, settings, true).await, peers }
+        World { site: Site::start(model, Arc::default(), clock, network, settings, None).await, peers }
     }
 
     async fn send(&self, from: &str, to: &[&str]) {

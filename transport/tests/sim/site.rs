@@ -26,22 +26,45 @@ use waypost_trust::channel::Channel;
 
 pub const BEGIN: Timestamp = Timestamp(1_772_525_720_000);
 
-/// A clock that goes with tokio's, and can be set.
+/// A clock that goes with tokio's, and can be set; it may go on in another runtime where it stopped in the last.
 #[derive(Clone)]
 pub struct Hands {
     pub skew: Arc<AtomicI64>,
-    begun: Instant,
-    base: Timestamp,
+    going: Arc<Mutex<(Option<Instant>, Timestamp)>>,
 }
 
 impl Hands {
     pub fn new(base: Timestamp) -> Hands {
-        Hands { skew: Arc::default(), begun: Instant::now(), base }
+        let hands = Hands::stopped(base);
+        hands.go(base);
+        hands
+    }
+
+    pub fn stopped(base: Timestamp) -> Hands {
+        Hands { skew: Arc::default(), going: Arc::new(Mutex::new((None, base))) }
+    }
+
+    pub fn reset(&self, base: Timestamp) {
+        self.skew.store(0, Ordering::Relaxed);
+        *self.going.lock().unwrap() = (None, base);
+    }
+
+    /// Goes on from there, by the runtime that this is called in.
+    pub fn go(&self, base: Timestamp) {
+        *self.going.lock().unwrap() = (Some(Instant::now()), base);
+    }
+
+    /// Stops and stands where it is now. To be called in the runtime that it goes by.
+    pub fn stop(&self) {
+        let now = self.straight();
+        *self.going.lock().unwrap() = (None, now);
     }
 
     /// Without what was set.
     pub fn straight(&self) -> Timestamp {
-        self.base.plus_millis(i64::try_from(self.begun.elapsed().as_millis()).unwrap())
+        let (begun, base) = *self.going.lock().unwrap();
+        let passed = begun.map_or(0, |begun| i64::try_from(begun.elapsed().as_millis()).unwrap());
+        base.plus_millis(passed)
     }
 
     pub fn clock(&self) -> Clock {
@@ -53,6 +76,8 @@ impl Hands {
 /// What the hub told.
 #[derive(Default)]
 pub struct Seen {
+    /// Events are told with their message's subject.
+    pub subjects: bool,
     pub events: Mutex<Vec<String>>,
     pub legs: Mutex<Vec<(String, Leg)>>,
     pub lines: Mutex<Vec<String>>,
@@ -66,6 +91,7 @@ impl TrackSink for Seen {
             .map(|r| format!("{} {}", r.address, r.status).trim().to_owned())
             .collect();
         let line = format!("{} {} {}", event.source, event.event_id, to.join("; "));
+        let line = if self.subjects { format!("{line} ({})", event.message_subject) } else { line };
         self.events.lock().unwrap().push(line);
     }
 }
@@ -85,7 +111,6 @@ impl ProtocolLog for Seen {
 
 pub struct Site {
     pub hub: Arc<Hub>,
-    pub store: Store,
     pub directory: Arc<Directory>,
     pub mailboxes: Mailboxes,
     pub seen: Arc<Seen>,
@@ -142,20 +167,21 @@ pub fn settings() -> Settings {
 }
 
 impl Site {
-    /// Starts the hub over what the engine and the disk hold.
+    /// Starts the hub over what the engine and the disk hold. With `seen`, only events are told, and there.
     pub async fn start(
         engine: Arc<dyn Engine>,
         disk: Arc<Memory>,
         clock: Clock,
         network: Network,
         settings: Settings,
-        telling: bool,
+        seen: Option<Arc<Seen>>,
     ) -> Site {
         let store = Store::assemble(engine, disk, Options::new([7; 32], clock.clone())).unwrap();
         let directory = Directory::open(store.engine().clone(), clock.clone()).await.unwrap();
         let sign_in = Arc::new(SignIn::new(directory.clone(), clock.clone(), Rules::default()));
         let mailboxes = Mailboxes::open(store.clone(), clock.clone(), Limits::default());
-        let seen = Arc::new(Seen::default());
+        let telling = seen.is_none();
+        let seen = seen.unwrap_or_default();
         let mut parts = Parts::new(directory.clone(), sign_in, mailboxes.clone(), clock, settings);
         parts.network = Some(Network { log: telling.then(|| seen.clone() as _), ..network });
         parts.tracking = Some(seen.clone());
@@ -163,7 +189,7 @@ impl Site {
         let hub = Hub::new(parts);
         hub.queue().recover().await.unwrap();
         let running = tokio::spawn(waypost_transport::send::run(hub.clone()));
-        Site { hub, store, directory, mailboxes, seen, running, sessions: AtomicU64::new(1) }
+        Site { hub, directory, mailboxes, seen, running, sessions: AtomicU64::new(1) }
     }
 
     /// A client's connection to port 25.
