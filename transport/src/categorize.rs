@@ -13,7 +13,7 @@ use waypost_base::AccountId;
 use waypost_directory::address::canonical_domain;
 use waypost_directory::limits::{EXPANSION_MAX, FORWARDS_MAX};
 use waypost_directory::{
-    Account, Address, Expanded, Group, Owner, Recipient, Refused, Sender, Skipped, Snapshot,
+    Account, Address, Expanded, Group, GroupId, Owner, Recipient, Refused, Sender, Skipped, Snapshot,
 };
 use waypost_queue::{Hop, Local, Place, Route, Target};
 use waypost_smtp::path::Mailbox;
@@ -180,7 +180,9 @@ pub struct Opening<'a> {
     /// Whether anybody wants the notes.
     noting: bool,
     accounts: BTreeSet<AccountId>,
-    groups: BTreeSet<waypost_directory::GroupId>,
+    groups: BTreeSet<GroupId>,
+    /// Groups whose members are being added, outermost first.
+    opening: Vec<GroupId>,
     addresses: BTreeSet<String>,
     /// Accounts whose forwardings are being followed, outermost first.
     chain: Vec<AccountId>,
@@ -199,6 +201,7 @@ impl<'a> Opening<'a> {
             noting,
             accounts: BTreeSet::new(),
             groups: BTreeSet::new(),
+            opening: Vec::new(),
             addresses: BTreeSet::new(),
             chain: Vec::new(),
             cut: false,
@@ -301,6 +304,12 @@ impl<'a> Opening<'a> {
                 self.account(of, &account, None, depth);
                 None
             }
+            Recipient::Group(group) if self.opening.contains(&group.id) => {
+                self.cut = true;
+                self.notes.push(Note::Cut { from, to, why: "550 5.4.6 the forwarding leads back" });
+                return;
+            }
+            Recipient::Group(group) if self.groups.contains(&group.id) => None,
             Recipient::Group(group) => match self.directory.may_send(&group, self.sender) {
                 Ok(()) => {
                     let expanded = self.directory.expand(&group, self.sender);
@@ -342,6 +351,7 @@ impl<'a> Opening<'a> {
             let members = members.take(MEMBERS_NAMED).collect();
             self.notes.push(Note::Expand { group: group.primary.to_string(), members, total });
         }
+        self.opening.push(group.id);
         for account in &expanded.accounts {
             self.account(of, account, None, depth);
         }
@@ -356,11 +366,13 @@ impl<'a> Opening<'a> {
                 self.away(of, to, domain);
             }
         }
+        self.opening.pop();
     }
 
-    fn nested(&mut self, of: u32, id: waypost_directory::GroupId, depth: usize) {
+    fn nested(&mut self, of: u32, id: GroupId, depth: usize) {
         let Some(group) = self.directory.group(id).cloned() else { return };
-        if depth <= FORWARDS_MAX && self.directory.may_send(&group, self.sender).is_ok() {
+        let open = depth <= FORWARDS_MAX && !self.groups.contains(&id);
+        if open && self.directory.may_send(&group, self.sender).is_ok() {
             let expanded = self.directory.expand(&group, self.sender);
             self.group(of, &group, &expanded, depth);
         }
@@ -451,7 +463,9 @@ mod tests {
         directory.add_group(loopy).await.unwrap();
         for keep in [true, false] {
             forward(&world, "ann", "loopy@contoso.test", keep).await;
-            assert_eq!(opened(&world, &["ann@contoso.test"]).0, ["ann@contoso.test of 0"]);
+            for to in ["ann@contoso.test", "loopy@contoso.test"] {
+                assert_eq!(opened(&world, &[to]).0, ["ann@contoso.test of 0"]);
+            }
         }
         // Two that forward to each other, made before it was forbidden.
         forward(&world, "ben", "cat@contoso.test", false).await;

@@ -7,8 +7,8 @@
 //!   into the same batch.
 
 use crate::hub::Hub;
-use crate::limits::{EVENT_RECIPIENTS, FAN_OUT, UNREADABLE_MILLIS};
-use crate::pipeline::{self, Copied, Stage};
+use crate::limits::{EVENT_RECIPIENTS, FAN_OUT, TRACE_ROOM, UNREADABLE_MILLIS};
+use crate::pipeline::{self, Stage};
 use crate::report;
 use crate::track::Facts;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,12 +20,14 @@ use waypost_base::explain::{Cause, Leg, Outcome, Party};
 use waypost_base::id::Correlation;
 use waypost_base::{FolderId, Timestamp};
 use waypost_directory::Recipient;
-use waypost_mailbox::{Account, Content, DeliverError, Delivery, Flags, Mark, NewMessage, Role};
+use waypost_mailbox::{
+    Account, AccountError, Content, DeliverError, Delivery, Flags, Mark, NewMessage, Role,
+};
 use waypost_mime::{Limits as ScanLimits, Scanner};
 use waypost_queue::{Fate, Lease, Loaded, Local, Place, QueueError, Reason, Rest, Target};
 use waypost_smtp::Status;
 use waypost_store::Blob;
-use waypost_tracking::{Event, Recipient as Told, Source};
+use waypost_tracking::{Event, EventId, Message, Recipient as Told, Source};
 
 const PUT_OFF: Cause = Cause {
     code: "DELIVER-DEFERRED",
@@ -113,15 +115,21 @@ pub(crate) async fn deliver(hub: &Hub, job: Job) -> Result<(), Undelivered> {
 
 async fn into_folder(hub: &Hub, job: Job) -> Result<(), Undelivered> {
     let Job { target, local, content, accepted, token, ignore_quota, .. } = job;
-    if local.place != Place::Sent
-        && let Some(limit) = receive_limit(hub, local)
-        && content.blob.size > limit
+    let known = hub.directory.snapshot().account(local.account).cloned();
+    let known = known.ok_or(AccountError::NoAccount(local.account)).map_err(DeliverError::from)?;
+    let settings = hub.settings();
+    // Our own trace fields are not the sender's fault.
+    let size = content.blob.size.saturating_sub(TRACE_ROOM);
+    if let Some(limit) = known.limits.receive_bytes.or(settings.max_receive)
+        && local.place != Place::Sent
+        && size > limit
     {
         return Err(Undelivered::TooLarge { size: content.blob.size, limit });
     }
-    let account = hub.mailbox(local.account).await.map_err(DeliverError::from)?;
+    let account = hub.mailbox_of(&known).await.map_err(DeliverError::from)?;
     let (folder, flags) = match local.place {
-        Place::Inbox => (inbox(hub, &account, &target), Flags::NONE),
+        Place::Inbox if settings.tag_is_folder => (tagged(hub, &account, &target), Flags::NONE),
+        Place::Inbox => (account.inbox(), Flags::NONE),
         Place::Sent => (with_role(&account, Role::Sent), Flags::SEEN),
         Place::Junk => (with_role(&account, Role::Junk), Flags::NONE),
     };
@@ -131,25 +139,14 @@ async fn into_folder(hub: &Hub, job: Job) -> Result<(), Undelivered> {
     Ok(())
 }
 
-/// Octets of a message that an account takes, with the trace fields that we put before it.
-fn receive_limit(hub: &Hub, local: Local) -> Option<u64> {
-    let usual = hub.settings().max_receive;
-    let directory = hub.directory.snapshot();
-    let limit = directory.account(local.account)?.limits.receive_bytes.or(usual)?;
-    Some(limit.saturating_add(crate::limits::TRACE_ROOM))
-}
-
 fn with_role(account: &Account, role: Role) -> FolderId {
     let folders = account.folders();
     let found = folders.with_role(role).filter(|folder| folder.selectable).map(|folder| folder.id);
     found.unwrap_or_else(|| account.inbox())
 }
 
-/// The inbox, or the folder that the address has a tag for, where tags are folders.
-fn inbox(hub: &Hub, account: &Account, target: &Target) -> FolderId {
-    if !hub.settings().tag_is_folder {
-        return account.inbox();
-    }
+/// The folder that the address has a tag for, or the inbox.
+fn tagged(hub: &Hub, account: &Account, target: &Target) -> FolderId {
     let Recipient::Account { tag: Some(tag), .. } =
         hub.directory.resolve(&crate::categorize::text(&target.to))
     else {
@@ -202,12 +199,22 @@ pub async fn lease(hub: Arc<Hub>, mut lease: Lease) -> Pass {
         Err(e) => {
             // Damaged ones are with the poisoned by now; the others are there again when the lease goes.
             tracing::error!(item = lease.item(), error = %e, "queue item cannot be read");
-            if !matches!(e, QueueError::Damaged { .. }) {
+            if matches!(e, QueueError::Damaged { .. }) {
+                track_poison(&hub, lease.item(), &e.to_string());
+            } else {
                 tokio::time::sleep(Duration::from_millis(UNREADABLE_MILLIS)).await;
             }
             Pass::default()
         }
     }
+}
+
+/// POISONMESSAGE: an item that was put aside with the evidence.
+pub(crate) fn track_poison(hub: &Hub, item: u64, why: &str) {
+    let Some(sink) = &hub.tracking else { return };
+    let message = Message { item, ..Message::default() };
+    let event = Event::of(hub.clock.now(), &message, Source::PoisonMessage, EventId::PoisonMessage);
+    sink.track(&event.context(why));
 }
 
 /// Brings an item to its accounts, and settles what became of that.
@@ -289,13 +296,8 @@ fn tell(hub: &Hub, item: u64, loaded: &Loaded, fates: &[(u32, Fate)], put_off: O
     let settings = hub.settings();
     let now = hub.clock.now();
     let envelope = &loaded.envelope;
-    let traced = settings.tracing.as_ref().filter(|tracing| tracing.wants(envelope.from.as_ref(), now));
-    if let (Some(tracing), Some(_)) = (&hub.tracing, traced) {
-        let to = loaded.targets.iter().map(|(_, target)| &target.to);
-        let text = pipeline::envelope(now, envelope.from.as_ref(), to, "");
-        let copy = Copied::stored(hub.mailboxes.store().blobs(), &loaded.blob);
-        tracing.copy(Stage::Delivered, &pipeline::name(item), text, copy);
-    }
+    let to = loaded.targets.iter().map(|(_, target)| &target.to);
+    pipeline::copied(hub, Stage::Delivered, item, envelope, &loaded.blob, to);
     let Some(sink) = &hub.tracking else { return };
     let facts = Facts::of(item, loaded.blob.size, envelope);
     let message = facts.message();

@@ -19,8 +19,8 @@ use tokio::sync::{Semaphore, watch};
 use waypost_base::AccountId;
 use waypost_base::Clock;
 use waypost_base::metrics::Figure;
-use waypost_directory::Directory;
 use waypost_directory::signin::SignIn;
+use waypost_directory::{Account as Person, Directory};
 use waypost_mailbox::{Account, AccountError, AccountOptions, Mailboxes, Quota};
 use waypost_queue::pressure::{
     Answer as PressureAnswer, Level, Marks, Origin, Pressure, Resource, Transition,
@@ -310,9 +310,13 @@ impl Hub {
 
     /// The mailbox of an account; made at its first use, if the directory knows the account.
     pub(crate) async fn mailbox(&self, id: AccountId) -> Result<Account, AccountError> {
-        let Some(known) = self.directory.snapshot().account(id).cloned() else {
-            return Err(AccountError::NoAccount(id));
-        };
+        let known = self.directory.snapshot().account(id).cloned().ok_or(AccountError::NoAccount(id))?;
+        self.mailbox_of(&known).await
+    }
+
+    /// The same, for an account that was looked up.
+    pub(crate) async fn mailbox_of(&self, known: &Person) -> Result<Account, AccountError> {
+        let id = known.id;
         match self.mailboxes.account(id).await {
             Err(AccountError::NoAccount(_)) => {}
             answer => return answer,

@@ -4,9 +4,11 @@
 //! This room opens no files: it hands each copy to a [`PipelineTrace`]. Copies hold the mail of people; whoever keeps
 //! them keeps them from everybody but the administrators.
 
+use crate::hub::Hub;
 use std::fmt::Write;
 use waypost_base::Timestamp;
 use waypost_directory::Address;
+use waypost_queue::Envelope;
 use waypost_smtp::Mailbox;
 use waypost_store::{Blob, BlobReader, Blobs};
 
@@ -88,6 +90,23 @@ pub trait PipelineTrace: Send + Sync {
 /// What a message's copies are called.
 pub fn name(item: u64) -> String {
     format!("{item}")
+}
+
+/// Copies a queue item's message, where its sender is traced.
+pub(crate) fn copied<'a>(
+    hub: &Hub,
+    stage: Stage,
+    item: u64,
+    envelope: &Envelope,
+    blob: &Blob,
+    to: impl Iterator<Item = &'a Mailbox>,
+) {
+    let Some(tracing) = &hub.tracing else { return };
+    let (settings, now) = (hub.settings(), hub.clock.now());
+    if settings.tracing.as_ref().is_some_and(|wanted| wanted.wants(envelope.from.as_ref(), now)) {
+        let text = self::envelope(now, envelope.from.as_ref(), to, "");
+        tracing.copy(stage, &name(item), text, Copied::stored(hub.mailboxes.store().blobs(), blob));
+    }
 }
 
 /// The envelope as the copy's companion shows it.

@@ -8,6 +8,7 @@ use super::{Kind, Service, is_loopback};
 use crate::agent::{About, Verdict};
 use crate::categorize::Meaning;
 use crate::deliver::micros;
+use crate::hub::Settings;
 use crate::limits::{
     GRACE_MILLIS, IDLE_BUFFER, LINGER_BYTES, LINGER_MILLIS, MESSAGE_BUFFER, READ_BUFFER, WRITE_BUFFER,
     WRITE_MILLIS,
@@ -36,6 +37,8 @@ pub(super) struct Conn {
     pub(super) correlation: Correlation,
     pub(super) session: Session,
     pub(super) gate: Gate,
+    /// As they were when the session began.
+    pub(super) settings: Arc<Settings>,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
     /// Absent only during a handshake, and after one that failed.
@@ -144,8 +147,7 @@ pub(super) async fn run(channel: Channel, service: Arc<Service>, correlation: Co
         turn_away(channel, &format!("421 4.3.2 {} Service not available: {text}\r\n", settings.host)).await;
         return;
     };
-    drop(settings);
-    let mut conn = Conn::new(channel, service, gate, correlation);
+    let mut conn = Conn::new(channel, service, settings, gate, correlation);
     conn.log.write(Event::Connect, "", "");
     let end = match conn.welcome().await {
         Some(reply) => {
@@ -198,14 +200,21 @@ async fn part(mut stream: BoxStream, linger: bool) -> io::Result<()> {
 }
 
 impl Conn {
-    fn new(channel: Channel, service: Arc<Service>, gate: Gate, correlation: Correlation) -> Conn {
+    fn new(
+        channel: Channel,
+        service: Arc<Service>,
+        settings: Arc<Settings>,
+        gate: Gate,
+        correlation: Correlation,
+    ) -> Conn {
         let Channel { ref tls, peer, local, .. } = channel;
         let binding = tls.as_ref().map(|tls| Tls { binding: has_binding(tls) });
         let now = service.hub.clock.now();
-        let session = Session::new(service.config(&channel, &gate), binding, now);
+        let session = Session::new(service.config(&channel, &settings, &gate), binding, now);
         Conn {
-            log: Log::new(service.clone(), &gate, correlation, local, peer),
+            log: Log::new(service.clone(), &settings.host, &gate, correlation, (local, peer)),
             service,
+            settings,
             gate,
             correlation,
             session,
@@ -362,7 +371,7 @@ impl Conn {
             id: message.map(|m| m.id.clone()).unwrap_or_default(),
             peer: self.peer,
             local: self.local,
-            host: hub.settings().host.clone(),
+            host: self.settings.host.clone(),
             helo: helo.to_owned(),
             tls: self.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.cipher)),
             connector: self.gate.name.clone(),

@@ -109,8 +109,14 @@ impl Conn {
             for (agent, _) in hub.agents.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
                 let begun = Instant::now();
                 let verdict = agent.message(&about, &mut draft).await;
-                message.leg.step(agent.name(), deliver::micros(begun), note(&verdict));
-                self.track_agent(message, item, &draft, agent.name(), &verdict);
+                let said =
+                    [note(&verdict), draft.take_note()].into_iter().flatten().collect::<Vec<_>>().join("; ");
+                message.leg.step(
+                    agent.name(),
+                    deliver::micros(begun),
+                    (!said.is_empty()).then(|| said.clone()),
+                );
+                self.track_agent(message, item, &draft, agent.name(), &verdict, &said);
                 match verdict {
                     Verdict::Pass => {}
                     Verdict::Junk { why } | Verdict::Quarantine { why } => {
@@ -180,14 +186,13 @@ impl Conn {
         {
             return Some(reply);
         }
-        let settings = self.service.hub.settings();
-        let directory = self.service.hub.directory.snapshot();
-        let limit = match self.identity.as_ref().and_then(|i| directory.account(i.account)) {
-            Some(account) => account.limits.send_bytes.or(settings.max_send).filter(|limit| octets > *limit),
-            None => None,
-        };
-        if let Some(limit) = limit {
-            return Some(too_large_to_send(limit));
+        let settings = self.settings.clone();
+        if let Some(me) = self.identity.as_ref().map(|i| i.account) {
+            let directory = self.service.hub.directory.snapshot();
+            let limit = directory.account(me).and_then(|a| a.limits.send_bytes.or(settings.max_send));
+            if let Some(limit) = limit.filter(|limit| octets > *limit) {
+                return Some(too_large_to_send(limit));
+            }
         }
         // Where it is too large for everybody, the sender hears it now; else those who cannot take it are reported.
         let too_large = |meaning: &Meaning| match meaning {
@@ -203,7 +208,7 @@ impl Conn {
     async fn in_circles(&mut self, content: &Content, hops: usize, header: u64) -> Option<Reply> {
         let hub = self.service.hub.clone();
         let header = hub.mailboxes.store().blobs().read(&content.blob, 0..header).await.unwrap_or_default();
-        let host = hub.settings().host.clone();
+        let host = self.settings.host.clone();
         let by: Vec<String> =
             fields(&header).filter(|f| f.is("received")).filter_map(|f| received_by(&f.text())).collect();
         // The one that we have just put there does not count.
@@ -238,9 +243,14 @@ impl Conn {
         {
             return self.each(message, item, content, junk).await;
         }
-        let (hops, notes) = if single && sent.is_none() {
-            (self.one_hop(message), Vec::new())
-        } else {
+        if single
+            && sent.is_none()
+            && !apart
+            && let Some(target) = direct(message, junk)
+        {
+            return self.straight(message, item, content, &target, &[]).await;
+        }
+        let (mut hops, notes) = {
             let directory = self.service.hub.directory.snapshot();
             let noting = self.service.hub.tracking.is_some();
             let mut opening = Opening::new(&directory, self.sender(&directory, message), noting);
@@ -252,7 +262,6 @@ impl Conn {
             }
             opening.hops()
         };
-        let mut hops = hops;
         if junk {
             let targets = hops.iter_mut().flat_map(|hop| hop.targets.iter_mut());
             for local in
@@ -271,20 +280,6 @@ impl Conn {
             }
             _ => self.several(message, item, content, hops, &notes).await,
         }
-    }
-
-    /// A single recipient that is an account: the common case, without looking any further.
-    fn one_hop(&self, message: &Message) -> Vec<Hop> {
-        let target = |(of, recipient): (u32, &super::driver::Recipient)| match &recipient.meaning {
-            Meaning::Account(account) => Some(Target {
-                to: recipient.accepted.to.clone(),
-                of,
-                local: Some(Local { account: account.id, place: Place::Inbox }),
-            }),
-            _ => None,
-        };
-        let targets: Vec<Target> = (0..).zip(&message.recipients).filter_map(target).collect();
-        vec![Hop { number: 0, route: Route::Mailbox, targets }]
     }
 
     /// The account whose Sent folder gets a copy, where it asked for that.
@@ -389,7 +384,7 @@ impl Conn {
         let summary = &content.summary;
         let (helo, _) = self.session.helo().unwrap_or_default();
         let hops = summary.fields.iter().filter(|f| f.name.eq_ignore_ascii_case("received")).count();
-        let expiration = self.service.hub.settings().retry.expiration_millis;
+        let expiration = self.settings.retry.expiration_millis;
         Envelope {
             params: Params::from(&message.params),
             owner: self.identity.as_ref().map(|i| i.account),
@@ -525,6 +520,15 @@ fn commit_failed(e: &CommitError) -> Reply {
             STORE_DOWN
         }
     }
+}
+
+/// A single recipient that is an account: the common case, without looking any further.
+fn direct(message: &Message, junk: bool) -> Option<Target> {
+    let recipient = message.recipients.first()?;
+    let Meaning::Account(account) = &recipient.meaning else { return None };
+    let place = if junk { Place::Junk } else { Place::Inbox };
+    let local = Some(Local { account: account.id, place });
+    Some(Target { to: recipient.accepted.to.clone(), of: 0, local })
 }
 
 pub(super) fn note(verdict: &Verdict) -> Option<String> {

@@ -22,14 +22,13 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn new(
         service: Arc<Service>,
+        host: &str,
         gate: &Gate,
         session: Correlation,
-        local: SocketAddr,
-        remote: SocketAddr,
+        (local, remote): (SocketAddr, SocketAddr),
     ) -> Log {
         let on = gate.log && service.hub.log.is_some();
-        let host = on.then(|| service.hub.settings().host.clone());
-        let connector = host.map(|host| format!("{host}\\{}", gate.name)).unwrap_or_default();
+        let connector = if on { format!("{host}\\{}", gate.name) } else { String::new() };
         Log { service, connector, session, local, remote, sequence: 0, on }
     }
 

@@ -24,7 +24,7 @@ mod why;
 
 pub use why::WhySource;
 
-use crate::hub::Hub;
+use crate::hub::{Hub, Settings};
 use gate::Gate;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -89,9 +89,8 @@ impl Service {
         &self.hub
     }
 
-    fn config(&self, channel: &Channel, gate: &Gate) -> Arc<Config> {
+    fn config(&self, channel: &Channel, settings: &Settings, gate: &Gate) -> Arc<Config> {
         let starttls = channel.upgrade.is_some() && channel.tls.is_none();
-        let settings = self.hub.settings();
         let clear = settings.passwords_in_clear || is_loopback(channel.peer.ip());
         // Made anew, so that a change of the settings is there at the next connection.
         let mut config = Config::new(self.kind.flavour(), settings.host.clone());

@@ -110,7 +110,7 @@ impl Conn {
         from: Option<&Mailbox>,
         size: u64,
     ) -> Option<Reply> {
-        let settings = self.service.hub.settings();
+        let settings = self.settings.clone();
         if let Some(from) = from
             && !settings.any_header_from
             && may_use(directory, me, &from.to_string()) == Use::Not
@@ -140,7 +140,7 @@ impl Conn {
             let domain = directory.domain(from.domain());
             domain.is_some_and(|domain| domain.kind == DomainKind::Authoritative)
         };
-        let refuse = self.service.hub.settings().refuse_own_senders_from_outside && !may.relay;
+        let refuse = self.settings.refuse_own_senders_from_outside && !may.relay;
         (refuse && from.is_some_and(claims)).then_some(IMPOSTOR)
     }
 
@@ -176,7 +176,7 @@ impl Conn {
         let directory = hub.directory.snapshot();
         let Some(message) = &self.message else { return Answer::Refuse(STORE_DOWN) };
         let account = self.identity.as_ref().and_then(|i| directory.account(i.account));
-        if let Some(limit) = account.and_then(|a| a.limits.recipients.or(hub.settings().max_recipients))
+        if let Some(limit) = account.and_then(|a| a.limits.recipients.or(self.settings.max_recipients))
             && message.recipients.len() as u64 >= limit
         {
             return Answer::Refuse(Reply::new(
@@ -238,7 +238,7 @@ impl Conn {
     /// Quota and size of a recipient, as far as they can be told before the message has come.
     async fn no_room(&mut self, account: &Arc<Account>, size: u64) -> Option<Reply> {
         let hub = self.service.hub.clone();
-        let limit = account.limits.receive_bytes.or(hub.settings().max_receive);
+        let limit = account.limits.receive_bytes.or(self.settings.max_receive);
         if limit.is_some_and(|limit| size > limit) {
             return Some(TOO_LARGE_TO_GET);
         }
@@ -259,7 +259,7 @@ impl Conn {
     }
 
     pub(super) fn over_quota(&self) -> Reply {
-        if self.service.hub.settings().over_quota_is_temporary {
+        if self.settings.over_quota_is_temporary {
             Reply::new(452, Status(4, 2, 2), "This mailbox is full")
         } else {
             Reply::new(552, Status(5, 2, 2), "This mailbox is full")
@@ -295,7 +295,7 @@ impl Conn {
     async fn open(&mut self, message: &mut Message) -> Result<Intake, BlobError> {
         let hub = self.service.hub.clone();
         let at = message.accepted;
-        let settings = hub.settings();
+        let settings = self.settings.clone();
         let trace = self.trace(message, &settings.host);
         let completion = self.identity.as_ref().map(|me| Completion {
             sender: message.from.as_ref().map_or_else(|| me.address.clone(), ToString::to_string),

@@ -33,7 +33,7 @@ impl Conn {
         let hub = &self.service.hub;
         let Some(sink) = &hub.tracking else { return };
         let now = hub.clock.now();
-        let settings = hub.settings();
+        let settings = self.settings.clone();
         let facts = self.facts(message, item, content);
         let about = facts.message();
         let (helo, _) = self.session.helo().unwrap_or_default();
@@ -85,7 +85,7 @@ impl Conn {
         let address = crate::deliver::final_address(&hub.directory.snapshot(), target);
         let accepted = message.accepted.to_string();
         let to = [Told::new(&address, "")];
-        let host = &hub.settings().host;
+        let host = &self.settings.host;
         sink.track(&Event::deliver(hub.clock.now(), &about, &to).server(None, host).info(&accepted));
     }
 
@@ -127,8 +127,9 @@ impl Conn {
         draft: &Draft,
         agent: &'static str,
         verdict: &Verdict,
+        said: &str,
     ) {
-        if self.service.hub.tracking.is_none() || *verdict == Verdict::Pass {
+        if self.service.hub.tracking.is_none() || said.is_empty() {
             return;
         }
         let return_path = message.from.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -146,7 +147,6 @@ impl Conn {
             originating: self.identity.is_some(),
             client_ip: Some(self.peer.ip()),
         };
-        let said = super::finish::note(verdict).unwrap_or_default();
         let context = format!("{agent}: {said}");
         self.track_end(message, &facts, Source::Agent, EventId::AgentInfo, "", &context);
         if let Verdict::Reject(reply) | Verdict::Defer(reply) = verdict {
