@@ -71,16 +71,22 @@ impl Journey {
         let until = begun + Duration::from_millis(CONNECT_ALL_MILLIS);
         let mut first: Option<Reason> = None;
         let mut tried = 0_usize;
+        let mut all = false;
         while Instant::now() < until {
             let Ok(next) = tokio::time::timeout_at(until, hosts.next()).await else { break };
-            let Some(stop) = next else { break };
+            let Some(stop) = next else {
+                all = true;
+                break;
+            };
             tried += 1;
             match self.one(way, &stop, &settings.host, dns.clone()).await {
                 Ok(connected) => return Ok(connected),
                 Err(reason) => first = Some(first.unwrap_or(reason)),
             }
         }
-        match (first, hosts.lost(&way.destination)) {
+        // What was not looked at to the end says nothing for good.
+        let lost = hosts.lost(&way.destination).filter(|lost| all || lost.retry);
+        match (first, lost) {
             (Some(mut reason), _) => {
                 if tried > 1 {
                     reason.text = format!("{} (and {} more addresses were tried)", reason.text, tried - 1);

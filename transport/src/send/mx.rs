@@ -8,9 +8,11 @@
 use super::Network;
 use super::cause;
 use crate::connector::SmartHost;
-use crate::limits::ADDRESSES;
+use crate::limits::{ADDRESSES, NAMES_MILLIS};
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+use tokio::time::timeout;
 use waypost_base::explain::Cause;
 use waypost_smtp::Status;
 use waypost_trust::dns::{DnsError, Mx};
@@ -189,7 +191,11 @@ impl<'a> Hosts<'a> {
                 None if host.eq_ignore_ascii_case("localhost") => {
                     Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
                 }
-                None => self.network.dns.addresses(&host).await,
+                None => {
+                    let asking = self.network.dns.addresses(&host);
+                    let answer = timeout(Duration::from_millis(NAMES_MILLIS), asking).await;
+                    answer.unwrap_or_else(|_| Err(DnsError::Timeout(host.clone())))
+                }
             };
             match found {
                 Ok(addresses) => {

@@ -408,10 +408,10 @@ impl Case {
             Some(inbox) => inbox.iter().filter(|m| about(m)).count(),
             None if sending.from.is_empty() => {
                 // Nobody to tell: the tracking log has it.
-                let fail = format!("FAIL {end} ");
-                let item = format!("number {number}");
+                let (who, item) = (format!(" {end} "), format!("(number {number})"));
                 let events = self.seen.events.lock().unwrap();
-                usize::from(events.iter().any(|e| e.contains(&fail) && e.contains(&item)))
+                let fail = |e: &&String| e.contains(" FAIL ") && e.contains(&who) && e.ends_with(&item);
+                usize::from(events.iter().any(|e| fail(&e)))
             }
             None => {
                 let told: BTreeSet<&String> = ledger
