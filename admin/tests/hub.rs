@@ -214,6 +214,14 @@ async fn send_connectors() {
     o.fails(&["Get-SendConnector", "other"], Category::ObjectNotFound).await;
     o.ok(&["Set-SendConnector", "sink", "-DNSRoutingEnabled", "true"]).await;
     assert_eq!(o.ok(&["Get-SendConnector", "sink"]).await.shown("DNSRoutingEnabled"), "True");
+    o.ok(&["Undo-WaypostSetting", "--yes"]).await;
+    let history = o.ok(&["Get-WaypostSettingHistory"]).await;
+    assert_eq!(history.column("Version"), ["0", "1", "2", "3", "4", "5"]);
+    assert_eq!(history.column("Command")[5], "Undo-WaypostSetting");
+    assert_eq!(o.ok(&["Get-SendConnector", "sink"]).await.shown("DNSRoutingEnabled"), "False");
+    o.ok(&["Undo-WaypostSetting", "4", "--yes"]).await;
+    assert_eq!(o.ok(&["Get-SendConnector", "sink"]).await.shown("DNSRoutingEnabled"), "True");
+    o.fails(&["Undo-WaypostSetting", "99", "--yes"], Category::ObjectNotFound).await;
     o.fails(&["Remove-SendConnector", "sink"], Category::SyntaxError).await;
     o.ok(&["Remove-SendConnector", "sink", "-Confirm:$false"]).await;
     assert!(o.ok(&["Get-SendConnector"]).await.records.is_empty());

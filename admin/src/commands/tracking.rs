@@ -83,7 +83,8 @@ log.message_tracking_log_max_age.",
         noun: "MessageTrace",
         about: "Shows messages with their state, one line for each recipient.",
         detail: "Status is Delivered (in a mailbox, or with the next server), Pending (waits to be tried again), Failed, Expanded \
-(a group, or forwarded), FilteredAsSpam, Quarantined, or GettingStatus where the log tells nothing yet.",
+(a group, or forwarded), FilteredAsSpam, Quarantined, or GettingStatus where the log tells nothing yet: it may wait for a server that \
+cannot be reached, which Get-Message shows.",
         params: &[
             Param::new("MessageId", Kind::Text, "Only this Message-ID.").at(0),
             Param::new("MessageTraceId", Kind::Text, "Only the message with this id."),

@@ -7,6 +7,7 @@ use crate::output::{Cell, Record};
 use crate::run::Call;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use waypost_base::Timestamp;
 use waypost_queue::{Filter, ItemState, Queue, State};
 use waypost_tracking::legs::{self, PastLeg};
@@ -22,6 +23,9 @@ const SEARCHED_MAX: usize = 20_000;
 /// Hosts whose connections are looked for, and how far back.
 const HOSTS_MAX: usize = 3;
 const CONNECTIONS_MILLIS: i64 = 6 * 3_600_000;
+/// A message that has just come is looked at again after the time that the logs need.
+const FRESH_MILLIS: i64 = 500;
+const SETTLED: Duration = Duration::from_millis(100);
 /// Items of one message that are looked at in the queue.
 const ITEMS_MAX: usize = 100;
 
@@ -123,7 +127,13 @@ pub async fn gather(
     now: Timestamp,
 ) -> Outcome<Facts> {
     let (wanted, folder) = (id.clone(), leg_folder.clone());
-    let mut facts = reading(move || story::gather(&tracking, &folder, &wanted, now)).await?;
+    let read = move || story::gather(&tracking, &folder, &wanted, now);
+    let mut facts = reading(read.clone()).await?;
+    // Lines are written a few milliseconds after what they tell.
+    if facts.events.last().is_some_and(|last| now.since(last.time) < FRESH_MILLIS) {
+        tokio::time::sleep(SETTLED).await;
+        facts = reading(read).await?;
+    }
     let mut items: BTreeSet<u64> =
         facts.events.iter().map(|e| e.internal_message_id).filter(|item| *item != 0).collect();
     if items.is_empty() {
@@ -153,11 +163,20 @@ pub async fn gather(
 /// The hosts that what is put off waits for.
 fn refused_by(held: &[Queued]) -> BTreeSet<String> {
     let host = |t: &QueuedTarget| match &t.state {
-        QueuedState::Deferred { server: Some(server), .. } => server.split(' ').next().map(str::to_owned),
+        QueuedState::Deferred { server: Some(server), .. } => Some(host_of(server).to_owned()),
         _ => None,
     };
     let hosts = held.iter().flat_map(|q| q.targets.iter().filter_map(host));
     hosts.filter(|host| !host.is_empty()).take(HOSTS_MAX).collect()
+}
+
+/// The host of `mx.example.net [192.0.2.7]:25`, `mx.example.net (192.0.2.7)`, `127.0.0.1:9`.
+fn host_of(server: &str) -> &str {
+    let host = server.split([' ', '(', '[']).next().unwrap_or_default();
+    match host.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') && port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => host,
+    }
 }
 
 /// The last connections to these hosts that came to nothing: no message was given over one, so they carry no Message-ID.

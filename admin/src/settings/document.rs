@@ -464,6 +464,46 @@ mod tests {
         }
     }
 
+    const PIECES: [&str; 14] = [
+        "[send_connectors]",
+        "[send_connectors.a]",
+        "[send_connectors.\"a b\"]",
+        "[[send_connectors.a]]",
+        "[send_connectors.x]",
+        "send_connectors.a.port = 1",
+        "send_connectors = { a = { port = 3 } }",
+        "a.port = 2",
+        "a = { port = 4 }",
+        "port = 25 # kept",
+        "[imap]",
+        "[mail_filters.f]",
+        "# c",
+        "",
+    ];
+
+    proptest::proptest! {
+        /// However the document is laid out: what is put in is there, what is taken out is not, nothing else changes.
+        #[test]
+        fn named_sections_in_any_document(lines in proptest::collection::vec(0usize..PIECES.len(), 0..10)) {
+            let text: String = lines.iter().map(|n| format!("{}\n", PIECES[*n])).collect();
+            let Ok(mut document) = Document::parse(&text) else { return Ok(()) };
+            let Ok(before) = document.meant() else { return Ok(()) };
+            let comments = text.matches("# c").count();
+            document.edit(&[Edit::set("send_connectors.x.port", &77u32)]).unwrap();
+            let mut expected = before.clone();
+            expected.send_connectors.entry("x".into()).or_default().port = 77;
+            let put = Document::parse(&document.to_string()).unwrap().meant().unwrap();
+            proptest::prop_assert_eq!(&put, &expected);
+            proptest::prop_assert_eq!(document.to_string().matches("# c").count(), comments);
+            for name in ["x", "a"] {
+                document.edit(&[Edit { key: format!("send_connectors.{name}"), value: None }]).unwrap();
+                expected.send_connectors.remove(name);
+            }
+            let taken = Document::parse(&document.to_string()).unwrap().meant().unwrap();
+            proptest::prop_assert_eq!(&taken, &expected);
+        }
+    }
+
     #[test]
     fn named_sections_come_and_go() {
         let text = "[imap]\n#banner = 1\n\n# The end.\n#x = 1\n";

@@ -92,6 +92,47 @@ pub fn save_change(data: &Path, edits: &[Edit], author: &Author) -> Result<Saved
     Ok(Saved { settings, version: Some(number) })
 }
 
+/// Puts the document of a kept version in place of the present one, and keeps that as a version, too.
+pub fn restore(data: &Path, number: u32, author: &Author) -> Result<Saved, SettingsError> {
+    let kept = versions(data)?.into_iter().find(|v| v.number == number).ok_or_else(|| {
+        let source = io::Error::new(io::ErrorKind::NotFound, format!("there is no version {number}"));
+        SettingsError::Io { path: data.join("settings.d"), source }
+    })?;
+    let text = text_of(&kept)?;
+    let refuse = |mistakes| SettingsError::Mistakes { path: kept.path.clone(), mistakes };
+    let document = Document::parse(&text).map_err(|m| refuse(vec![m]))?;
+    let settings = Arc::new(document.meant().map_err(refuse)?);
+    let path = document_path(data);
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source| SettingsError::Io { path, source }
+    };
+    if read(&path)?.to_string() == text {
+        return Ok(Saved { settings, version: None });
+    }
+    let number = versions(data)?.last().map_or(0, |v| v.number) + 1;
+    let folder = data.join("settings.d");
+    keep(&folder, number, author, &text).map_err(at(&folder))?;
+    replace(&path, &text).map_err(at(&path))?;
+    Ok(Saved { settings, version: Some(number) })
+}
+
+/// A kept version without its head.
+fn text_of(version: &Version) -> Result<String, SettingsError> {
+    let io = |source| SettingsError::Io { path: version.path.clone(), source };
+    let text = fs::read_to_string(&version.path).map_err(io)?;
+    Ok(text.split_once("\n\n").map_or(String::new(), |(_, text)| text.to_owned()))
+}
+
+impl Version {
+    /// What its head says: who, when, why, command.
+    pub fn head(&self) -> Vec<(String, String)> {
+        let text = fs::read_to_string(&self.path).unwrap_or_default();
+        let lines = text.lines().map_while(|line| line.strip_prefix("# ")?.split_once(": "));
+        lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+}
+
 /// The versions that are kept, oldest first.
 pub fn versions(data: &Path) -> Result<Vec<Version>, SettingsError> {
     let folder = data.join("settings.d");
@@ -190,6 +231,16 @@ impl SettingsStore {
         Ok(saved)
     }
 
+    /// [`restore`], then word to the subscribers. Blocks for the disk.
+    pub fn restore(&self, number: u32, author: &Author) -> Result<Saved, SettingsError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let saved = restore(&self.data, number, author)?;
+        if saved.version.is_some() {
+            self.now.send_replace(saved.settings.clone());
+        }
+        Ok(saved)
+    }
+
     /// Wakes the subscribers although no setting has changed: something that belongs to one has, such as a password.
     pub fn announce(&self) {
         self.now.send_modify(|_| {});
@@ -261,6 +312,13 @@ mod tests {
         assert_eq!(text, "# ours\n[imap]\nbanner = \"Hi\" # greeting\n");
         let versions = versions(&data).unwrap();
         assert_eq!(versions.iter().map(|v| v.number).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(versions[1].head()[3], ("command".into(), "Set-ImapSettings -Banner Hi".into()));
+        assert_eq!(store.restore(0, &author()).unwrap().version, Some(2));
+        assert_eq!(watcher.borrow_and_update().imap.banner, "Hello");
+        assert_eq!(store.restore(0, &author()).unwrap().version, None);
+        assert!(store.restore(9, &author()).is_err());
+        let text = fs::read_to_string(data.join("settings.toml")).unwrap();
+        assert_eq!(text, "# ours\n[imap]\nbanner = \"Hello\" # greeting\n");
         let kept = fs::read_to_string(&versions[1].path).unwrap();
         assert!(kept.starts_with(
             "# who: root\n# when: 2026-03-03T08:15:20.114Z\n# why: new greeting\n# command: Set-ImapSettings -Banner Hi\n\n# ours"
