@@ -20,7 +20,7 @@ use waypost_mailbox::{
 };
 use waypost_queue::{ItemState, QueueError};
 use waypost_store::{Blob, BlobError, CommitError, ReadError};
-use waypost_tracking::{Event, EventId, Message, Recipient, Source};
+use waypost_tracking::{Event, Message, Recipient, Source};
 
 /// Items looked at in one go, so that what the owner does is noticed in between.
 const AT_ONCE: usize = 32;
@@ -308,8 +308,8 @@ impl Outbox {
         let names: Vec<String> = state.targets.iter().filter(open).map(|t| t.target.to.to_string()).collect();
         let recipients: Vec<Recipient<'_>> =
             names.iter().map(|name| Recipient::new(name, "taken back by the sender")).collect();
-        let event = Event::of(self.hub.clock.now(), &message, Source::StoreDriver, EventId::Drop);
-        sink.track(&event.to(&recipients).context("Recalled from the outbox"));
+        let event = Event::fail(self.hub.clock.now(), &message, Source::StoreDriver, &recipients);
+        sink.track(&event.context("Recalled from the outbox"));
     }
 
     /// Looks at the items whose time it is.
@@ -334,6 +334,9 @@ impl Outbox {
     }
 
     async fn look_at(&mut self, item: u64) -> Result<(), OutboxError> {
+        if !self.hub.queue.has(item) {
+            return self.drop_item(item).await;
+        }
         let state = self.hub.queue.story(item).await?;
         let id = self.account.id();
         let state = state.filter(|state| state.envelope.owner == Some(id) && item::waits(state));

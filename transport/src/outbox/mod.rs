@@ -39,6 +39,8 @@ pub async fn keep(hub: Arc<Hub>) {
     let keeper =
         Arc::new(Keeper { hub, writers: Arc::new(Semaphore::new(OUTBOX_WRITERS)), live: Mutex::default() });
     let mut fresh = Fresh::default();
+    // When everything is looked at, since something was missed.
+    let mut again: Option<Instant> = None;
     keeper.begin().await;
     loop {
         let due = fresh.next();
@@ -49,8 +51,8 @@ pub async fn keep(hub: Arc<Hub>) {
                 Ok(Change { owner: Some(owner), item }) => keeper.changed(&mut fresh, owner, item).await,
                 Ok(Change { owner: None, .. }) => {}
                 Err(RecvError::Lagged(missed)) => {
-                    tracing::debug!(missed, "the outbox looks at everything again");
-                    keeper.all();
+                    tracing::debug!(missed, "the outbox looks at everything again soon");
+                    again.get_or_insert(Instant::now() + Duration::from_millis(OUTBOX_AFTER_MILLIS));
                 }
                 Err(RecvError::Closed) => return,
             },
@@ -58,6 +60,10 @@ pub async fn keep(hub: Arc<Hub>) {
                 for (owner, item) in fresh.due() {
                     keeper.look(owner, item);
                 }
+            }
+            () = sleep_until(again) => {
+                again = None;
+                keeper.all();
             }
         }
     }
