@@ -277,6 +277,17 @@ fn our_signatures_before_other_eyes() {
     assert_eq!(with_status(&keys, "Retiring").len(), 2, "{keys:?}");
     submit(&server, "x@example.net", &message(&me, "rotated"));
     second_opinions(&knot, &sink.wait(3)[2].data, &selectors(&second));
+    // Reports are ours too.
+    let mut stranger = Line::smtp_hello(server.address("smtp")).unwrap();
+    stranger.smtp("MAIL FROM:<x@example.net>").unwrap();
+    let reply = stranger.smtp(&format!("RCPT TO:<{me}> NOTIFY=SUCCESS")).unwrap();
+    assert!(reply.starts_with("250"), "{reply}");
+    stranger.smtp("DATA").unwrap();
+    stranger.send(message("x@example.net", "tell-me").as_bytes()).unwrap();
+    assert!(stranger.smtp(".").unwrap().starts_with("250"));
+    let report = sink.wait(4)[3].clone();
+    assert_eq!(report.from, "", "{}", report.text());
+    second_opinions(&knot, &report.data, &selectors(&second));
     // What was signed before can still be verified.
     second_opinions(&knot, &signed.data, &selectors(&first));
 
