@@ -4,6 +4,7 @@ use super::mx::Stop;
 use super::outcome::Sorted;
 use crate::hub::Hub;
 use crate::limits::EVENT_RECIPIENTS;
+use crate::pipeline::{self, Stage};
 use crate::track::Facts;
 use waypost_queue::{Fate, Loaded, Reason};
 use waypost_tracking::{Event, Recipient as Told, Source};
@@ -17,6 +18,14 @@ pub(super) fn sent(
     connector: &str,
     stop: Option<&Stop>,
 ) {
+    let went = |index: &u32| {
+        matches!(sorted.fates.iter().find(|(n, _)| n == index), Some((_, Fate::Relayed { .. })))
+    };
+    let mut gone =
+        loaded.targets.iter().filter(|(index, _)| went(index)).map(|(_, target)| &target.to).peekable();
+    if hub.tracing.is_some() && gone.peek().is_some() {
+        pipeline::copied(hub, Stage::Sent, item, &loaded.envelope, &loaded.blob, gone);
+    }
     let Some(sink) = &hub.tracking else { return };
     let facts = Facts::of(item, loaded.blob.size, &loaded.envelope);
     let (message, now) = (facts.message(), hub.clock.now());
