@@ -48,14 +48,10 @@ impl Queue {
     pub fn list_queues(&self, fits: impl Fn(&QueueInfo) -> bool) -> Vec<QueueInfo> {
         let now = self.clock.now();
         let state = self.lock();
-        let mut oldest: BTreeMap<u32, u64> = BTreeMap::new();
-        for (_, entry) in state.schedule.all() {
-            let id = oldest.entry(entry.line).or_insert(entry.id);
-            *id = entry.id.min(*id);
-        }
+        let oldest = state.schedule.oldest();
         let infos = state.schedule.lines().map(|line| {
             let number = state.schedule.find_line(&line.hop).unwrap_or(NONE);
-            queue_info(line, oldest.get(&number).copied(), now)
+            queue_info(line, oldest.get(number as usize).copied().flatten(), now)
         });
         infos.filter(|info| fits(info)).collect()
     }

@@ -314,7 +314,7 @@ impl State {
         let found = self.schedule.entry(slot).is(flag::FOUND);
         self.schedule.change(slot, now, |entry| {
             entry.flags &= !(flag::SUSPENDED | flag::POISON | flag::DEFERRED | flag::SUSPICION);
-            entry.flags |= flag::STATE | flag::STATES;
+            entry.flags |= flag::STATE;
             let mut set = |flag: u32, on: bool| {
                 if on {
                     entry.flags |= flag;

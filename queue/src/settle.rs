@@ -177,7 +177,7 @@ impl Queue {
         known.done.add(&settled);
         let targets = total.saturating_sub(known.done.count());
         if targets == 0 {
-            let removes = state.schedule.slots(id).len() == 1;
+            let removes = state.schedule.is_only(lease.slot);
             if removes {
                 rows::remove_item(
                     batch,

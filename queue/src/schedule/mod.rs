@@ -543,11 +543,30 @@ impl Schedule {
         others
     }
 
-    /// Notes for an item's hops that there are state rows.
+    /// Whether its item has no other hop.
+    pub(crate) fn is_only(&self, slot: u32) -> bool {
+        let entry = self.entry(slot);
+        entry.next == NONE && self.index.get(&self.entries, entry.id) == Some(slot)
+    }
+
+    /// Notes for an item's hops that there are state rows. Either all of them have the note or none.
     pub(crate) fn note_states(&mut self, id: u64) {
-        for slot in self.slots(id) {
-            self.entries[slot as usize].flags |= flag::STATES;
+        let mut next = self.index.get(&self.entries, id).unwrap_or(NONE);
+        while next != NONE && !self.entry(next).is(flag::STATES) {
+            let entry = &mut self.entries[next as usize];
+            entry.flags |= flag::STATES;
+            next = entry.next;
         }
+    }
+
+    /// The oldest item of each line that has one, by the line's number.
+    pub(crate) fn oldest(&self) -> Vec<Option<u64>> {
+        let mut oldest: Vec<Option<u64>> = vec![None; self.lines.len()];
+        for (_, entry) in self.all() {
+            let id = &mut oldest[entry.line as usize];
+            *id = Some(id.map_or(entry.id, |known| known.min(entry.id)));
+        }
+        oldest
     }
 
     /// Something to do now, if there is.
