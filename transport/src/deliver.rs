@@ -163,9 +163,12 @@ pub(crate) fn micros(since: Instant) -> u64 {
 }
 
 /// The same for the same item and target, always.
-pub(crate) fn token(item: u64, local: Local) -> [u8; 16] {
+///
+/// The bytes' id stands for the message: a clock that was set back lets a number be given twice.
+pub(crate) fn token(item: u64, blob: &Blob, local: Local) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new_derive_key("waypost 2026 delivery of a queue item to an account");
     hasher.update(&item.to_be_bytes());
+    hasher.update(&blob.id.0);
     hasher.update(&local.account.0.to_be_bytes());
     hasher.update(&[match local.place {
         // The same, so that a change of mind about what is junk cannot deliver twice.
@@ -235,7 +238,7 @@ pub(crate) async fn run(hub: Arc<Hub>, lease: Lease, loaded: Loaded, content: Co
                 content: content.clone(),
                 accepted: loaded.envelope.accepted,
                 session: loaded.envelope.session,
-                token: Some(token(item, local)),
+                token: Some(token(item, &content.blob, local)),
                 // It was accepted; refusing it now would need a bounce.
                 ignore_quota: true,
             };
@@ -414,7 +417,7 @@ mod tests {
                         content: content.clone(),
                         accepted: NOW,
                         session: Correlation(1),
-                        token: Some(token(item, local)),
+                        token: Some(token(item, &content.blob, local)),
                         ignore_quota: true,
                     };
                     deliver(&world.hub, job).await.unwrap();
