@@ -224,6 +224,12 @@ async fn get(call: &Call<'_>) -> Outcome {
     Ok(())
 }
 
+/// What holds for a mailbox without a limit of its own: the organisation's, but never more than SMTP takes.
+fn default_size(settings: &Settings, organisation: Unlimited) -> Unlimited {
+    let most = settings.smtp.max_message_size;
+    Unlimited(Some(organisation.0.map_or(most, |own| own.min(most))))
+}
+
 /// A mailbox as it is shown.
 fn record(account: &Account, now: &Snapshot, settings: &Settings) -> Record {
     let limit = |own: Limit, default: Unlimited| Unlimited(own.or(default.bytes()).map(Bytes));
@@ -249,11 +255,11 @@ fn record(account: &Account, now: &Snapshot, settings: &Settings) -> Record {
         .with("ProhibitSendReceiveQuota", limit(q.prohibit_send_receive, m.prohibit_send_receive_quota))
         .with(
             "MaxSendSize",
-            limit(account.limits.send_bytes, Unlimited(Some(settings.smtp.max_message_size))),
+            limit(account.limits.send_bytes, default_size(settings, settings.transport.max_send_size)),
         )
         .with(
             "MaxReceiveSize",
-            limit(account.limits.receive_bytes, Unlimited(Some(settings.smtp.max_message_size))),
+            limit(account.limits.receive_bytes, default_size(settings, settings.transport.max_receive_size)),
         )
         .with("RecipientLimits", account.limits.recipients.or(Some(settings.smtp.max_recipients.into())))
         .with("ForwardingAddress", forward.filter(|_| ours))

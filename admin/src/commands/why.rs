@@ -75,7 +75,12 @@ async fn why(call: &Call<'_>) -> Outcome {
     let (tracking, legs) = folders(call)?;
     let now = call.context.clock.now();
     let queue = call.queue().await?;
-    let facts = gather(&queue, tracking, legs, id.clone(), now).await?;
+    let mut facts = gather(&queue, tracking, legs, id.clone(), now).await?;
+    let settings = call.world()?.settings.current();
+    for target in facts.queue.iter_mut().flatten().flat_map(|queued| &mut queued.targets) {
+        // As the commands of the remedy take it.
+        target.queue = super::queue::identity(&settings, &target.queue);
+    }
     let addresses = match call.text("As") {
         None => None,
         Some(who) => Some(call.account(who)?.addresses().map(ToString::to_string).collect::<Vec<_>>()),
