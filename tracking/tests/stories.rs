@@ -181,7 +181,7 @@ fn deferred_then_sent() {
         next: Timestamp(START + 600_000),
         attempts: 1,
     };
-    h.holds("zoe@example.net", "to the internet/example.net", state);
+    h.holds("zoe@example.net", "server-1\\to the internet/example.net", state);
     let facts = Facts { now: Timestamp(START + 60_000), ..h.facts.clone() };
     golden("deferred", &facts, Viewer::Administrator);
     golden("deferred-sender", &facts, Viewer::User(&["Amy@contoso.test".into()]));
@@ -245,7 +245,7 @@ fn group() -> Happened {
 #[test]
 fn group_and_forward() {
     let mut h = group();
-    h.holds("dora@home.example", "Unreachable", QueuedState::Unreachable);
+    h.holds("dora@home.example", "server-1\\Unreachable", QueuedState::Unreachable);
     let facts = h.told();
     golden("group-and-forward", &facts, Viewer::Administrator);
     let sender = golden("group-and-forward-sender", &facts, Viewer::User(&["amy@contoso.test".into()]));
@@ -279,7 +279,7 @@ fn quarantined() {
         "",
         "two crashes while it was sent",
     );
-    h.holds("bob@contoso.test", "Poison", QueuedState::Poison("two crashes while it was sent".into()));
+    h.holds("bob@contoso.test", "server-1\\Poison", QueuedState::Poison("two crashes while it was sent".into()));
     golden("poison", &h.told(), Viewer::Administrator);
 }
 

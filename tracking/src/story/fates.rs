@@ -161,6 +161,7 @@ impl Fates {
                 fate.said.clone_from(&record.source_context);
             }
             fate.next_attempt = next;
+            fate.tried = Some(record.time);
             fate.attempts += 1;
         }
     }
@@ -283,6 +284,7 @@ impl Fates {
                     gives_up: None,
                     queue: String::new(),
                     attempts: 0,
+                    tried: None,
                     junk: false,
                     words: String::new(),
                 });
@@ -368,6 +370,8 @@ fn arrival(record: &Record) -> String {
         ("", None) => String::from("Made here"),
         ("", Some(ip)) => format!("Came from {ip}"),
         (name, None) => format!("Came from {name}"),
+        // Many mail programs call themselves by their address.
+        (name, Some(ip)) if name.trim_matches(['[', ']']) == ip.to_string() => format!("Came from [{ip}]"),
         (name, Some(ip)) => format!("Came from {name} [{ip}]"),
     };
     if !record.connector_id.is_empty() {

@@ -147,6 +147,9 @@ pub struct Fate {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub queue: String,
     pub attempts: u32,
+    /// The last attempt that the log tells of.
+    #[serde(serialize_with = "time_text", skip_serializing_if = "Option::is_none")]
+    pub tried: Option<Timestamp>,
     /// It went to the junk folder.
     pub junk: bool,
     /// A sentence that says all this.

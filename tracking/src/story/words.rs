@@ -41,13 +41,17 @@ pub(super) fn sentence(fate: &Fate) -> String {
             let answer = if said.is_empty() { String::new() } else { format!(" with \"{said}\"") };
             format!("taken by {server} at {since}{answer}")
         }
-        State::Waiting => waiting(fate, said, &since),
+        State::Waiting => waiting(fate, said),
         State::Suspended => "held: an administrator suspended it or its queue".to_owned(),
         State::Poison => format!("set aside because it may be dangerous to the server: {said}"),
         State::Failed => {
-            let server = if fate.server.is_empty() { String::new() } else { format!(" by {}", fate.server) };
+            let whose = match (fate.server.is_empty(), is_reply(said)) {
+                (true, _) => "could not be delivered, for good,".to_owned(),
+                (false, true) => format!("refused for good by {}", fate.server),
+                (false, false) => format!("could not be given to {}, for good,", fate.server),
+            };
             let reason = if said.is_empty() { String::new() } else { format!(": \"{said}\"") };
-            format!("refused for good{server} at {since}{reason}")
+            format!("{whose} at {since}{reason}")
         }
         State::Dropped => {
             let reason = if said.is_empty() { String::new() } else { format!(": {said}") };
@@ -58,19 +62,32 @@ pub(super) fn sentence(fate: &Fate) -> String {
     words
 }
 
-fn waiting(fate: &Fate, said: &str, since: &str) -> String {
+/// Whether it is what a server answered, rather than what happened on the way to it.
+fn is_reply(said: &str) -> bool {
+    let mut bytes = said.bytes();
+    matches!(bytes.next(), Some(b'2'..=b'5'))
+        && bytes.by_ref().take(2).filter(u8::is_ascii_digit).count() == 2
+        && matches!(bytes.next(), None | Some(b' ' | b'-'))
+}
+
+fn waiting(fate: &Fate, said: &str) -> String {
     let mut words = String::from("waiting");
-    match (said.is_empty(), fate.attempts) {
-        (true, _) => words.push_str(" for its turn"),
-        (false, 0) => {
-            let _ = write!(words, ": {said}");
+    if said.is_empty() {
+        words.push_str(" for its turn");
+    } else if fate.attempts == 0 {
+        let _ = write!(words, ": {said}");
+    } else {
+        let _ = match (fate.server.is_empty(), is_reply(said)) {
+            (true, _) => write!(words, " because of \"{said}\""),
+            (false, true) => write!(words, " because {} said \"{said}\"", fate.server),
+            (false, false) => write!(words, " because of \"{said}\" at {}", fate.server),
+        };
+        let _ = write!(words, " ({}", count_of(fate.attempts as usize, "attempt"));
+        if let Some(tried) = fate.tried {
+            let last = if fate.attempts == 1 { "at" } else { "last at" };
+            let _ = write!(words, ", {last} {}", at(tried));
         }
-        (false, n) => {
-            let server =
-                if fate.server.is_empty() { String::new() } else { format!(" {} said", fate.server) };
-            let _ = write!(words, " because{server} \"{said}\" ({}", count_of(n as usize, "attempt"));
-            let _ = write!(words, ", {}{since})", if n == 1 { "at " } else { "last at " });
-        }
+        words.push(')');
     }
     if let Some(next) = fate.next_attempt {
         let _ = write!(words, "; next attempt {}", at(next));
@@ -325,7 +342,7 @@ impl Conclude<'_> {
             let queue = &fate.queue;
             let message = format!("'{queue}\\{item}'");
             match fate.state {
-                State::Waiting if queue == "Unreachable" => {
+                State::Waiting if queue.rsplit('\\').next() == Some("Unreachable") => {
                     let domain = fate.address.rsplit('@').next().unwrap_or("*");
                     self.remedy(format!(
                         "waypost New-SendConnector -Name {domain} -AddressSpaces {domain}    (a way to {domain})"
