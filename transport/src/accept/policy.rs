@@ -25,9 +25,9 @@ pub(super) const DISK_FULL: Reply =
     Reply::new(452, Status(4, 3, 1), "Insufficient system storage, please try again later");
 pub(super) const STORE_DOWN: Reply =
     Reply::new(451, Status(4, 3, 0), "Mail storage is unavailable, please try again later");
-const RELAYING: Reply = Reply::new(550, Status(5, 7, 54), "Unable to relay recipient in non-accepted domain");
+const RELAYING: Reply = Reply::new(550, Status(5, 7, 1), "Unable to relay recipient in non-accepted domain");
 const NOT_AUTHENTICATED: Reply =
-    Reply::new(530, Status(5, 7, 57), "Client was not authenticated to send mail");
+    Reply::new(530, Status(5, 7, 1), "Client was not authenticated to send mail");
 const IMPOSTOR: Reply =
     Reply::new(550, Status(5, 7, 1), "Mail from addresses of this organisation needs signing in");
 const TOO_FAST: Reply = Reply::new(

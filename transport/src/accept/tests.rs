@@ -80,13 +80,13 @@ async fn refusals() {
         C: RCPT TO:<nobody@contoso.test>
         S: 550 5.1.1 No such recipient here
         C: RCPT TO:<ann@elsewhere.example>
-        S: 550 5.7.54 Unable to relay*
+        S: 550 5.7.1 Unable to relay*
         C: RCPT TO:<dan@contoso.test>
         S: 550 5.2.1 This mailbox is disabled
         C: RCPT TO:<staff@contoso.test>
         S: 550 5.7.1 This group takes mail from authenticated senders only
         C: RCPT TO:<ann@[192.0.2.1]>
-        S: 550 5.7.54 Unable to relay*
+        S: 550 5.7.1 Unable to relay*
         C: DATA
         S: 554 5.5.1 No valid recipients
         C: VRFY ann
