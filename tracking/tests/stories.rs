@@ -279,7 +279,11 @@ fn quarantined() {
         "",
         "two crashes while it was sent",
     );
-    h.holds("bob@contoso.test", "server-1\\Poison", QueuedState::Poison("two crashes while it was sent".into()));
+    h.holds(
+        "bob@contoso.test",
+        "server-1\\Poison",
+        QueuedState::Poison("two crashes while it was sent".into()),
+    );
     golden("poison", &h.told(), Viewer::Administrator);
 }
 

@@ -361,6 +361,7 @@ fn server(record: &Record) -> String {
         ("", None) => String::new(),
         ("", Some(ip)) => format!("[{ip}]"),
         (name, None) => name.to_owned(),
+        (name, Some(ip)) if name == ip.to_string() => format!("[{ip}]"),
         (name, Some(ip)) => format!("{name} [{ip}]"),
     }
 }

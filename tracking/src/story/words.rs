@@ -2,13 +2,15 @@
 
 use super::fates::count_of;
 use super::{Conclusion, Facts, Fate, Passage, State, Story};
-use crate::legs::PastLeg;
+use crate::legs::{Cause, PastLeg};
 use std::fmt::Write;
 use waypost_base::Timestamp;
 use waypost_base::explain::Confidence;
 
 /// Recipients that a text names one by one; the rest is counted. The structured form has all.
 const NAMED_MAX: usize = 50;
+/// Causes that are named, those of the newest legs first.
+const CAUSES_MAX: usize = 3;
 /// Facts and legs that a text shows; the newest ones.
 const SHOWN_MAX: usize = 40;
 
@@ -198,6 +200,12 @@ pub(super) fn conclude(story: &mut Story, facts: &Facts, administrator: bool) {
     }
 }
 
+/// With a capital and a full stop.
+fn as_sentence(text: &str) -> String {
+    let mut chars = text.trim_end_matches('.').chars();
+    chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).chain(['.']).collect()
+}
+
 struct Conclude<'a> {
     story: &'a mut Story,
     facts: &'a Facts,
@@ -315,19 +323,25 @@ impl Conclude<'_> {
         }
     }
 
-    /// What the failed legs say about the reason, for what is not delivered.
+    /// What the failed legs say about the reasons, for what is not delivered.
     fn causes(&mut self) {
         if self.with(&[State::Waiting, State::Failed]) == 0 {
             return;
         }
-        let failed: Vec<&PastLeg> =
-            self.facts.legs.iter().filter(|l| l.leg.outcome.result == "failed").collect();
-        let Some(cause) = failed.last().and_then(|leg| leg.leg.outcome.cause.clone()) else { return };
-        if !cause.meaning.is_empty() {
-            self.follows(Confidence::Likely, format!("[{}] {}", cause.code, cause.meaning));
+        let failed = self.facts.legs.iter().rev().filter(|l| l.leg.outcome.result == "failed");
+        let mut causes: Vec<Cause> = Vec::new();
+        for cause in failed.filter_map(|leg| leg.leg.outcome.cause.as_ref()) {
+            if causes.len() < CAUSES_MAX && causes.iter().all(|known| known.code != cause.code) {
+                causes.push(cause.clone());
+            }
         }
-        if !cause.remedy.is_empty() {
-            self.remedy(cause.remedy);
+        for cause in causes {
+            if !cause.meaning.is_empty() {
+                self.follows(Confidence::Likely, format!("[{}] {}", cause.code, as_sentence(&cause.meaning)));
+            }
+            if !cause.remedy.is_empty() {
+                self.remedy(format!("[{}] {}", cause.code, as_sentence(&cause.remedy)));
+            }
         }
     }
 
