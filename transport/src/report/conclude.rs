@@ -18,7 +18,7 @@ use waypost_queue::{
     Accepted, Envelope, Fate, Hop, Kind, Loaded, Local, NewItem, Params, Place, Reason, Route, Target,
 };
 use waypost_smtp::{BodyKind, Mailbox, Notify, RcptParams, Return, Status};
-use waypost_store::Blob;
+use waypost_store::{Blob, BlobError};
 use waypost_tracking::{Event, EventId, Message, Recipient as Told, Source};
 
 /// The reports that a settling calls for: to be given to [`waypost_queue::Queue::settle`] with it.
@@ -154,7 +154,7 @@ async fn report(hub: &Hub, about: &Envelope, blob: &Blob, people: Vec<Person>) -
     let (original, summary) = original(hub, about, blob, failed).await;
     let now = hub.clock.now();
     let id = hub.queue.next_id();
-    let paper = Paper {
+    let mut paper = Paper {
         host: hub.settings().host.clone(),
         from: sender(hub),
         to: to.clone(),
@@ -167,12 +167,14 @@ async fn report(hub: &Hub, about: &Envelope, blob: &Blob, people: Vec<Person>) -
         people,
         original,
     };
-    let mut text = paper.compose(&summary.references);
-    if hops.iter().any(|hop| hop.route != Route::Mailbox) {
-        let vouched: String = hub.agents.iter().map(|agent| agent.vouch(&text, now)).collect();
-        text.splice(0..0, vouched.into_bytes());
+    let outside = hops.iter().any(|hop| hop.route != Route::Mailbox);
+    let mut written = write(hub, &paper, &summary.references, outside).await;
+    if written.is_err() {
+        // What is small needs no file: the disk may be full.
+        paper.original = Original::Header(Vec::new());
+        written = write(hub, &paper, &summary.references, outside).await;
     }
-    let blob = match write(hub, &text).await {
+    let blob = match written {
         Ok(blob) => blob,
         // The settling must not wait for it: the tracking log has what the sender would have been told.
         Err(error) => {
@@ -195,9 +197,16 @@ async fn report(hub: &Hub, about: &Envelope, blob: &Blob, people: Vec<Person>) -
     Some(NewItem { id, envelope, blob, recipients: vec![Accepted { to, params: never }], hops })
 }
 
-async fn write(hub: &Hub, bytes: &[u8]) -> Result<Blob, waypost_store::BlobError> {
+/// As it lies in a mailbox: Return-Path on top, which other servers do not get, then the signatures of what goes out.
+async fn write(hub: &Hub, paper: &Paper, references: &[String], outside: bool) -> Result<Blob, BlobError> {
+    let text = paper.compose(references);
+    let mut head = "Return-Path: <>\r\n".to_owned();
+    if outside {
+        head.extend(hub.agents.iter().map(|agent| agent.vouch(&text, paper.now)));
+    }
     let mut writer = hub.mailboxes.store().blobs().writer();
-    writer.write(bytes).await?;
+    writer.write(head.as_bytes()).await?;
+    writer.write(&text).await?;
     writer.finish().await
 }
 

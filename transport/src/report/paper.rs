@@ -202,7 +202,7 @@ impl Paper {
         format!("{}.report@{}", self.id, self.host)
     }
 
-    /// The whole report, with CRLF, as it is put into a mailbox: with Return-Path.
+    /// The whole report, with CRLF; nothing is above its first field.
     pub(crate) fn compose(&self, references: &[String]) -> Vec<u8> {
         let subject = self.subject();
         let (outer, inner) = (format!("=_{}_r", self.id), format!("=_{}_a", self.id));
@@ -255,14 +255,7 @@ impl Paper {
     }
 
     fn header(&self, out: &mut Vec<u8>, subject: &str, references: &[String]) {
-        push(
-            out,
-            &format!(
-                "Return-Path: <>\r\nFrom: Mail delivery <{}>\r\nTo: <{}>\r\n",
-                one_line(&self.from),
-                self.to
-            ),
-        );
+        push(out, &format!("From: Mail delivery <{}>\r\nTo: <{}>\r\n", one_line(&self.from), self.to));
         field(out, "Subject", &rfc2047::encode(subject));
         push(
             out,
