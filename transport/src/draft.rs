@@ -320,7 +320,10 @@ impl Drafting {
         // The blank line may lie across two pieces.
         let from = self.header.len().saturating_sub(3);
         self.header.extend_from_slice(bytes);
-        let Some(end) = header_end_from(&self.header, from) else { return Ok(()) };
+        // What begins with its text has no header that it would be worth waiting for.
+        let text = memchr::memchr(b'\n', &self.header).is_some() && !looks_like_header(&self.header);
+        let end = if text { Some(0) } else { header_end_from(&self.header, from) };
+        let Some(end) = end else { return Ok(()) };
         let rest = self.header.split_off(end);
         let (blank, body) = rest.split_at(blank_length(&rest));
         self.blank = blank.to_vec();

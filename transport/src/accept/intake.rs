@@ -124,6 +124,9 @@ impl Intake {
         if ended {
             self.release().await
         } else if held.header.len() > HEADER {
+            if !trace::present(&held.header).header {
+                return self.release().await;
+            }
             self.refused = Some(HEADER_TOO_LARGE);
             Ok(())
         } else {
@@ -141,11 +144,11 @@ impl Intake {
             memchr::memmem::find(&header, b"\r\n\r\n").map_or(header.len(), |at| at + 2)
         };
         let fields = header.get(..end).unwrap_or_default();
-        if end > HEADER {
+        let present = trace::present(fields);
+        if end > HEADER && present.header {
             self.refused = Some(HEADER_TOO_LARGE);
             return Ok(());
         }
-        let present = trace::present(fields);
         let shown = if present.header { fields } else { &[] };
         let behalf = match completion.author.check(shown) {
             Ok(behalf) => behalf,
