@@ -20,7 +20,8 @@ pub(super) async fn expired(hub: Arc<Hub>, mut lease: Lease) {
     let mut reason = Reason::permanent(Status(4, 4, 7), "message expired");
     let mut loaded = loaded;
     if let Some((last, _)) = obstacle(&hub, lease.route(), &loaded) {
-        reason.text = format!("message expired; the last attempt: {last}");
+        let said = Reason { server: None, ..last.clone() };
+        reason.text = format!("message expired; the last attempt: {said}");
         reason.server.clone_from(&last.server);
         loaded.last_error.get_or_insert(last);
     }
