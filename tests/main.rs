@@ -14,3 +14,4 @@ mod mail_authentication;
 mod operation;
 mod sending;
 mod talk;
+mod why;
