@@ -50,8 +50,9 @@ pub const WRITE_MILLIS: u64 = 5 * 60_000;
 pub const ADDRESSES: usize = 20;
 /// Milliseconds until an address that does not answer is given up.
 pub const CONNECT_MILLIS: u64 = 30_000;
-/// Milliseconds for all addresses of a next hop together.
-pub const CONNECT_ALL_MILLIS: u64 = 180_000;
+/// Milliseconds after which no further address of a next hop is tried: some that hang at their greeting (five minutes
+/// each, RFC 5321 §4.5.3.2.1) leave time for the next.
+pub const CONNECT_ALL_MILLIS: u64 = 1_200_000;
 /// Milliseconds that the names of a next hop may take to be found.
 pub const NAMES_MILLIS: u64 = 60_000;
 /// Milliseconds for a TLS handshake.

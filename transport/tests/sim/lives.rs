@@ -12,7 +12,7 @@ use crate::site::{BEGIN, Hands, Seen, Site, populate, settings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -113,6 +113,8 @@ struct Case {
     sendings: Mutex<Vec<Sending>>,
     /// Of deliveries that the server died over.
     excused: Mutex<BTreeMap<(u32, String), usize>>,
+    /// The last life ended in good order: there is nothing to excuse.
+    orderly: AtomicBool,
 }
 
 impl Case {
@@ -149,6 +151,7 @@ impl Case {
             seen: Arc::new(Seen { subjects: true, ..Seen::default() }),
             sendings: Mutex::new(sendings),
             excused: Mutex::default(),
+            orderly: AtomicBool::new(true),
         }
     }
 
@@ -258,7 +261,9 @@ impl Case {
 
     /// One server, until it dies or all is over. Gives the store that is left, and whether it is over.
     async fn live(self: &Arc<Self>, model: Arc<Model>, disk: Arc<Memory>, last: bool) -> (Arc<Model>, bool) {
-        let death = (!last).then(|| (1 + self.outside.below(60), self.outside.chance(50)));
+        let orderly = !last && self.outside.chance(30);
+        let stop = orderly.then(|| self.now() + i64::try_from(self.outside.below(90 * 60_000)).unwrap());
+        let death = (!last && !orderly).then(|| (1 + self.outside.below(60), self.outside.chance(50)));
         let engine = Arc::new(Mortal::new(model.clone(), death));
         let dead = {
             let engine = engine.clone();
@@ -267,14 +272,16 @@ impl Case {
         let over = tokio::select! {
             () = dead => {
                 self.outside.say(format!("the server dies at commit {death:?}"));
+                self.orderly.store(false, Ordering::Relaxed);
                 false
             }
-            () = self.serve(engine.clone(), disk) => true,
+            over = self.serve(engine.clone(), disk, stop) => over,
         };
         (Arc::new(engine.inner.copy()), over)
     }
 
-    async fn serve(self: &Arc<Self>, engine: Arc<Mortal>, disk: Arc<Memory>) {
+    /// Answers whether all is over; else it was stopped in good order.
+    async fn serve(self: &Arc<Self>, engine: Arc<Mortal>, disk: Arc<Memory>, stop: Option<i64>) -> bool {
         let network = Network::new(
             Arc::new(Net(self.outside.clone())),
             Arc::new(Net(self.outside.clone())),
@@ -288,12 +295,28 @@ impl Case {
         let site = Arc::new(site);
         tokio::spawn(self.clone().meddle(model));
         tokio::spawn(self.clone().send_all(site.clone()));
+        if let Some(stop) = stop {
+            self.until(stop).await;
+            self.outside.say("the server is stopped");
+            site.hub.stop();
+            let ended = async {
+                while !site.running.is_finished() {
+                    sleep(Duration::from_secs(1)).await;
+                }
+            };
+            if tokio::time::timeout(Duration::from_secs(120), ended).await.is_err() {
+                self.outside.ledger.lock().unwrap().wrong.push("sending did not stop".to_owned());
+            }
+            self.orderly.store(true, Ordering::Relaxed);
+            return false;
+        }
         self.until(FAULTS_END + MINUTE).await;
         while self.now() < END && !site.hub.queue().is_empty() {
             sleep(Duration::from_secs(60)).await;
         }
         sleep(Duration::from_secs(60)).await;
         self.judge(&site).await;
+        true
     }
 
     /// What was taken by others and is still here: the server died before it could write that down.
@@ -312,6 +335,11 @@ impl Case {
                     continue;
                 }
                 let since = taken.last().map_or(0, |t| t.at) - BEGIN.as_millis();
+                if self.orderly.load(Ordering::Relaxed) {
+                    ledger
+                        .wrong
+                        .push(format!("{key:?} was taken and not entered, although the end was orderly"));
+                }
                 if self.now() - since > WINDOW + 2 * HOUR {
                     ledger.wrong.push(format!("{key:?} was taken at {since} and is still in the queue"));
                 }

@@ -389,7 +389,11 @@ impl Server {
             self.reset();
             return Ok(());
         }
-        if last { self.done().await } else { Ok(self.say("250 2.0.0 more").await) }
+        if last {
+            return self.done().await;
+        }
+        self.say("250 2.0.0 more").await;
+        Ok(())
     }
 
     /// The message is whole.
