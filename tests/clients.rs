@@ -120,7 +120,8 @@ fn curl_smtp_imap_pop3() {
     let (amy, password) = server.account(0);
     let login = format!("{amy}:{password}");
     let file = scratch.path().join("mail");
-    fs::write(&file, "From: a@x.test\r\nSubject: by curl\r\nX-Curl: 1\r\n\r\nhello curl\r\n").unwrap();
+    let mail = format!("From: {amy}\r\nSubject: by curl\r\nX-Curl: 1\r\n\r\nhello curl\r\n");
+    fs::write(&file, mail).unwrap();
     let url =
         |scheme: &str, door: &str, rest: &str| format!("{scheme}://127.0.0.1:{}/{rest}", server.port(door));
     let curl = || {
