@@ -15,7 +15,8 @@ fn submit(server: &Server, from: usize, to: usize) {
     let mut line = Line::smtp_hello(server.address("submission")).unwrap();
     let secret = STANDARD.encode(format!("\0{address}\0{password}"));
     assert!(line.smtp(&format!("AUTH PLAIN {secret}")).unwrap().starts_with("235"));
-    let text = format!("From: <{address}>\r\nTo: <{to}>\r\nSubject: plans\r\nMessage-ID: <{ID}>\r\n\r\nHi.\r\n");
+    let text =
+        format!("From: <{address}>\r\nTo: <{to}>\r\nSubject: plans\r\nMessage-ID: <{ID}>\r\n\r\nHi.\r\n");
     assert!(line.deliver(&address, &to, text.as_bytes()).unwrap().starts_with("250"));
 }
 
@@ -44,7 +45,8 @@ fn administrators_and_users_are_told() {
     submit(&server, 0, 1);
     let (amy, ben) = (server.account(0).0, server.account(1).0);
     let story = text(&run(server.data(), &["why", ID]));
-    for part in ["plans", &amy, "delivered to the mailbox", "What was seen", "RECEIVE", "Legs", "smtp.submit"] {
+    for part in ["plans", &amy, "delivered to the mailbox", "What was seen", "RECEIVE", "Legs", "smtp.submit"]
+    {
         assert!(story.contains(part), "no {part:?} in {story}");
     }
     let whole = server.command(&["why", &format!("<{ID}>")]).unwrap();

@@ -12,6 +12,7 @@ const EXAMPLES: &str = "Examples:
   waypost serve                              all roles on the ports of the settings
   waypost Get-Mailbox                        commands as Exchange administrators know them
   waypost Set-ImapSettings -LoginType SecureLogin
+  waypost why MESSAGE-ID                     what became of a message, in plain words
   waypost Get-Help New-Mailbox               parameters and examples of a command
   waypost Get-Command                        all commands
 
