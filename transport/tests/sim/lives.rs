@@ -19,6 +19,7 @@ use tokio::time::sleep;
 use waypost_queue::{Filter, RetryPlan};
 use waypost_store::Model;
 use waypost_store::disk::Memory;
+use waypost_transport::connector::{AddressSpace, SendConnector, SmartHost, TlsLevel};
 use waypost_transport::send::Network;
 use waypost_transport::{Hub, Settings};
 
@@ -181,6 +182,17 @@ impl Case {
         };
         settings.send[0].connections_per_domain = 1 + u32::try_from(self.seed % 4).unwrap();
         settings.send[0].messages_per_connection = u32::try_from(self.seed % 3).unwrap();
+        if self.seed.is_multiple_of(5) {
+            let mut smart = SendConnector::new("Smart", vec![AddressSpace::new("far.example", 1)]);
+            let host = |host: &str| SmartHost { host: host.to_owned(), port: None };
+            smart.smart_hosts = vec![host("mx1.far.example"), host("192.0.2.2")];
+            settings.send.push(smart);
+        }
+        if self.seed.is_multiple_of(7) {
+            let mut strict = SendConnector::new("Strict", vec![AddressSpace::new("near.example", 1)]);
+            strict.tls.level = TlsLevel::Required;
+            settings.send.push(strict);
+        }
         settings
     }
 
