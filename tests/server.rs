@@ -152,6 +152,10 @@ impl Server {
         if !out.status.success() {
             return Err(format!("{text}{}", String::from_utf8_lossy(&out.stderr)));
         }
+        // Commands that only change something say nothing.
+        if text.trim().is_empty() {
+            return Ok(Value::Null);
+        }
         serde_json::from_str(&text).map_err(|e| format!("{e}: {text}"))
     }
 
