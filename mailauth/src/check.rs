@@ -246,7 +246,7 @@ impl Authenticator {
             Scope::MailFrom if !null => input.mail_from.rsplit_once('@').map_or("", |(_, domain)| domain),
             _ => input.helo,
         };
-        let domain = domain.trim_end_matches('.').to_ascii_lowercase();
+        let domain = crate::names::ascii(domain.trim_end_matches('.'));
         let none = |why: &str| {
             let spf = Spf { domain: domain.clone(), why: why.into(), ..Spf::default() };
             (spf, SpfOutput::default())

@@ -84,8 +84,7 @@ impl Names {
     }
 
     async fn ask(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, DnsError> {
-        let full = Name::from_ascii(format!("{}.", name.trim_end_matches('.')));
-        let Ok(full) = full else { return Err(DnsError::NoName(name.to_owned())) };
+        let Some(full) = full(name) else { return Err(DnsError::NoName(name.to_owned())) };
         let asked = tokio::time::timeout(limits::ASKING, self.resolver.lookup(full, kind)).await;
         let lookup = match asked {
             Err(_) => return Err(DnsError::Timeout(name.to_owned())),
@@ -127,6 +126,20 @@ fn why(name: &str, e: &NetError) -> DnsError {
         NetError::Dns(Answered::ResponseCode(code)) => DnsError::Failed(name, code.to_string()),
         e => DnsError::Failed(name, e.to_string()),
     }
+}
+
+/// A name as it is asked for; `None` where it is none. What is not ASCII becomes A-labels.
+fn full(name: &str) -> Option<Name> {
+    let text = format!("{}.", name.trim_end_matches('.'));
+    if text.is_ascii() { Name::from_ascii(text).ok() } else { Name::from_utf8(text).ok() }
+}
+
+/// A domain in lower-case ASCII; as it was where that cannot be.
+pub(crate) fn ascii(domain: &str) -> String {
+    if domain.is_ascii() {
+        return domain.to_ascii_lowercase();
+    }
+    full(domain).map_or_else(|| domain.to_owned(), |name| plain(&name))
 }
 
 /// As names are written here: lower case, without the final dot.

@@ -352,7 +352,7 @@ impl Signer {
     }
 }
 
-/// The domain of the one author, lower-case; `None` where there is no such thing.
+/// The domain of the one author, in lower-case ASCII; `None` where there is no such thing.
 pub fn from_domain(header: &[u8]) -> Option<String> {
     let mut from = fields(header).filter(|f| f.is("from"));
     let field = from.next()?;
@@ -363,7 +363,7 @@ pub fn from_domain(header: &[u8]) -> Option<String> {
     one.extend_from_slice(field.value);
     one.extend_from_slice(b"\r\n\r\n");
     let parsed = mail_auth::AuthenticatedMessage::parse(&one)?;
-    let domain = |address: &String| address.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase());
+    let domain = |address: &String| address.rsplit_once('@').map(|(_, domain)| crate::names::ascii(domain));
     let mut domains = parsed.from.iter().map(domain);
     let first = domains.next()??;
     domains.all(|d| d.as_ref() == Some(&first)).then_some(first)
@@ -398,6 +398,10 @@ mod tests {
         let of = |header: &str| from_domain(header.as_bytes());
         assert_eq!(of("From: \"x@evil.example\" <a@B.example>\r\n").as_deref(), Some("b.example"));
         assert_eq!(of("From: a@b.example, c@B.example\r\n").as_deref(), Some("b.example"));
+        assert_eq!(
+            of("From: J\u{f6}rg <j@b\u{fc}cher.example>\r\n").as_deref(),
+            Some("xn--bcher-kva.example")
+        );
         assert_eq!(of("From: a@b.example, c@d.example\r\n"), None);
         assert_eq!(of("From: a@b.example\r\nFrom: a@b.example\r\n"), None);
         assert_eq!(of("Subject: x\r\n"), None);
