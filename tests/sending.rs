@@ -57,6 +57,7 @@ fn impatient(server: &Server) {
             server.command(&["Set-TransportService", "-OutboundConnectionFailureRetryInterval", "00:00:01"])
         })
         .and_then(|_| server.command(&["Set-TransportService", "-MessageRetryInterval", "00:00:01"]))
+        .and_then(|_| server.command(&["Set-TransportService", "-QueueGlitchRetryInterval", "00:00:01"]))
         .unwrap();
 }
 
