@@ -17,6 +17,7 @@ use crate::limits::{
     IDLE_CONNECTION_MILLIS, IDLE_LOOK_MILLIS, RECIPIENTS_AT_ONCE, SETTLING, UNREADABLE_MILLIS,
 };
 use crate::report;
+use crate::sink::Event as Line;
 use crate::state::ComponentState;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -119,7 +120,7 @@ impl Journey {
         settling: &mut JoinSet<()>,
     ) -> bool {
         let item = lease.item();
-        let loaded = match lease.load().await {
+        let mut loaded = match lease.load().await {
             Ok(loaded) => loaded,
             Err(e) => {
                 tracing::error!(item, error = %e, "queue item cannot be read");
@@ -129,6 +130,7 @@ impl Journey {
                 return link.is_idle();
             }
         };
+        others_first(&mut loaded, most_recipients(link));
         let started = self.hub.clock.now();
         let server = server_name(&link.stop);
         if let Some(most) = way.connector.max_message_size.filter(|most| loaded.blob.size > *most) {
@@ -157,17 +159,9 @@ impl Journey {
     }
 
     async fn speak(&self, link: &mut Link, lease: &Lease, loaded: &Loaded) -> Delivery {
-        let limit = link
-            .client()
-            .extensions()
-            .rcpt_max
-            .map_or(RECIPIENTS_AT_ONCE, |n| usize::try_from(n).unwrap_or(1));
-        let recipients: Vec<Recipient> = loaded
-            .targets
-            .iter()
-            .take(limit.max(1))
-            .map(|(_, t)| recipient(loaded, t, lease.route()))
-            .collect();
+        let limit = most_recipients(link);
+        let some = loaded.targets.iter().take(limit);
+        let recipients: Vec<Recipient> = some.map(|(_, t)| recipient(loaded, t, lease.route())).collect();
         let asked = recipients.len();
         let blobs = self.hub.mailboxes.store().blobs();
         let reader = blobs.reader(loaded.blob.clone(), 0..loaded.blob.size);
@@ -194,7 +188,7 @@ impl Journey {
             lease.item(),
             loaded.envelope.message_id
         );
-        link.lines.write(self.hub.clock.now(), crate::sink::Event::Information, "", &note);
+        link.lines.write(self.hub.clock.now(), Line::Information, "", &note);
         let mut delivery = match link.deliver(outgoing, body).await {
             Event::Done(delivery) => *delivery,
             // A message that was begun always ends with its answers; this is for a client that does not keep to that.
@@ -341,6 +335,22 @@ const HEADER: u64 = 1024 * 1024;
 
 fn count(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+/// Recipients that one message may have.
+fn most_recipients(link: &Link) -> usize {
+    let told = link.client().extensions().rcpt_max;
+    told.map_or(RECIPIENTS_AT_ONCE, |most| usize::try_from(most).unwrap_or(usize::MAX)).max(1)
+}
+
+/// Where not all recipients fit into one message, each attempt begins with others: some that are put off for days keep
+/// nobody else from theirs.
+fn others_first(loaded: &mut Loaded, most: usize) {
+    let count = loaded.targets.len();
+    if count > most {
+        let attempts = usize::try_from(loaded.attempts).unwrap_or(0);
+        loaded.targets.rotate_left(attempts.wrapping_mul(most) % count);
+    }
 }
 
 /// In line when this returns; the answer is heard by whoever awaits it.
