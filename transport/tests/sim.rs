@@ -9,6 +9,8 @@
 
 #[path = "sim/crash.rs"]
 mod crash;
+#[path = "sim/day.rs"]
+mod day;
 #[path = "sim/engine.rs"]
 mod engine;
 #[path = "sim/internet.rs"]

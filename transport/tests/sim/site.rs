@@ -78,6 +78,8 @@ impl Hands {
 pub struct Seen {
     /// Events are told with their message's subject.
     pub subjects: bool,
+    /// Events are not kept: there would be too many.
+    pub silent: bool,
     pub events: Mutex<Vec<String>>,
     pub legs: Mutex<Vec<(String, Leg)>>,
     pub lines: Mutex<Vec<String>>,
@@ -85,6 +87,9 @@ pub struct Seen {
 
 impl TrackSink for Seen {
     fn track(&self, event: &waypost_tracking::Event<'_>) {
+        if self.silent {
+            return;
+        }
         let to: Vec<String> = event
             .recipients
             .iter()
