@@ -32,3 +32,7 @@ pub const CHANGES: usize = 4096;
 pub const UNSETTLED: usize = 256;
 /// Items told of when the state of their queue changes; those who listen may lag by more, but not by two such queues.
 pub const TOLD: usize = 1000;
+/// Milliseconds after a start until what was being handled when an earlier run crashed is tried again, and between two of
+/// these: they should meet neither each other nor what is innocent.
+pub const SUSPECT_MILLIS: i64 = 5_000;
+pub const SUSPECTS_APART_MILLIS: i64 = 1_000;

@@ -2,6 +2,7 @@
 //! one is named and kept, and the rest goes on.
 
 use crate::lease::read_pages;
+use crate::limits::{SUSPECT_MILLIS, SUSPECTS_APART_MILLIS, SUSPICIONS};
 use crate::live::{Queue, QueueError, State};
 use crate::model::{Recovered, Route};
 use crate::rows::{self, ATTEMPT, Head, HopHead, HopState, ITEM, PAGES, PARTITION, QUEUE, QueueState, STATE};
@@ -205,7 +206,7 @@ impl Queue {
                 true
             })
             .await?;
-        for (id, hop) in begun {
+        for (nth, (id, hop)) in (0i64..).zip(begun) {
             let row = self.store.get_one(rows::key2(STATE, id, hop)).await.ok().flatten();
             let known = row.and_then(|row| HopState::decode(&row));
             let mut batch = Batch::new(PARTITION);
@@ -217,10 +218,14 @@ impl Queue {
                     let due = Timestamp(state.schedule.entry(slot).due);
                     let mut known = known.unwrap_or_else(|| HopState { due, ..HopState::default() });
                     known.suspicions = known.suspicions.saturating_add(1);
-                    if known.suspicions >= crate::limits::SUSPICIONS {
+                    if known.suspicions >= SUSPICIONS {
                         let times = known.suspicions;
                         known.poison =
                             Some(format!("the server ended {times} times while it was being handled"));
+                    } else {
+                        // By itself, when the others are gone: so only the guilty one is suspected twice.
+                        let apart = SUSPECT_MILLIS + nth.min(600) * SUSPECTS_APART_MILLIS;
+                        known.due = known.due.max(now.plus_millis(apart));
                     }
                     batch.put(rows::key2(STATE, id, hop), known.encode());
                     state.schedule.note_states(id);
