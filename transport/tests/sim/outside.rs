@@ -426,7 +426,7 @@ impl Server {
             ledger.wrong.push(format!("a message without a number was sent: {text}"));
             return;
         };
-        if !text.ends_with(&crate::lives::text(number)) {
+        if !text.ends_with(crate::lives::text(number)) {
             ledger.wrong.push(format!("message {number} arrived changed: {text}"));
         }
         for to in &self.to {
