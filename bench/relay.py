@@ -32,7 +32,7 @@ class Sink:
         self.port = free_port()
         self.out = folder / f"sink-{self.port}"
         self.process = subprocess.Popen(
-            ["smtp-sink", "-c", f"127.0.0.1:{self.port}", "4096"], stdout=open(self.out, "w"), stderr=subprocess.DEVNULL,
+            ["smtp-sink", "-u", "nobody", "-c", f"127.0.0.1:{self.port}", "4096"], stdout=open(self.out, "w"), stderr=subprocess.DEVNULL,
             preexec_fn=lambda: os.setpgid(0, 0))
         wait_port(self.port)
 
@@ -50,13 +50,11 @@ class Sink:
 class Relay(Postfix):
     """Postfix that passes everything on to one host."""
 
-    def __init__(self, folder, port):
+    def __init__(self, folder, port, hold=False):
         folder = folder / "relay"
         folder.mkdir()
         folder.chmod(0o755)
-        super().__init__(folder, 1)
-        main = self.conf / "main.cf"
-        main.write_text(main.read_text() + f"""
+        super().__init__(folder, 1, f"""
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks reject
 relayhost = [127.0.0.1]:{port}
@@ -64,17 +62,8 @@ smtp_host_lookup = native
 smtp_tls_security_level = none
 default_destination_concurrency_limit = 20
 initial_destination_concurrency = 20
-maximal_queue_lifetime = 5d
+defer_transports = {'smtp' if hold else ''}
 """)
-        self.hold(False)
-
-    def hold(self, on):
-        subprocess.run(["postconf", "-c", self.conf, "-e", f"defer_transports={'smtp' if on else ''}"], check=True)
-        subprocess.run(["postfix", "-c", self.conf, "reload"], check=True, capture_output=True)
-        time.sleep(1)
-
-    def empty(self):
-        subprocess.run(["postsuper", "-c", self.conf, "-d", "ALL"], capture_output=True)
 
 
 def command(way, *words):
@@ -86,9 +75,19 @@ def command(way, *words):
 
 def relay_through(way, port):
     """What a printer in the house is allowed to do, and the way out."""
-    command(way, "New-ReceiveConnector", "-Name", "bench", "-Bindings", "smtp", "-RemoteIPRanges", "127.0.0.0/8",
+    command(way, "New-ReceiveConnector", "-Name", "bench", "-RemoteIPRanges", "127.0.0.0/8",
             "-PermissionGroups", "AnonymousUsers", "-AllowAnonymousRelay", "$true")
     command(way, "New-SendConnector", "-Name", "sink", "-AddressSpaces", "*", "-SmartHosts", "127.0.0.1", "-Port", str(port))
+
+
+def hold(way):
+    """Nothing leaves until Resume-Queue. A queue is there from its first message on."""
+    source(way.smtp, 1, 1)
+    for _ in range(100):
+        if b"sink" in command(way, "Get-Queue").encode():
+            break
+        time.sleep(0.05)
+    command(way, "Suspend-Queue", "-Identity", "sink", "-Confirm:$false")
 
 
 def source(port, count, sessions, to="bob@example.net"):
@@ -118,11 +117,10 @@ def accept(table, folder, scale):
             if kind == "ours":
                 server = Waypost(here)
                 relay_through(server, free_port())
-                command(server, "Suspend-Queue", "-Identity", "sink", "-Confirm:$false")
+                hold(server)
                 port = server.smtp
             else:
-                server = Relay(here, free_port())
-                server.hold(True)
+                server = Relay(here, free_port(), hold=True)
                 port = server.port
             source(port, 500, sessions)
             before = busy_seconds()
@@ -169,13 +167,13 @@ def million(table, folder, scale):
     relay_through(way, sink.port)
     # The rate of an empty queue: a short one that empties.
     few = 20_000 // min(scale, 4)
-    command(way, "Suspend-Queue", "-Identity", "sink", "-Confirm:$false")
+    hold(way)
     source(way.smtp, few, 50)
     start = time.time()
     command(way, "Resume-Queue", "-Identity", "sink", "-Confirm:$false")
     until_taken(sink, few)
     empty = few / (time.time() - start)
-    command(way, "Suspend-Queue", "-Identity", "sink", "-Confirm:$false")
+    hold(way)
     rate = source(way.smtp, count, 100)
     print(f"  filled: {rate:.0f} msg/s", flush=True)
     table.limit(f"memory with {count} messages waiting", resident_mib(way.pid), 300, "MiB")

@@ -218,7 +218,8 @@ class Dovecot:
 class Postfix:
     """Receives by SMTP and hands everything to Dovecot by LMTP."""
 
-    def __init__(self, folder, lmtp):
+    def __init__(self, folder, lmtp, more=""):
+        """`more` are lines for main.cf, the last ones holding."""
         self.conf = folder / "postfix"
         self.conf.mkdir()
         queue, data = folder / "postfix-queue", folder / "postfix-data"
@@ -249,7 +250,7 @@ lmtp_destination_concurrency_limit = 20
 lmtp_destination_recipient_limit = 1
 maillog_file = {folder}/postfix.log
 maillog_file_prefixes = {folder}
-""")
+{more}""")
         master = Path("/usr/share/postfix/master.cf.dist").read_text()
         lines = []
         for line in master.splitlines():
