@@ -10,6 +10,7 @@ use crate::rows::{self, BYTES, HopState, ITEM, PARTITION, STATE};
 use crate::schedule::{Entry, Line, flag};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use waypost_base::{AccountId, Timestamp};
 use waypost_store::{Batch, Blob, limits::BATCH_BYTES};
 
@@ -23,6 +24,13 @@ pub struct Recall {
     pub recalled: u64,
     /// Targets being sent to at this moment; what is put off of them is taken back.
     pub in_flight: u64,
+}
+
+/// What is being sent at this moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Busy {
+    hops: u64,
+    targets: u64,
 }
 
 impl Queue {
@@ -68,12 +76,12 @@ impl Queue {
 
     /// Holds all hops of an item; those being sent are held when they are put off. Gives how many that makes.
     pub async fn suspend(self: &Arc<Self>, item: u64) -> Result<u64, QueueError> {
-        let busy = self.mark(item, flag::PENDING_SUSPEND);
-        let done = self.change(item, |known, _| {
+        let (leases, busy) = self.take(item, flag::PENDING_SUSPEND);
+        let done = self.change_of(item, leases, |known, _| {
             known.suspended = true;
             true
         });
-        self.some(item, done.await? + busy)
+        self.some(item, done.await? + busy.hops)
     }
 
     /// Lets suspended hops go on; also takes them out of the poison queue, for another chance.
@@ -146,22 +154,16 @@ impl Queue {
 
     /// Takes an item away without a report; hops being sent go when they are put off. Gives how many hops.
     pub async fn remove(self: &Arc<Self>, item: u64) -> Result<u64, QueueError> {
-        let busy = self.mark(item, flag::PENDING_REMOVE);
-        let removed = self.end(item, flag::PENDING_REMOVE).await?.0;
-        self.some(item, removed + busy)
+        let (leases, busy) = self.take(item, flag::PENDING_REMOVE);
+        let removed = self.end(leases, flag::PENDING_REMOVE).await?.0;
+        self.some(item, removed + busy.hops)
     }
 
     /// Takes back what has not been sent.
     pub async fn recall(self: &Arc<Self>, item: u64) -> Result<Recall, QueueError> {
-        let in_flight = {
-            let state = self.lock();
-            let slots = state.schedule.slots(item);
-            let busy = slots.iter().map(|slot| state.schedule.entry(*slot)).filter(|e| e.is(flag::LEASED));
-            busy.map(|e| u64::from(e.targets)).sum()
-        };
-        self.mark(item, flag::PENDING_RECALL);
-        let recalled = self.end(item, flag::PENDING_RECALL).await?.1;
-        Ok(Recall { recalled, in_flight })
+        let (leases, busy) = self.take(item, flag::PENDING_RECALL);
+        let recalled = self.end(leases, flag::PENDING_RECALL).await?.1;
+        Ok(Recall { recalled, in_flight: busy.targets })
     }
 
     /// Leases all hops of an item that nobody handles, whatever they wait for: to remove them with a report, load each and
@@ -242,9 +244,22 @@ impl Queue {
         Err(if there { QueueError::Busy(item) } else { QueueError::NoMessage(item) })
     }
 
-    /// Notes for hops that are being sent what is to become of them; gives how many.
-    fn mark(&self, item: u64, flags: u32) -> u64 {
-        self.change_busy(item, |entry| entry.flags |= flags)
+    /// Leases the hops of an item that nobody handles, and notes for the others what is to become of them: in one step, so
+    /// that none slips through by being handed out, or put off, in between.
+    fn take(self: &Arc<Self>, item: u64, pending: u32) -> (Vec<Lease>, Busy) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let (mut leases, mut busy) = (Vec::new(), Busy::default());
+        for slot in state.schedule.slots(item) {
+            if state.schedule.claim(slot, now) {
+                leases.push(Lease::new(self, &state, slot));
+            } else if state.schedule.entry(slot).is(flag::LEASED) {
+                state.schedule.change(slot, now, |entry| entry.flags |= pending);
+                busy.hops += 1;
+                busy.targets += u64::from(state.schedule.entry(slot).targets);
+            }
+        }
+        (leases, busy)
     }
 
     fn unmark(&self, item: u64, flags: u32) -> u64 {
@@ -270,8 +285,16 @@ impl Queue {
         item: u64,
         change: impl Fn(&mut HopState, &Route) -> bool + Send,
     ) -> Result<u64, QueueError> {
+        self.change_of(item, self.claim(item), change).await
+    }
+
+    async fn change_of(
+        self: &Arc<Self>,
+        item: u64,
+        mut leases: Vec<Lease>,
+        change: impl Fn(&mut HopState, &Route) -> bool + Send,
+    ) -> Result<u64, QueueError> {
         let mut changed = 0;
-        let mut leases = self.claim(item);
         while !leases.is_empty() {
             let mut some: Vec<Lease> = leases.drain(..leases.len().min(STATES)).collect();
             let mut batch = Batch::new(PARTITION);
@@ -307,10 +330,24 @@ impl Queue {
         Ok(changed)
     }
 
-    /// Ends the hops that nobody handles, all their targets as the flag says; gives hops and targets.
-    async fn end(self: &Arc<Self>, item: u64, how: u32) -> Result<(u64, u64), QueueError> {
+    /// What was to be taken away was given back instead of being put off: it is taken away now.
+    pub(crate) fn end_soon(self: &Arc<Self>, item: u64, how: u32) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let queue = self.clone();
+        drop(runtime.spawn(async move {
+            // Whoever gave it back may give back others; and a store that cannot be read is not asked without end.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let leases = queue.claim(item);
+            if let Err(e) = queue.end(leases, how).await {
+                tracing::warn!(item, error = %e, "a message that is to go could not be taken away yet");
+            }
+        }));
+    }
+
+    /// Ends these hops, all their targets as the flag says; gives hops and targets.
+    async fn end(self: &Arc<Self>, leases: Vec<Lease>, how: u32) -> Result<(u64, u64), QueueError> {
         let (mut hops, mut targets) = (0, 0);
-        for mut lease in self.claim(item) {
+        for mut lease in leases {
             let known = lease.state().await?;
             lease.known = Some(known);
             let now = self.clock.now();

@@ -1,12 +1,15 @@
 //! The right to handle a hop, and to have a connection. Both give back what they stand for when they are dropped.
 
-use crate::live::{Queue, QueueError, State};
+use crate::limits::{ALONE_MILLIS, ASIDE_MILLIS, UNREAD_MILLIS};
+use crate::live::{Queue, QueueError, State, TURNS};
 use crate::model::{Accepted, Envelope, NextHop, Reason, Route, Target};
 use crate::rows::{self, ATTEMPT, BYTES, HopState, ITEM, Item, PAGES, PARTITION, STATE};
 use crate::schedule::flag;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use waypost_base::{AccountId, Timestamp};
 use waypost_store::{Batch, Blob, BlobError, BlobId, Key, ReadError, Store, prefix_range};
 
@@ -115,9 +118,17 @@ pub struct Lease {
     pub(crate) known: Option<HopState>,
     /// Of bytes in segments, so that they can be let go.
     pub(crate) blob: Option<BlobId>,
-    /// A row says that its handling has begun.
+    /// Was being handled when an earlier run crashed.
+    suspect: bool,
+    /// A row says so, or that its handling has begun.
     pub(crate) marked: bool,
+    /// A row says that its handling has begun, in this run.
+    begun: bool,
+    /// While runs crash: a suspect has all turns, everything else one.
+    turn: Option<OwnedSemaphorePermit>,
     damage: Option<String>,
+    /// It could not be read just now: others go first.
+    pub(crate) unread: bool,
     pub(crate) over: bool,
 }
 
@@ -160,8 +171,12 @@ impl Lease {
             owner: entry.owner(),
             known: (!entry.is(flag::STATE)).then(HopState::default),
             blob: None,
-            marked: false,
+            suspect: entry.is(flag::SUSPECT),
+            marked: entry.is(flag::SUSPECT),
+            begun: false,
+            turn: None,
             damage: None,
+            unread: false,
             over: false,
         }
     }
@@ -192,17 +207,29 @@ impl Lease {
     /// Everything that is needed to handle it. Needed before settling, too, except for a lease from
     /// [`Queue::submit`](crate::Queue::submit). A damaged item goes into the poison queue when the lease is dropped.
     pub async fn load(&mut self) -> Result<Loaded, QueueError> {
-        if self.queue.careful.load(Ordering::Relaxed) && !self.marked {
-            let mut batch = Batch::new(PARTITION);
-            batch.put(rows::key2(ATTEMPT, self.item, self.hop), vec![rows::VERSION]);
-            self.queue.store.commit(batch).await?;
-            self.marked = true;
+        if self.queue.careful.load(Ordering::Relaxed) && !self.begun {
+            self.note().await?;
         }
         let loaded = self.read().await;
-        if let Err(QueueError::Damaged { what, .. }) = &loaded {
-            self.damage = Some(what.clone());
+        match &loaded {
+            Err(QueueError::Damaged { what, .. }) => self.damage = Some(what.clone()),
+            other => self.unread = other.is_err(),
         }
         loaded
+    }
+
+    /// Waits for its turn, and notes that its handling begins.
+    async fn note(&mut self) -> Result<(), QueueError> {
+        let (turns, wait) = if self.suspect { (TURNS, ALONE_MILLIS) } else { (1, ASIDE_MILLIS) };
+        let turn = Arc::clone(&self.queue.turns).acquire_many_owned(turns);
+        // Nobody is held up for ever: who has waited long enough goes beside the others, and the rows say so.
+        let turn = tokio::time::timeout(Duration::from_millis(wait), turn).await;
+        self.turn = turn.ok().and_then(Result::ok);
+        let mut batch = Batch::new(PARTITION);
+        batch.put(rows::key2(ATTEMPT, self.item, self.hop), vec![rows::VERSION, rows::BEGUN]);
+        (self.marked, self.begun) = (true, true);
+        self.queue.store.commit(batch).await?;
+        Ok(())
     }
 
     async fn read(&mut self) -> Result<Loaded, QueueError> {
@@ -313,8 +340,10 @@ impl Drop for Lease {
         let now = queue.clock.now();
         let mut state = queue.lock();
         let mut batch = Batch::new(PARTITION);
-        if self.marked {
+        if self.begun || self.damage.is_some() && self.marked {
             batch.del(rows::key2(ATTEMPT, self.item, self.hop));
+            // It got here without a crash.
+            state.schedule.change(self.slot, now, |entry| entry.flags &= !flag::SUSPECT);
         }
         if let Some(evidence) = self.damage.take() {
             queue.poison(&mut state, self.slot, self.known.take(), evidence, &mut batch);
@@ -334,7 +363,14 @@ impl Drop for Lease {
                 queue.suspect(&mut state, self.slot, self.known.take(), suspicions, now, &mut batch);
             }
         } else {
-            state.schedule.give_back(self.slot, None, now);
+            let entry = state.schedule.entry(self.slot);
+            let pending = entry.flags & (flag::PENDING_REMOVE | flag::PENDING_RECALL);
+            let due = (self.unread || pending != 0)
+                .then(|| Timestamp(entry.due).max(now.plus_millis(UNREAD_MILLIS)));
+            state.schedule.give_back(self.slot, due, now);
+            if pending != 0 {
+                queue.end_soon(self.item, pending);
+            }
         }
         if batch.count() > 0 {
             // Without a runtime to wait in; if it is lost, so is one suspicion.
@@ -366,7 +402,8 @@ impl Queue {
             batch.put(rows::key2(STATE, id, hop), known.encode());
             state.schedule.note_states(id);
         }
-        state.evidence.insert((id, hop), evidence);
+        state.evidence.insert((id, hop), evidence.clone());
+        self.tell_poisoned(state, id, evidence);
         state.schedule.change(slot, now, |entry| entry.flags |= flag::POISON);
         state.schedule.give_back(slot, None, now);
         let State { schedule, router, .. } = state;

@@ -32,7 +32,13 @@ pub const CHANGES: usize = 4096;
 pub const UNSETTLED: usize = 256;
 /// Items told of when the state of their queue changes; those who listen may lag by more, but not by two such queues.
 pub const TOLD: usize = 1000;
-/// Milliseconds after a start until what was being handled when an earlier run crashed is tried again, and between two of
-/// these: they should meet neither each other nor what is innocent.
+/// Milliseconds after a start until what was being handled when an earlier run crashed is tried again: the innocent first.
 pub const SUSPECT_MILLIS: i64 = 5_000;
-pub const SUSPECTS_APART_MILLIS: i64 = 1_000;
+/// Milliseconds that a suspect waits at most until everything else that is being handled has ended, so that it is alone.
+pub const ALONE_MILLIS: u64 = 10_000;
+/// Milliseconds that others wait at most for a suspect that is tried.
+pub const ASIDE_MILLIS: u64 = 2_000;
+/// Rows of one batch that notes suspects.
+pub const SUSPECTS: usize = 1_000;
+/// Milliseconds that a hop is left alone that could not be read, so that those behind it have their turn.
+pub const UNREAD_MILLIS: i64 = 60_000;

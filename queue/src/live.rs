@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, OnceCell, Semaphore, broadcast};
 use waypost_base::metrics::{Figure, Kind};
 use waypost_base::{AccountId, Clock, Timestamp};
 use waypost_store::{Batch, BlobError, CommitError, Pending, ReadError, Store};
@@ -53,7 +53,15 @@ pub struct Queue {
     begun: AtomicBool,
     /// Two runs have ended without saying so: what is begun is written down before it is.
     pub(crate) careful: AtomicBool,
+    /// How often that was before this one.
+    unclean: OnceCell<u8>,
+    /// Whoever handles a hop has one while the queue is careful; a suspect has all.
+    pub(crate) turns: Arc<Semaphore>,
+    found_poison: Notify,
 }
+
+/// More than hops that are handled at the same time.
+pub(crate) const TURNS: u32 = 1 << 20;
 
 pub(crate) struct State {
     pub(crate) schedule: Schedule,
@@ -63,6 +71,8 @@ pub(crate) struct State {
     pub(crate) fresh: Option<BTreeSet<u64>>,
     /// What is known of poisoned hops.
     pub(crate) evidence: BTreeMap<(u64, u32), String>,
+    /// What has become poison, and why, until somebody asks.
+    poisoned: VecDeque<(u64, String)>,
     /// Outcomes that the store has not taken yet.
     pub(crate) unsettled: VecDeque<Unsettled>,
     pub(crate) try_again: Option<Timestamp>,
@@ -147,6 +157,7 @@ impl Queue {
             plan: Arc::new(plan),
             fresh: Some(BTreeSet::new()),
             evidence: BTreeMap::new(),
+            poisoned: VecDeque::new(),
             unsettled: VecDeque::new(),
             try_again: None,
             blocked: false,
@@ -165,6 +176,9 @@ impl Queue {
             stopped: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             careful: AtomicBool::new(false),
+            unclean: OnceCell::new(),
+            turns: Arc::new(Semaphore::new(TURNS as usize)),
+            found_poison: Notify::new(),
         })
     }
 
@@ -361,6 +375,9 @@ impl Queue {
                 "the clock was set back; what waits does not wait for that"
             );
             state.schedule.clock_went_back(before, now);
+            for time in [&mut state.try_again, &mut state.trusted] {
+                *time = time.map(|at| at.plus_millis(-before));
+            }
         }
         if state.is_blocked() {
             return (None, state.try_again);
@@ -382,13 +399,38 @@ impl Queue {
         (work, next)
     }
 
+    /// How many runs before this one have ended, one after the other, without saying so.
+    pub(crate) async fn unclean(&self) -> u8 {
+        let read = async || {
+            let row = self.store.get_one(vec![crate::QUEUE_PREFIX, RUN]).await.ok().flatten();
+            row.and_then(|row| row.get(1).copied()).unwrap_or(0)
+        };
+        *self.unclean.get_or_init(read).await
+    }
+
+    pub(crate) fn tell_poisoned(&self, state: &mut State, item: u64, evidence: String) {
+        if state.poisoned.len() < TOLD {
+            state.poisoned.push_back((item, evidence));
+            self.found_poison.notify_one();
+        }
+    }
+
+    /// Waits for an item that has become poison, by what it did or by damage found while it was handled, and gives the
+    /// evidence. For the one who tells of it.
+    pub async fn poisoned(&self) -> (u64, String) {
+        loop {
+            let found = self.lock().poisoned.pop_front();
+            if let Some(found) = found {
+                return found;
+            }
+            self.found_poison.notified().await;
+        }
+    }
+
     /// Notes that work goes on, and learns how the last run ended.
     async fn begin(&self) {
         let now = self.clock.now();
-        let before = match self.store.get_one(vec![crate::QUEUE_PREFIX, RUN]).await {
-            Ok(row) => row.and_then(|row| row.get(1).copied()).unwrap_or(0),
-            Err(_) => 0,
-        };
+        let before = self.unclean().await;
         if before >= crate::limits::SUSPICIONS {
             tracing::warn!(
                 times = before,

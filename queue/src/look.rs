@@ -44,6 +44,17 @@ struct Seen {
 const ROWS: u32 = 512;
 
 impl Queue {
+    /// Why a queue could not do its work the last time, and when it is tried again. Looks at this queue alone, where
+    /// [`Queue::list_queues`] looks at every message.
+    pub fn last_error(&self, hop: &NextHop) -> Option<(Reason, Option<Timestamp>)> {
+        let state = self.lock();
+        let line = state.schedule.line(state.schedule.find_line(hop)?)?;
+        match &line.retry {
+            Some(retry) => Some((retry.reason.clone(), Some(retry.next))),
+            None => Some((line.last_error.clone()?, None)),
+        }
+    }
+
     /// The queues that fit, by next hop.
     pub fn list_queues(&self, fits: impl Fn(&QueueInfo) -> bool) -> Vec<QueueInfo> {
         let now = self.clock.now();

@@ -2,7 +2,7 @@
 //! one is named and kept, and the rest goes on.
 
 use crate::lease::read_pages;
-use crate::limits::{SUSPECT_MILLIS, SUSPECTS_APART_MILLIS, SUSPICIONS};
+use crate::limits::{SUSPECT_MILLIS, SUSPECTS, SUSPICIONS};
 use crate::live::{Queue, QueueError, State};
 use crate::model::{Recovered, Route};
 use crate::rows::{self, ATTEMPT, Head, HopHead, HopState, ITEM, PAGES, PARTITION, QUEUE, QueueState, STATE};
@@ -197,44 +197,81 @@ impl Queue {
         schedule.reassign(slot, None, &**router, now);
     }
 
-    /// What was being handled when earlier runs ended without saying so.
+    /// What was being handled when earlier runs ended without saying so. All of it is suspected; only what was alone in
+    /// that is held to have done it.
     async fn read_attempts(&self) -> Result<(), QueueError> {
-        let mut begun = BTreeSet::new();
+        let mut noted = BTreeMap::new();
         self.store
-            .each(prefix_range(&[QUEUE_PREFIX, ATTEMPT]), |key, _| {
-                begun.extend(rows::id_of(key).zip(rows::number_of(key)));
+            .each(prefix_range(&[QUEUE_PREFIX, ATTEMPT]), |key, row| {
+                let begun = row.get(1).is_none_or(|kind| *kind == rows::BEGUN);
+                noted.extend(rows::id_of(key).zip(rows::number_of(key)).map(|key| (key, begun)));
                 true
             })
             .await?;
-        for (nth, (id, hop)) in (0i64..).zip(begun) {
-            let row = self.store.get_one(rows::key2(STATE, id, hop)).await.ok().flatten();
-            let known = row.and_then(|row| HopState::decode(&row));
+        if noted.is_empty() {
+            return Ok(());
+        }
+        let crashed = self.unclean().await > 0;
+        let alone = noted.values().filter(|begun| **begun).count() == 1;
+        let noted: Vec<((u64, u32), bool)> = noted.into_iter().collect();
+        for some in noted.chunks(SUSPECTS) {
             let mut batch = Batch::new(PARTITION);
-            batch.del(rows::key2(ATTEMPT, id, hop));
-            {
-                let now = self.clock.now();
+            for ((id, hop), begun) in some {
+                let known = if alone && *begun && crashed {
+                    let row = self.store.get_one(rows::key2(STATE, *id, *hop)).await.ok().flatten();
+                    Some(row.and_then(|row| HopState::decode(&row)))
+                } else {
+                    None
+                };
                 let mut state = self.lock();
-                if let Some(slot) = state.found_slot(id, hop) {
-                    let due = Timestamp(state.schedule.entry(slot).due);
-                    let mut known = known.unwrap_or_else(|| HopState { due, ..HopState::default() });
-                    known.suspicions = known.suspicions.saturating_add(1);
-                    if known.suspicions >= SUSPICIONS {
-                        let times = known.suspicions;
-                        known.poison =
-                            Some(format!("the server ended {times} times while it was being handled"));
-                    } else {
-                        // By itself, when the others are gone: so only the guilty one is suspected twice.
-                        let apart = SUSPECT_MILLIS + nth.min(600) * SUSPECTS_APART_MILLIS;
-                        known.due = known.due.max(now.plus_millis(apart));
+                match state.found_slot(*id, *hop).filter(|_| crashed) {
+                    Some(slot) => self.suspected(&mut state, slot, known, &mut batch),
+                    None => {
+                        batch.del(rows::key2(ATTEMPT, *id, *hop));
                     }
-                    batch.put(rows::key2(STATE, id, hop), known.encode());
-                    state.schedule.note_states(id);
-                    state.apply(slot, &known, now);
                 }
             }
             self.store.commit(batch).await?;
         }
         Ok(())
+    }
+
+    /// To be tried by itself, when the others are gone. `known` is the state, if there is one, of what was alone when a run
+    /// crashed: often enough, and it is poison.
+    fn suspected(&self, state: &mut State, slot: u32, known: Option<Option<HopState>>, batch: &mut Batch) {
+        let now = self.clock.now();
+        let (id, hop) = (state.schedule.entry(slot).id, state.schedule.entry(slot).hop);
+        if let Some(known) = known {
+            let due = Timestamp(state.schedule.entry(slot).due);
+            let mut known = known.unwrap_or_else(|| HopState { due, ..HopState::default() });
+            known.suspicions = known.suspicions.saturating_add(1);
+            tracing::warn!(
+                item = id,
+                hop,
+                times = known.suspicions,
+                "the server ended while this alone was handled"
+            );
+            if known.suspicions >= SUSPICIONS {
+                let times = known.suspicions;
+                let evidence = format!("the server ended {times} times while it was being handled");
+                self.tell_poisoned(state, id, evidence.clone());
+                known.poison = Some(evidence);
+            }
+            batch.put(rows::key2(STATE, id, hop), known.encode());
+            state.schedule.note_states(id);
+            state.apply(slot, &known, now);
+        }
+        if state.schedule.entry(slot).is(flag::POISON) {
+            batch.del(rows::key2(ATTEMPT, id, hop));
+            return;
+        }
+        batch.put(rows::key2(ATTEMPT, id, hop), vec![rows::VERSION, rows::SUSPECT]);
+        // So that the row goes with the item, whoever removes it.
+        state.schedule.note_states(id);
+        state.schedule.change(slot, now, |entry| {
+            entry.flags |= flag::SUSPECT;
+            entry.due = entry.due.max(now.plus_millis(SUSPECT_MILLIS).as_millis());
+        });
     }
 
     async fn read_queues(&self) -> Result<(), QueueError> {

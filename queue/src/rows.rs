@@ -38,6 +38,9 @@ pub(crate) const STATE: u8 = 4;
 pub(crate) const QUEUE: u8 = 5;
 pub(crate) const RUN: u8 = 6;
 pub(crate) const ATTEMPT: u8 = 7;
+/// What such a row says.
+pub(crate) const BEGUN: u8 = 1;
+pub(crate) const SUSPECT: u8 = 2;
 
 pub(crate) fn key(kind: u8, id: u64) -> Key {
     let mut key = Vec::with_capacity(14);

@@ -349,7 +349,7 @@ impl After {
                     if tried {
                         entry.flags |= flag::DEFERRED;
                     }
-                    entry.flags &= !(flag::SUSPICION);
+                    entry.flags &= !(flag::SUSPICION | flag::SUSPECT);
                     if warned {
                         entry.alarm = entry.expires;
                     }

@@ -491,6 +491,58 @@ async fn runs_that_crash_find_the_message_that_does_it() {
 }
 
 #[tokio::test]
+async fn the_innocent_leave_whatever_was_under_way_beside_them() {
+    both(async |store: Store| {
+        let mut rig = Rig::new(store).await;
+        let mut innocent = std::collections::BTreeSet::new();
+        for n in 0..2 {
+            innocent.insert(rig.submit(&[(&format!("x@d{n}.example"), None)], b"good").await);
+        }
+        let bad = rig.submit(&[("b@b.example", None)], b"bad").await;
+        for n in 2..5 {
+            innocent.insert(rig.submit(&[(&format!("x@d{n}.example"), None)], b"good").await);
+        }
+        // Runs that are killed while everything is under way, again and again: nobody is to blame for that.
+        for _ in 0..6 {
+            let mut held = Vec::new();
+            while let Some(Work::Connect(ticket)) = rig.maybe_work().await {
+                ticket.ok();
+                let mut lease = ticket.next().unwrap();
+                lease.load().await.unwrap();
+                held.push((lease, ticket));
+            }
+            std::mem::forget(held);
+            rig = rig.restart().await;
+        }
+        assert!(rig.queue.list_queues(|q| q.next_hop == NextHop::Poison && q.message_count > 0).is_empty());
+        // Then one of them brings the server down whenever it is handled.
+        for _ in 0..4 {
+            rig.advance(6_000);
+            while let Some(Work::Connect(ticket)) = rig.maybe_work().await {
+                ticket.ok();
+                let mut lease = ticket.next().unwrap();
+                lease.load().await.unwrap();
+                if lease.item() == bad {
+                    std::mem::forget((lease, ticket));
+                    break;
+                }
+                assert!(innocent.remove(&lease.item()), "sent twice");
+                rig.queue.settle(lease, vec![(0, relayed())], Rest::Done, vec![]).await.unwrap();
+            }
+            rig = rig.restart().await;
+        }
+        assert!(innocent.is_empty(), "{innocent:?}");
+        let poison = Filter { queue: Some("Poison".into()), ..Filter::default() };
+        let page = rig.queue.get_messages(&poison, |_| true, None, 10).await.unwrap();
+        assert_eq!(page.messages.iter().map(|m| m.id).collect::<Vec<_>>(), [bad]);
+        assert!(page.messages[0].last_error.as_ref().unwrap().contains("ended 2 times"));
+        rig.queue.remove(bad).await.unwrap();
+        rig.check_empty().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn routes_are_keyed_anew() {
     struct All(Option<&'static str>);
     impl Router for All {

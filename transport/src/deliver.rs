@@ -202,9 +202,7 @@ pub async fn lease(hub: Arc<Hub>, mut lease: Lease) -> Pass {
         Err(e) => {
             // Damaged ones are with the poisoned by now; the others are there again when the lease goes.
             tracing::error!(item = lease.item(), error = %e, "queue item cannot be read");
-            if matches!(e, QueueError::Damaged { .. }) {
-                track_poison(&hub, lease.item(), &e.to_string());
-            } else {
+            if !matches!(e, QueueError::Damaged { .. }) {
                 tokio::time::sleep(Duration::from_millis(UNREADABLE_MILLIS)).await;
             }
             Pass::default()

@@ -59,6 +59,8 @@ pub(crate) mod flag {
     pub(crate) const SUSPICION: u32 = 3 << SUSPICION_SHIFT;
     pub(crate) const PRIORITY_SHIFT: u32 = 16;
     pub(crate) const PRIORITY: u32 = 3 << PRIORITY_SHIFT;
+    /// It was being handled, with others, when an earlier run crashed: it is tried alone.
+    pub(crate) const SUSPECT: u32 = 1 << 18;
     /// Has none of these: it may be handed out.
     pub(crate) const AT_REST: u32 = LEASED | SUSPENDED | POISON | FOUND | FINISHED;
 }

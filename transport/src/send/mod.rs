@@ -96,6 +96,7 @@ pub(crate) struct Journey {
 /// While the hub is inactive nothing is begun; what was begun ends with the message that is under way.
 pub async fn run(hub: Arc<Hub>) {
     let stopper = tokio::spawn(stop_queue(hub.clone()));
+    let teller = tokio::spawn(tell_of_poison(hub.clone()));
     let mut tasks = JoinSet::new();
     let mut state = hub.watch_state();
     loop {
@@ -129,6 +130,14 @@ pub async fn run(hub: Arc<Hub>) {
         tracing::warn!(tasks = tasks.len(), "connections are cut, because the time to stop is over");
     }
     stopper.abort();
+    teller.abort();
+}
+
+async fn tell_of_poison(hub: Arc<Hub>) {
+    loop {
+        let (item, why) = hub.queue.poisoned().await;
+        deliver::track_poison(&hub, item, &why);
+    }
 }
 
 async fn stop_queue(hub: Arc<Hub>) {
