@@ -195,7 +195,12 @@ impl Authenticator {
         dkim.extend(refused);
         let (helo, _) = helo;
         let (mail_from, spf_output) = mail_from;
-        let dmarc = self.dmarc(message, &outputs, &spf_output, begun + input.limit).await;
+        let mut dmarc = self.dmarc(message, &outputs, &spf_output, begun + input.limit).await;
+        if from_fields > 1 && dmarc.word != Word::Fail {
+            // Whichever of them was looked at, a reader may be shown another.
+            dmarc.word = Word::PermError;
+            dmarc.why = format!("the message has {from_fields} From fields");
+        }
         Verdict { iprev, helo, mail_from, dkim, dkim_more, arc, dmarc, from_fields }
     }
 
@@ -383,7 +388,10 @@ impl Authenticator {
         spf: &'x SpfOutput,
         until: Instant,
     ) -> Dmarc {
-        let Some(message) = message else { return Dmarc::default() };
+        let Some(message) = message.filter(|message| author(message).is_some()) else {
+            let why = "there is no address in From".to_owned();
+            return Dmarc { word: Word::PermError, policy: "none", why, ..Dmarc::default() };
+        };
         let asked = DmarcParameters {
             message,
             dkim_output: dkim,
@@ -561,7 +569,8 @@ fn signature_fault(e: &Error) -> (Word, String) {
 
 fn dmarc_word(output: &DmarcOutput, spf: &SpfOutput, dkim: &[DkimOutput<'_>]) -> (Word, String) {
     if output.domain().is_empty() {
-        return (Word::None, "there is no single domain in From".into());
+        // Such a message is exempt from DMARC (RFC 7489 §6.6.1), which must not be a way round it.
+        return (Word::PermError, "there are addresses of several domains in From".into());
     }
     match output.result() {
         DmarcResult::Pass => (Word::Pass, String::new()),
@@ -603,7 +612,9 @@ fn spf_word(result: SpfResult) -> Word {
 }
 
 fn author(message: &AuthenticatedMessage<'_>) -> Option<String> {
-    message.from.first()?.rsplit_once('@').map(|(_, domain)| shown_name(domain))
+    let domain =
+        message.from.iter().find_map(|address| address.rsplit_once('@').map(|(_, domain)| domain))?;
+    Some(shown_name(domain)).filter(|domain| !domain.is_empty())
 }
 
 /// The library's words, as a sentence that can stand in a field.

@@ -71,6 +71,10 @@ pub fn decide(settings: &AuthSettings, verdict: &Verdict) -> Action {
     if verdict.from_fields > 1 {
         return Action::Junk("the message has more than one From field".into());
     }
+    if verdict.dmarc.word == Word::PermError && verdict.dmarc.domain.is_empty() {
+        // DMARC cannot be asked: without this, a second address in From would be a way round it.
+        return Action::Junk(verdict.dmarc.why.clone());
+    }
     if verdict.mail_from.word == Word::Fail && verdict.dmarc.word != Word::Pass {
         let why = &verdict.mail_from.why;
         match settings.spf_fail {
@@ -150,6 +154,13 @@ mod tests {
             verdict.dmarc.word = word;
             assert_eq!(decide(&AuthSettings::default(), &verdict), Action::Pass, "{word}");
         }
+    }
+
+    #[test]
+    fn a_second_domain_in_from_is_no_way_round_dmarc() {
+        let mut verdict = failed("none");
+        verdict.dmarc = Dmarc { word: Word::PermError, why: "several domains".into(), ..Dmarc::default() };
+        assert_eq!(decide(&AuthSettings::default(), &verdict), Action::Junk("several domains".into()));
     }
 
     #[test]

@@ -91,7 +91,7 @@ async fn trouble_is_told_from_failure() {
     }
     for odd in ["", "a@[192.0.2.1]", "a@b", "a@nothing.example"] {
         let v = check(&server, odd, "Subject: no author\r\n\r\n\r\n").await;
-        assert_eq!((v.mail_from.word, v.dmarc.word), (Word::None, Word::None), "{odd}");
+        assert_eq!((v.mail_from.word, v.dmarc.word), (Word::None, Word::PermError), "{odd}");
     }
 }
 
@@ -244,6 +244,24 @@ async fn forbidden_signatures() {
     assert_eq!((v.dkim.len(), v.dkim_more), (10, 20));
     let two = format!("From: other@evil.example\r\n{PLAIN}");
     assert_eq!(check(&server, "bob@b.example", &two).await.from_fields, 2);
+}
+
+#[tokio::test]
+async fn no_single_author() {
+    let server = Server::start(&records()).await;
+    for (header, why) in [
+        ("From: bob@b.example\r\nFrom: bob@b.example\r\n", "2 From fields"),
+        ("From: bob@b.example, ceo@bank.example\r\n", "several domains"),
+        ("From: ceo@bank.example, bob@b.example\r\n", "several domains"),
+        ("From: The bank <>\r\n", "no address"),
+        ("From: bank:;\r\n", "no address"),
+        ("From:\r\n", "no address"),
+        ("Subject: x\r\n", "no address"),
+    ] {
+        let v = check(&server, "bob@b.example", &format!("{header}\r\n")).await;
+        assert_eq!(v.dmarc.word, Word::PermError, "{header:?} {:?}", v.dmarc);
+        assert!(v.dmarc.why.contains(why), "{header:?} {:?}", v.dmarc);
+    }
 }
 
 #[tokio::test]
