@@ -147,7 +147,7 @@ impl Meta {
 const TRUSTED_MILLIS: i64 = 10 * 60_000;
 
 /// A clock that is set back by less is waited for.
-const BACK_MILLIS: i64 = 10_000;
+pub(crate) const BACK_MILLIS: i64 = 10_000;
 
 impl Queue {
     pub fn new(store: Store, clock: Clock, plan: RetryPlan, router: Arc<dyn Router>) -> Arc<Queue> {
@@ -375,7 +375,8 @@ impl Queue {
                 "the clock was set back; what waits does not wait for that"
             );
             state.schedule.clock_went_back(before, now);
-            for time in [&mut state.try_again, &mut state.trusted] {
+            let State { try_again, trusted, .. } = &mut *state;
+            for time in [try_again, trusted] {
                 *time = time.map(|at| at.plus_millis(-before));
             }
         }

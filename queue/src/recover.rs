@@ -3,9 +3,11 @@
 
 use crate::lease::read_pages;
 use crate::limits::{SUSPECT_MILLIS, SUSPECTS, SUSPICIONS};
-use crate::live::{Queue, QueueError, State};
+use crate::live::{BACK_MILLIS, Queue, QueueError, State};
 use crate::model::{Recovered, Route};
-use crate::rows::{self, ATTEMPT, Head, HopHead, HopState, ITEM, PAGES, PARTITION, QUEUE, QueueState, STATE};
+use crate::rows::{
+    self, ATTEMPT, Head, HopHead, HopState, ITEM, PAGES, PARTITION, QUEUE, QueueState, Retry, STATE,
+};
 use crate::schedule::{NewEntry, flag, priority_flag};
 use crate::{QUEUE_PREFIX, codec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -295,7 +297,8 @@ impl Queue {
             state.schedule.change_line(line, now, |line| {
                 line.suspended = known.suspended;
                 line.last_error = known.retry.as_ref().map(|retry| retry.reason.clone());
-                line.retry = known.retry;
+                line.retry =
+                    known.retry.map(|retry| Retry { next: as_of(retry.next, retry.last, now), ..retry });
             });
         }
         Ok(())
@@ -366,7 +369,7 @@ impl State {
             set(flag::POISON, known.poison.is_some());
             set(flag::DEFERRED, known.attempts > 0);
             entry.flags |= u32::from(known.suspicions.min(3)) << flag::SUSPICION_SHIFT;
-            entry.due = known.due.as_millis();
+            entry.due = as_of(known.due, known.last_attempt, now).as_millis();
             if known.warned {
                 entry.alarm = entry.expires;
             }
@@ -386,6 +389,13 @@ impl State {
         let State { schedule, router, .. } = self;
         schedule.reassign(slot, known.route.as_ref(), &**router, now);
     }
+}
+
+/// A time that was set at `then`. If that lies ahead, the clock has been set back meanwhile, and what is to wait does not
+/// wait for that.
+fn as_of(due: Timestamp, then: Timestamp, now: Timestamp) -> Timestamp {
+    let ahead = then.since(now);
+    if ahead > BACK_MILLIS { due.plus_millis(-ahead) } else { due }
 }
 
 /// A row of an item as far as the schedule needs it.
