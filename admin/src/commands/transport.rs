@@ -20,6 +20,17 @@ const CONFIG: &[Param] = &[
         Kind::Text,
         "Who delivery reports are from; $null is postmaster of the default domain.",
     ),
+    Param::new("AnyHeaderFrom", Kind::Bool, "Users may write any address into From."),
+    Param::new(
+        "RefuseOwnSendersFromOutside",
+        Kind::Bool,
+        "Refuse strangers whose MAIL FROM is in a domain of ours.",
+    ),
+    Param::new(
+        "TagIsFolder",
+        Kind::Bool,
+        "Mail for user+tag goes to the folder of that name, where there is one.",
+    ),
     Param::new("Identity", Kind::Text, "Kept for scripts: there is one organisation.").at(0),
 ];
 

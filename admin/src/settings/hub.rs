@@ -15,6 +15,13 @@ section_types! {
         max_receive_size: Unlimited = Unlimited(None);
         /// Recipients of one message of our users, a group counting as one; 0 leaves it to [smtp] max_recipients.
         max_recipient_envelope_limit: u32 = 0, |n| number_in(0, 100_000, n);
+        /// Users may write any address into From, not only their own and those that they were given rights to.
+        any_header_from: bool = false;
+        /// Refuse strangers whose MAIL FROM is in an authoritative domain of ours. Otherwise mail authentication judges
+        /// them. Lists and forwarders that keep the sender are refused too.
+        refuse_own_senders_from_outside: bool = false;
+        /// Mail for user+tag goes to the folder named tag where the user has one.
+        tag_is_folder: bool = false;
         /// Who delivery reports are from; empty for postmaster of the default domain.
         external_postmaster_address: String = String::new(), address_or_empty;
         /// A message that could not be brought on for so long is returned.

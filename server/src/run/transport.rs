@@ -13,8 +13,8 @@ use waypost_transport as transport;
 use waypost_transport::ComponentState;
 use waypost_transport::agents::milter::{FailureAction, MilterAddress, MilterScope, MilterSettings};
 use waypost_transport::connector::{
-    AddressSpace, Credentials, Door, IpRange, Permissions, ReceiveConnector, SendConnector, SmartHost,
-    TlsLevel, TlsPolicy,
+    AddressSpace, Credentials, Door, Permissions, ReceiveConnector, SendConnector, SmartHost, TlsLevel,
+    TlsPolicy,
 };
 use waypost_transport::pipeline::Tracing;
 use waypost_trust::channel::Verify;
@@ -45,6 +45,9 @@ pub fn hub(settings: &Settings, data: &Path) -> transport::Settings {
     meant.max_receive = t.max_receive_size.bytes();
     let recipients = u64::from(t.max_recipient_envelope_limit);
     meant.max_recipients = (recipients > 0).then_some(recipients);
+    meant.any_header_from = t.any_header_from;
+    meant.refuse_own_senders_from_outside = t.refuse_own_senders_from_outside;
+    meant.tag_is_folder = t.tag_is_folder;
     let postmaster = &t.external_postmaster_address;
     meant.postmaster = (!postmaster.is_empty()).then(|| postmaster.clone());
     meant.retry = retry(settings);
@@ -148,7 +151,7 @@ fn receive(settings: &Settings, name: &str, c: &written::ReceiveConnector) -> Re
             Listener::Submission => Door::Submission,
             Listener::Submissions => Door::Submissions,
         },
-        remote: c.remote_ip_ranges.iter().map(|r| IpRange { from: r.from, to: r.to }).collect(),
+        remote: c.remote_ip_ranges.clone(),
         permissions: Permissions {
             anonymous: may(PermissionGroup::AnonymousUsers),
             users: may(PermissionGroup::ExchangeUsers),
