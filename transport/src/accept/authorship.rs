@@ -14,6 +14,10 @@ use waypost_smtp::{Reply, Status};
 pub(super) const NOT_YOURS: Reply = Reply::new(550, Status(5, 7, 60), "You may not send as this address");
 const NO_SENDER: Reply =
     Reply::new(550, Status(5, 7, 60), "Only receipts and automatic answers may be sent without a sender");
+const NOBODY: Reply = Reply::new(550, Status(5, 7, 60), "There is no address in From");
+/// What one reader takes for the author may not be what another does.
+const AMBIGUOUS: Reply =
+    Reply::new(550, Status(5, 7, 60), "The addresses in From or Sender cannot be told apart");
 const TOO_MANY: Reply = Reply::new(550, Status(5, 7, 60), "Too many addresses in From");
 
 /// Who submits.
@@ -65,7 +69,12 @@ impl Author {
         }
         let mut behalf = false;
         for field in fields(header).filter(|field| field.is("from")) {
-            for address in addresses(&field)? {
+            let addresses = addresses(&field)?;
+            // Readers would be shown the name alone, whoever's that is.
+            if addresses.is_empty() {
+                return Err(NOBODY);
+            }
+            for address in addresses {
                 match may_use(&self.directory, self.me, &address) {
                     Use::Own | Use::As => {}
                     Use::OnBehalf => behalf = true,
@@ -97,7 +106,31 @@ fn addresses(field: &Field<'_>) -> Result<Vec<String>, Reply> {
         Item::Mailbox(mailbox) => Some(mailbox.address()),
         _ => None,
     };
-    Ok(items.into_iter().filter_map(mailbox).collect())
+    let addresses: Vec<String> = items.into_iter().filter_map(mailbox).collect();
+    if angles(field.value) > addresses.len() {
+        return Err(AMBIGUOUS);
+    }
+    Ok(addresses)
+}
+
+/// Opening angle brackets outside of quotes and comments: `<one> <two>` is one address, but which?
+fn angles(value: &[u8]) -> usize {
+    let (mut found, mut depth, mut quoted) = (0, 0u32, false);
+    let mut octets = value.iter();
+    while let Some(octet) = octets.next() {
+        match octet {
+            b'\\' if quoted || depth > 0 => {
+                octets.next();
+            }
+            b'"' if depth == 0 => quoted = !quoted,
+            _ if quoted => {}
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
+            b'<' if depth == 0 => found += 1,
+            _ => {}
+        }
+    }
+    found
 }
 
 /// A receipt (RFC 8098), a report, or an answer that a program gave (RFC 3834).
@@ -141,6 +174,28 @@ mod tests {
             "From: ann@contoso.test\r\nFROM : dan@contoso.test\r\n",
             "From: ann@contoso.test\r\nSender: dan@contoso.test\r\n",
             "From: cat@contoso.test\r\nSender: cat@contoso.test\r\n",
+        ] {
+            assert_eq!(check(forged), Err(NOT_YOURS), "{forged}");
+        }
+        for nobody in ["From:\r\n", "From: (ann@contoso.test)\r\n", "From: \"The boss\":;\r\n"] {
+            assert_eq!(check(nobody), Err(NOBODY), "{nobody}");
+        }
+        for twice in [
+            "From: <ann@contoso.test> <boss@contoso.test>\r\n",
+            "From: Ann <ann@contoso.test<boss@contoso.test>>\r\n",
+        ] {
+            assert!(check(twice).is_err(), "{twice}");
+        }
+        for fine in [
+            "From: \"A < B\" <ann@contoso.test> (< me)\r\n",
+            "From: Us: Ann <ann@contoso.test>, \"\\\"<\" <ben@contoso.test>;\r\n",
+        ] {
+            assert_eq!(check(fine), Ok(None), "{fine}");
+        }
+        for forged in [
+            "From: The boss <>\r\n",
+            "From: Us: <dan@contoso.test>;\r\n",
+            "From: <@ann:dan@contoso.test>\r\n",
         ] {
             assert_eq!(check(forged), Err(NOT_YOURS), "{forged}");
         }
