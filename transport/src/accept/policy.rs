@@ -28,6 +28,7 @@ pub(super) const STORE_DOWN: Reply =
 const RELAYING: Reply = Reply::new(550, Status(5, 7, 1), "Unable to relay recipient in non-accepted domain");
 const NOT_AUTHENTICATED: Reply =
     Reply::new(530, Status(5, 7, 1), "Client was not authenticated to send mail");
+const NO_MORE: Reply = Reply::new(535, Status(5, 7, 1), "This account may not send any more");
 const IMPOSTOR: Reply =
     Reply::new(550, Status(5, 7, 1), "Mail from addresses of this organisation needs signing in");
 const TOO_FAST: Reply = Reply::new(
@@ -117,7 +118,10 @@ impl Conn {
         {
             return Some(NOT_YOURS);
         }
-        let account = directory.account(me)?;
+        // Who signed in may have been switched off or removed since.
+        let Some(account) = directory.account(me).filter(|account| account.enabled) else {
+            return Some(NO_MORE);
+        };
         if let Some(limit) = account.limits.send_bytes.or(settings.max_send).filter(|limit| size > *limit) {
             return Some(too_large_to_send(limit));
         }

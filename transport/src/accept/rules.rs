@@ -352,6 +352,14 @@ async fn strangers_who_say_they_are_ours() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_switched_off_since_signing_in_sends_nothing() {
+    let world = World::with_passwords().await;
+    let mut talk = signed_in(&world).await;
+    world.directory.update_account(world.account("ann"), |a| a.enabled = false).await.unwrap();
+    talk.script("C: MAIL FROM:<>\nS: 535 5.7.1 *\nC: MAIL FROM:<ann@contoso.test>\nS: 550 5.7.60 *").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn forwarding_over_the_queue() {
     let world = World::new().await;
     let to = "pat@elsewhere.example".parse().unwrap();
