@@ -47,9 +47,10 @@ pub struct About {
 }
 
 impl About {
-    /// It comes from somewhere else and nobody vouches for it: what mail authentication is for.
+    /// Nobody vouches for it: what mail authentication is for. That it came by a submission listener proves nothing: a
+    /// connector may take mail from anybody there.
     pub fn is_foreign(&self) -> bool {
-        !self.submission && !self.trusted && self.account.is_none()
+        !self.trusted && self.account.is_none()
     }
 }
 
