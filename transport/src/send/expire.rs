@@ -81,8 +81,8 @@ fn obstacle(hub: &Hub, route: &Route, loaded: &Loaded) -> Option<(Reason, Option
     if hop == NextHop::Unreachable {
         return Some((Reason::temporary(Status(4, 4, 4), route::NO_CONNECTOR), None));
     }
-    let queue = hub.queue.list_queues(|queue| queue.next_hop == hop).into_iter().next()?;
-    Some((queue.last_error?, queue.next_retry))
+    // There may be a million of them: none may look through all the others.
+    hub.queue.last_error(&hop)
 }
 
 fn unread(item: u64, e: &waypost_queue::QueueError) {

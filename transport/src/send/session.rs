@@ -123,10 +123,7 @@ impl Journey {
         let mut loaded = match lease.load().await {
             Ok(loaded) => loaded,
             Err(e) => {
-                tracing::error!(item, error = %e, "queue item cannot be read");
-                if !matches!(e, QueueError::Damaged { .. }) {
-                    tokio::time::sleep(Duration::from_millis(UNREADABLE_MILLIS)).await;
-                }
+                self.unreadable(item, &e).await;
                 return link.is_idle();
             }
         };
@@ -156,6 +153,14 @@ impl Journey {
         self.leg(way, link, started, &loaded, &sorted, degraded);
         self.finish(way, &link.stop.clone(), lease, &loaded, sorted, settling).await;
         !over
+    }
+
+    /// A damaged item is with the poisoned when its lease goes; any other is there again, after a pause.
+    async fn unreadable(&self, item: u64, e: &QueueError) {
+        tracing::error!(item, error = %e, "queue item cannot be read");
+        if !matches!(e, QueueError::Damaged { .. }) {
+            tokio::time::sleep(Duration::from_millis(UNREADABLE_MILLIS)).await;
+        }
     }
 
     async fn speak(&self, link: &mut Link, lease: &Lease, loaded: &Loaded) -> Delivery {
@@ -271,7 +276,13 @@ impl Journey {
         let mut returned = 0_u64;
         let reason = Reason::permanent(lost.status, lost.text.clone());
         while let Some(mut lease) = self.ticket.next() {
-            let Ok(loaded) = lease.load().await else { break };
+            let loaded = match lease.load().await {
+                Ok(loaded) => loaded,
+                Err(e) => {
+                    self.unreadable(lease.item(), &e).await;
+                    continue;
+                }
+            };
             if let Some(legs) = &self.hub.legs {
                 let host = self.hub.settings().host.clone();
                 let acceptor = Party::new("server", way.destination.clone());
