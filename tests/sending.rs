@@ -6,9 +6,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use waypost_tests::line::Line;
 use waypost_tests::peers::Peer;
@@ -332,13 +332,16 @@ fn kill_nine_while_mail_leaves() {
             connector(&server, "sink", "*", sink.address());
         }
         let stop = Arc::new(AtomicBool::new(false));
+        let count = Arc::new(AtomicU64::new(0));
         let mut senders = Vec::new();
         for sender in 0..4 {
             let (account, to) = (server.account(sender), server.address("submission"));
-            let (stop, first) = (Arc::clone(&stop), next + sender as u64 * 1_000_000);
-            senders.push(std::thread::spawn(move || submit_until_dead(&account, to, first, &stop)));
+            let (stop, count) = (Arc::clone(&stop), Arc::clone(&count));
+            let first = next + sender as u64 * 1_000_000;
+            senders.push(std::thread::spawn(move || submit_until_dead(&account, to, first, &stop, &count)));
         }
-        std::thread::sleep(Duration::from_millis(100 + round * 41 % 300));
+        // At another moment each time, but never before there is something to lose.
+        until("some are accepted", || (count.load(Ordering::Relaxed) > 20 + round * 7 % 30).then_some(()));
         server.kill();
         stop.store(true, Ordering::Relaxed);
         for sender in senders {
@@ -369,7 +372,13 @@ fn kill_nine_while_mail_leaves() {
     );
 }
 
-fn submit_until_dead(account: &(String, String), to: SocketAddr, first: u64, stop: &AtomicBool) -> Vec<u64> {
+fn submit_until_dead(
+    account: &(String, String),
+    to: SocketAddr,
+    first: u64,
+    stop: &AtomicBool,
+    count: &AtomicU64,
+) -> Vec<u64> {
     let mut accepted = Vec::new();
     let mut number = first;
     let mut talk = || -> std::io::Result<()> {
@@ -382,6 +391,7 @@ fn submit_until_dead(account: &(String, String), to: SocketAddr, first: u64, sto
                 format!("From: <{}>\r\nTo: <x@example.net>\r\nSubject: n{number}\r\n\r\nx\r\n", account.0);
             if line.deliver(&account.0, "x@example.net", text.as_bytes())?.starts_with("250") {
                 accepted.push(number);
+                count.fetch_add(1, Ordering::Relaxed);
             }
         }
         Ok(())
@@ -389,4 +399,195 @@ fn submit_until_dead(account: &(String, String), to: SocketAddr, first: u64, sto
     // It ends with the server.
     let _ = talk();
     accepted
+}
+
+/// Postfix's server for tests, which counts.
+struct SmtpSink {
+    child: Child,
+    address: SocketAddr,
+    counts: std::path::PathBuf,
+}
+
+impl SmtpSink {
+    fn start(at: SocketAddr, folder: &Scratch) -> SmtpSink {
+        let counts = folder.path().join("counts");
+        let file = std::fs::File::create(&counts).unwrap();
+        let child = Command::new("smtp-sink")
+            .args(["-u", "nobody", "-c", &at.to_string(), "256"])
+            .stdin(Stdio::null())
+            .stdout(file)
+            .spawn()
+            .expect("smtp-sink starts");
+        until("smtp-sink listens", || std::net::TcpStream::connect(at).ok());
+        SmtpSink { child, address: at, counts }
+    }
+
+    fn messages(&self) -> u64 {
+        let text = std::fs::read_to_string(&self.counts).unwrap();
+        let last = text.rsplit("mesg=").next().filter(|_| text.contains("mesg=")).unwrap_or("0");
+        last.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0)
+    }
+}
+
+impl Drop for SmtpSink {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_relay_between_the_programs_of_postfix() {
+    let server = Server::start("relay");
+    let folder = Scratch::new("smtp-sink");
+    let sink = SmtpSink::start(nobody_listens(), &folder);
+    server
+        .command(&[
+            "New-ReceiveConnector",
+            "-Name",
+            "Applications",
+            "-RemoteIPRanges",
+            "127.0.0.0/8",
+            "-PermissionGroups",
+            "AnonymousUsers",
+            "-AllowAnonymousRelay",
+            "$true",
+        ])
+        .unwrap();
+    connector(&server, "sink", "*", sink.address);
+    let out = Command::new("smtp-source")
+        .args(["-s", "20", "-m", "2000", "-l", "2000", "-f", "printer@example.org", "-t", "x@example.net"])
+        .arg(server.address("smtp").to_string())
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    until("all have come", || (sink.messages() >= 2000).then_some(()));
+    until("the queue is empty", || list(&server, &["Get-Message"]).is_empty().then_some(()));
+    assert_eq!(sink.messages(), 2000);
+    server.stop();
+}
+
+/// swaks at the submission port, as the account with this number; what it said.
+fn swaks(server: &Server, account: usize, to: &str, words: &[&str]) -> String {
+    let (address, password) = server.account(account);
+    let out = Command::new("swaks")
+        .args(["--server", "127.0.0.1", "--port", &server.port("submission").to_string()])
+        .args(["--from", &address, "--to", to, "--auth", "PLAIN"])
+        .args(["--auth-user", &address, "--auth-password", &password])
+        .args(words)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{words:?}: {text}");
+    text
+}
+
+#[test]
+fn swaks_to_the_world() {
+    let server = Server::start("swaks-out");
+    let sink = Sink::start();
+    connector(&server, "sink", "*", sink.address());
+    swaks(&server, 0, "plain@example.net", &["--header", "Subject: plain"]);
+    assert!(sink.wait(1)[0].text().contains("Subject: plain\r\n"));
+    swaks(&server, 0, "tls@example.net", &["--tls", "--header", "Subject: by TLS"]);
+    assert!(sink.wait(2)[1].text().contains("Subject: by TLS\r\n"));
+    swaks(&server, 0, "eight@example.net", &["--body", "Grüße aus Köln"]);
+    assert!(sink.wait(3)[2].text().contains("Grüße aus Köln"), "{}", sink.taken()[2].text());
+
+    let folder = Scratch::new("attachment");
+    let file = folder.path().join("large.bin");
+    let bytes: Vec<u8> = (0..1_048_576u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    std::fs::write(&file, &bytes).unwrap();
+    swaks(&server, 0, "large@example.net", &["--attach", &format!("@{}", file.display())]);
+    let text: String = sink.wait(4)[3].text().split_whitespace().collect();
+    let encoded = STANDARD.encode(&bytes);
+    assert!(text.contains(&encoded), "the attachment came otherwise");
+
+    // A sender who asks is told that it was relayed: the sink does not know of reports.
+    let mut line = submission(&server, 0);
+    let (from, to) = (server.account(0).0, "asked@example.net");
+    for command in
+        [format!("MAIL FROM:<{from}> RET=HDRS ENVID=QQ314"), format!("RCPT TO:<{to}> NOTIFY=SUCCESS")]
+    {
+        let reply = line.smtp(&command).unwrap();
+        assert!(reply.starts_with("250"), "{command}: {reply}");
+    }
+    assert!(line.smtp("DATA").unwrap().starts_with("354"));
+    line.send(b"Subject: asked\r\n\r\nhello\r\n.\r\n").unwrap();
+    assert!(line.reply().unwrap().starts_with("250"));
+    let report = until("a report", || {
+        folder_of_reports(&server).into_iter().find(|m| m.contains("Final-Recipient: rfc822; asked@"))
+    });
+    for wanted in ["Action: relayed", "Original-Envelope-Id: QQ314", "Status: 2."] {
+        assert!(report.contains(wanted), "{wanted} is missing in {report}");
+    }
+    server.stop();
+}
+
+fn folder_of_reports(server: &Server) -> Vec<String> {
+    folder(server, 0, "INBOX").into_iter().filter(|m| m.contains("multipart/report")).collect()
+}
+
+#[test]
+fn a_recipient_in_another_script_where_the_peer_cannot() {
+    let server = Server::start("utf8");
+    let sink = Sink::scripted(Arc::new(|line| {
+        line.starts_with("EHLO").then(|| "250-old.test\r\n250-8BITMIME\r\n250 SIZE 10000000".to_owned())
+    }));
+    connector(&server, "sink", "*", sink.address());
+    let mut line = submission(&server, 0);
+    let from = server.account(0).0;
+    for command in [format!("MAIL FROM:<{from}> SMTPUTF8"), "RCPT TO:<jörg@example.net>".to_owned()] {
+        let reply = line.smtp(&command).unwrap();
+        assert!(reply.starts_with("250"), "{command}: {reply}");
+    }
+    assert!(line.smtp("DATA").unwrap().starts_with("354"));
+    line.send("Subject: für dich\r\n\r\nhallo\r\n.\r\n".as_bytes()).unwrap();
+    assert!(line.reply().unwrap().starts_with("250"));
+    let report =
+        until("a report", || folder_of_reports(&server).into_iter().find(|m| m.contains("Action: failed")));
+    for wanted in ["Status: 5.6.7", "jörg@example.net"] {
+        assert!(report.contains(wanted), "{wanted} is missing in {report}");
+    }
+    assert!(sink.taken().is_empty());
+    until("the queue is empty", || list(&server, &["Get-Message"]).is_empty().then_some(()));
+    server.stop();
+}
+
+#[test]
+fn a_draining_server_takes_nothing_and_sends_what_it_has() {
+    let server = Server::start("draining");
+    impatient(&server);
+    let at = nobody_listens();
+    connector(&server, "sink", "*", at);
+    submit(&server, 0, "x@example.net", "before");
+    let state = |state: &str| {
+        let words = ["Set-ServerComponentState", "-Component", "HubTransport", "-State", state];
+        server.command(&[&words[..], &["-Requester", "Maintenance"]].concat()).unwrap();
+    };
+    state("Draining");
+    for door in ["smtp", "submission"] {
+        let refused = until("a refusal", || {
+            let mut line = Line::connect(server.address(door)).ok()?;
+            let greeting = line.reply().ok()?;
+            if greeting.starts_with("421") {
+                return Some(greeting);
+            }
+            line.smtp("EHLO test.example").ok()?;
+            let reply = line.smtp("MAIL FROM:<x@example.org>").ok()?;
+            reply.starts_with("421").then_some(reply)
+        });
+        assert!(refused.starts_with("421 4.3.2"), "{refused}");
+    }
+    let sink = Sink::at(at);
+    assert!(sink.wait(1)[0].text().contains("Subject: before\r\n"));
+    until("the queue is empty", || list(&server, &["Get-Message"]).is_empty().then_some(()));
+    state("Active");
+    until("it takes mail again", || {
+        let reply = Line::connect(server.address("submission")).ok()?.reply().ok()?;
+        reply.starts_with("220").then_some(())
+    });
+    submit(&server, 0, "x@example.net", "after");
+    assert!(sink.wait(2)[1].text().contains("Subject: after\r\n"));
+    server.stop();
 }
