@@ -11,7 +11,6 @@ use waypost_base::Clock;
 use waypost_mailauth::{AuthSettings, Authenticator, KeyFolder, Names, Signer};
 use waypost_transport::agents::auth::{AuthAgent, AuthRules};
 use waypost_transport::agents::sign::SignAgent;
-use waypost_transport::connector::IpRange;
 
 /// What asks names, and the agents that stand on it.
 pub struct MailAuth {
@@ -54,7 +53,7 @@ fn rules(chosen: &settings::MailAuthentication) -> AuthRules {
             spf_fail: chosen.spf_fail.into(),
             trusted_sealers: chosen.arc_trusted_sealers.clone(),
         },
-        skip: chosen.skip_ip_ranges.iter().map(|r| IpRange { from: r.from, to: r.to }).collect(),
+        skip: chosen.skip_ip_ranges.clone(),
         check_private: chosen.check_private_addresses,
         limit: Duration::from_millis(chosen.timeout.0),
     }

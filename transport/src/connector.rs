@@ -2,7 +2,7 @@
 //! the settings, and are chosen here.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 use waypost_trust::channel::Verify;
 
@@ -137,6 +137,12 @@ pub struct IpRange {
 }
 
 impl IpRange {
+    /// Every address of IPv4, every address of IPv6.
+    pub const ALL: [IpRange; 2] = [
+        IpRange { from: IpAddr::V4(Ipv4Addr::UNSPECIFIED), to: IpAddr::V4(Ipv4Addr::BROADCAST) },
+        IpRange { from: IpAddr::V6(Ipv6Addr::UNSPECIFIED), to: IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)) },
+    ];
+
     /// `192.0.2.1`, `192.0.2.0/24` or `192.0.2.1-192.0.2.9`, and the same in IPv6.
     pub fn parse(text: &str) -> Option<IpRange> {
         let text = text.trim();

@@ -2,9 +2,10 @@
 
 use super::value::{Kind, choice};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use toml_edit::Value;
 use waypost_directory::address::canonical_domain;
+pub use waypost_transport::connector::IpRange;
 
 /// `SMTP:*;1`: which addresses a send connector takes, and at what cost. The type and the cost may be left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,54 +101,6 @@ impl fmt::Display for SmartHost {
             Some(port) => write!(f, ":{port}"),
             None => Ok(()),
         }
-    }
-}
-
-/// `192.0.2.1`, `192.0.2.0/24`, `192.0.2.1-192.0.2.9`, and the same in IPv6. Both ends are included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IpRange {
-    pub from: IpAddr,
-    pub to: IpAddr,
-}
-
-impl IpRange {
-    /// Every address of IPv4, every address of IPv6.
-    pub const ALL: [IpRange; 2] = [
-        IpRange { from: IpAddr::V4(Ipv4Addr::UNSPECIFIED), to: IpAddr::V4(Ipv4Addr::BROADCAST) },
-        IpRange { from: IpAddr::V6(Ipv6Addr::UNSPECIFIED), to: IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)) },
-    ];
-
-    pub fn parse(text: &str) -> Option<IpRange> {
-        let text = text.trim();
-        let (from, to) = if let Some((from, to)) = text.split_once('-') {
-            (from.trim().parse().ok()?, to.trim().parse().ok()?)
-        } else if let Some((address, bits)) = text.split_once('/') {
-            let bits: u32 = bits.parse().ok()?;
-            match address.parse().ok()? {
-                IpAddr::V4(a) if bits <= 32 => {
-                    let host = u32::MAX.checked_shr(bits).unwrap_or(0);
-                    let from = u32::from(a) & !host;
-                    (IpAddr::V4(from.into()), IpAddr::V4((from | host).into()))
-                }
-                IpAddr::V6(a) if bits <= 128 => {
-                    let host = u128::MAX.checked_shr(bits).unwrap_or(0);
-                    let from = u128::from(a) & !host;
-                    (IpAddr::V6(from.into()), IpAddr::V6((from | host).into()))
-                }
-                _ => return None,
-            }
-        } else {
-            let one = text.parse().ok()?;
-            (one, one)
-        };
-        let sound = from <= to && from.is_ipv4() == to.is_ipv4();
-        sound.then_some(IpRange { from, to })
-    }
-}
-
-impl fmt::Display for IpRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.from == self.to { write!(f, "{}", self.from) } else { write!(f, "{}-{}", self.from, self.to) }
     }
 }
 
