@@ -93,8 +93,13 @@ def hold(way):
 def source(port, count, sessions, to="bob@example.net"):
     """Messages a second that smtp-source gets rid of; one connection a session, kept open."""
     start = time.time()
-    subprocess.run(["smtp-source", "-d", "-s", str(sessions), "-m", str(count), "-l", str(SIZE), "-f", "amy@example.org",
-                    "-t", to, f"127.0.0.1:{port}"], check=True)
+    left = count
+    while left:
+        # A session has its bound of messages.
+        now = min(left, sessions * 5000)
+        subprocess.run(["smtp-source", "-d", "-s", str(sessions), "-m", str(now), "-l", str(SIZE), "-f", "amy@example.org",
+                        "-t", to, f"127.0.0.1:{port}"], check=True)
+        left -= now
     return count / (time.time() - start)
 
 
