@@ -578,6 +578,10 @@ fn every_message_is_delivered_once_or_returned_once() {
                     }
                     let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| run(seed, &hands, &fresh)));
                     let failed = outcome.unwrap_or_else(|_| Some(format!("seed {seed} panicked")));
+                    if failed.is_some() {
+                        // At once, should the run be cut short.
+                        eprintln!("seed {seed} failed");
+                    }
                     failures.lock().unwrap().extend(failed);
                 }
             });
