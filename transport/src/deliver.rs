@@ -237,8 +237,7 @@ pub(crate) async fn run(hub: Arc<Hub>, lease: Lease, loaded: Loaded, content: Co
                 accepted: loaded.envelope.accepted,
                 session: loaded.envelope.session,
                 token: Some(token(item, &content.blob, local)),
-                // It was accepted; refusing it now would need a bounce.
-                ignore_quota: true,
+                ignore_quota: local.place == Place::Sent || was_asked_for(&loaded, target),
             };
             let (hub, index) = (hub.clone(), *index);
             under_way.spawn(async move { (index, deliver(&hub, job).await) });
@@ -269,6 +268,13 @@ pub(crate) async fn run(hub: Arc<Hub>, lease: Lease, loaded: Loaded, content: Co
     }
     settle(&hub, lease, &loaded, fates, put_off, pass).await;
     pass
+}
+
+/// The recipient itself was accepted, and its quota looked at then; refusing it now would need a report. Of those behind a
+/// group or a forwarding nobody has looked yet.
+fn was_asked_for(loaded: &Loaded, target: &Target) -> bool {
+    let accepted = usize::try_from(target.of).ok().and_then(|of| loaded.recipients.get(of));
+    accepted.is_some_and(|accepted| accepted.to == target.to)
 }
 
 async fn settle(
@@ -398,6 +404,30 @@ mod tests {
             text.extend_from_slice(&random.to_be_bytes());
         }
         text
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn quotas_hold_behind_a_group() {
+        for (asked, taken) in [("all", false), ("cat", true)] {
+            let world = World::new().await;
+            let hub = &world.hub;
+            let content = content(hub, &large()).await;
+            let to = Accepted { to: Mailbox::new(asked, "contoso.test"), params: Default::default() };
+            let item = NewItem {
+                id: hub.queue.next_id(),
+                envelope: Envelope::new(Some(Mailbox::new("ann", "contoso.test")), NOW, Correlation(1)),
+                blob: content.blob.clone(),
+                recipients: vec![to],
+                hops: vec![Hop { number: 0, route: Route::Mailbox, targets: vec![target(&world, "cat")] }],
+            };
+            hub.queue.submit(item, false).await.unwrap();
+            let pass = world.work().await;
+            assert_eq!(pass.failed, u64::from(!taken), "{asked}");
+            assert_eq!(world.inbox("cat").await.len(), usize::from(taken), "{asked}");
+            let reports = world.inbox("ann").await;
+            assert_eq!(reports.len(), usize::from(!taken), "{asked}");
+            assert!(reports.iter().all(|report| report.contains("Status: 5.2.2")), "{reports:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
