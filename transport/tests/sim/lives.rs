@@ -24,7 +24,7 @@ use waypost_transport::send::Network;
 use waypost_transport::{Hub, Settings};
 
 /// Some 25 milliseconds of a core each, without optimisation.
-const SEEDS: u64 = 2500;
+const SEEDS: u64 = 2000;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 /// Faults happen until then, and messages are sent until then.
