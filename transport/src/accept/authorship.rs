@@ -18,6 +18,7 @@ const NOBODY: Reply = Reply::new(550, Status(5, 7, 60), "There is no address in 
 /// What one reader takes for the author may not be what another does.
 const AMBIGUOUS: Reply =
     Reply::new(550, Status(5, 7, 60), "The addresses in From or Sender cannot be told apart");
+const BARE_CR: Reply = Reply::new(550, Status(5, 6, 0), "The header has a CR that ends no line");
 const TOO_MANY: Reply = Reply::new(550, Status(5, 7, 60), "Too many addresses in From");
 
 /// Who submits.
@@ -66,6 +67,11 @@ impl Author {
         }
         if self.any_from {
             return Ok(None);
+        }
+        // Only binary submissions can still have one. Some readers begin a line, and so a field, behind it.
+        if memchr::memchr_iter(b'\r', header).any(|at| header.get(at + 1).is_some_and(|next| *next != b'\n'))
+        {
+            return Err(BARE_CR);
         }
         let mut behalf = false;
         for field in fields(header).filter(|field| field.is("from")) {
@@ -177,6 +183,7 @@ mod tests {
         ] {
             assert_eq!(check(forged), Err(NOT_YOURS), "{forged}");
         }
+        assert_eq!(check("Subject: x\rFrom: dan@contoso.test\r\n"), Err(BARE_CR));
         for nobody in ["From:\r\n", "From: (ann@contoso.test)\r\n", "From: \"The boss\":;\r\n"] {
             assert_eq!(check(nobody), Err(NOBODY), "{nobody}");
         }
