@@ -106,7 +106,7 @@ impl TlsConnect for TlsClient {
         });
         let provider = Arc::clone(&self.provider);
         Box::pin(async move {
-            let name = ServerName::try_from(wish.name.clone())
+            let name = ServerName::try_from(bare(&wish.name).to_owned())
                 .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {e}", wish.name)))?;
             let config = ClientConfig::builder_with_provider(provider)
                 .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
@@ -133,6 +133,15 @@ impl TlsConnect for TlsClient {
             let facts = facts(stream.get_ref().1);
             Ok((Box::new(stream) as BoxStream, facts, shown))
         })
+    }
+}
+
+/// A certificate names an address without the brackets and the tag of an address literal (RFC 5321 §4.1.3).
+fn bare(name: &str) -> &str {
+    let Some(inner) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) else { return name };
+    match inner.split_at_checked(5) {
+        Some((tag, address)) if tag.eq_ignore_ascii_case("IPv6:") => address,
+        _ => inner,
     }
 }
 
@@ -254,6 +263,21 @@ mod tests {
         assert_eq!(shown.names, ["mx.example.net"]);
         assert!(shown.fault.is_some(), "it is self-signed");
         assert!(shown.not_after > Timestamp(0).to_string());
+    }
+
+    #[test]
+    fn names_of_address_literals() {
+        for (name, plain) in [
+            ("mx.example.net", "mx.example.net"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("[192.0.2.1]", "192.0.2.1"),
+            ("[IPv6:2001:db8::1]", "2001:db8::1"),
+            ("[ipv6:2001:db8::1]", "2001:db8::1"),
+            ("[x]", "x"),
+        ] {
+            assert_eq!(bare(name), plain);
+            assert!(ServerName::try_from(bare(name)).is_ok(), "{name}");
+        }
     }
 
     #[tokio::test]
