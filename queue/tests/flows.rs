@@ -381,6 +381,8 @@ async fn two_panics_make_poison_with_evidence() {
             drop(ticket);
             rig.advance(MINUTE);
         }
+        let (told, evidence) = rig.queue.poisoned().await;
+        assert_eq!((told, evidence.as_str()), (bad, "handling it ended in a panic 2 times"));
         let good = rig.submit(&[("c@b.example", None)], b"good").await;
         let rig = rig.restart().await;
         let poison = Filter { queue: Some("Poison".into()), ..Filter::default() };
@@ -516,6 +518,7 @@ async fn the_innocent_leave_whatever_was_under_way_beside_them() {
         }
         assert!(rig.queue.list_queues(|q| q.next_hop == NextHop::Poison && q.message_count > 0).is_empty());
         // Then one of them brings the server down whenever it is handled.
+        let mut told = false;
         for _ in 0..4 {
             rig.advance(6_000);
             while let Some(Work::Connect(ticket)) = rig.maybe_work().await {
@@ -530,8 +533,11 @@ async fn the_innocent_leave_whatever_was_under_way_beside_them() {
                 rig.queue.settle(lease, vec![(0, relayed())], Rest::Done, vec![]).await.unwrap();
             }
             rig = rig.restart().await;
+            told |= tokio::time::timeout(std::time::Duration::from_millis(1), rig.queue.poisoned())
+                .await
+                .is_ok_and(|(item, _)| item == bad);
         }
-        assert!(innocent.is_empty(), "{innocent:?}");
+        assert!(told && innocent.is_empty(), "{innocent:?}");
         let poison = Filter { queue: Some("Poison".into()), ..Filter::default() };
         let page = rig.queue.get_messages(&poison, |_| true, None, 10).await.unwrap();
         assert_eq!(page.messages.iter().map(|m| m.id).collect::<Vec<_>>(), [bad]);
