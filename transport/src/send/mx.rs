@@ -199,7 +199,12 @@ impl<'a> Hosts<'a> {
             };
             match found {
                 Ok(addresses) => {
-                    for address in self.ordered(addresses) {
+                    let there = !addresses.is_empty();
+                    let ordered = self.ordered(addresses);
+                    if let (true, true, Some(source)) = (there, ordered.is_empty(), self.source) {
+                        self.last = Some(out_of_reach(&host, source));
+                    }
+                    for address in ordered {
                         let address = SocketAddr::new(address, port);
                         if self.by_mx && self.is_ours(address) {
                             ours = Some(host.clone());
@@ -265,6 +270,16 @@ impl<'a> Hosts<'a> {
 
 fn unanswered(e: &DnsError) -> Lost {
     Lost { cause: cause::DNS, status: Status(4, 4, 3), text: e.to_string(), retry: true }
+}
+
+/// Our own settings are in the way: the mail waits until they are not.
+fn out_of_reach(host: &str, source: IpAddr) -> Lost {
+    Lost {
+        cause: cause::CONNECT,
+        status: Status(4, 4, 1),
+        text: format!("{host} has no address that can be reached from the send connector's source {source}"),
+        retry: true,
+    }
 }
 
 fn looping(host: &str, own: &str) -> Lost {
@@ -375,6 +390,19 @@ mod tests {
             .broken("broken.mx")
             .a("ok.mx", &["192.0.2.1"]);
         assert_eq!(all(names, "a.example").await.unwrap(), ["ok.mx 192.0.2.1:25"]);
+    }
+
+    #[tokio::test]
+    async fn a_source_of_the_other_family_returns_nothing() {
+        let names = Names::default().mx("a.example", &[(1, "six.mx")]).a("six.mx", &["2001:db8::1"]);
+        let network = network(Arc::new(names));
+        let goal = Goal::Domain { domain: "a.example", port: 25 };
+        let source = Some("192.0.2.7".parse().unwrap());
+        let mut hosts = Hosts::find(&network, "mx.contoso.test", goal, source).await.unwrap();
+        assert_eq!(hosts.next().await, None);
+        let lost = hosts.lost("a.example").unwrap();
+        assert!(lost.retry, "{lost:?}");
+        assert!(lost.text.contains("192.0.2.7"), "{lost:?}");
     }
 
     #[tokio::test]
