@@ -208,7 +208,8 @@ fn blocks(state: &ItemState, now: Timestamp) -> Vec<Block> {
     if !state.envelope.subject.trim().is_empty() {
         facts.push(("Subject", state.envelope.subject.clone()));
     }
-    facts.push(("Waiting since", format!("{} ({})", when(accepted), span(now.since(accepted)))));
+    // Without how long that is: whoever reads this reads it later.
+    facts.push(("Waiting since", when(accepted)));
     facts.push(("Tried until", when(state.envelope.expires)));
     blocks.push(Block::Facts(facts));
     for group in groups(state) {
