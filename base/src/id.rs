@@ -63,3 +63,10 @@ impl serde::Serialize for Correlation {
         s.collect_str(self)
     }
 }
+
+impl<'de> serde::Deserialize<'de> for Correlation {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Correlation, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
+        u64::from_str_radix(&text, 16).map(Correlation).map_err(serde::de::Error::custom)
+    }
+}

@@ -17,6 +17,7 @@ mod load;
 mod model;
 mod resolve;
 pub mod rows;
+pub mod server;
 pub mod signin;
 mod snapshot;
 
@@ -29,4 +30,5 @@ pub use model::{
     Quotas, Right, SizeLimits,
 };
 pub use resolve::{Expanded, How, Recipient, Refused, Sender, Skipped};
+pub use server::{Roles, Server};
 pub use snapshot::{Owner, Policy, Snapshot};

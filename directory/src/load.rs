@@ -4,6 +4,7 @@ use crate::credential::Credential;
 use crate::error::OpenError;
 use crate::model::{Account, Domain, Group, GroupId};
 use crate::rows;
+use crate::server::Server;
 use crate::snapshot::{Policy, Snapshot};
 use std::collections::BTreeMap;
 use waypost_base::{AccountId, Timestamp};
@@ -70,6 +71,11 @@ fn take(loaded: &mut Loaded, key: &[u8], value: &[u8]) -> Result<(), String> {
             let (time, protocol) = value.split_first_chunk::<8>().ok_or("too short")?;
             let protocol = String::from_utf8_lossy(protocol).into_owned();
             loaded.last.insert(AccountId(number()?), (Timestamp(i64::from_be_bytes(*time)), protocol));
+        }
+        rows::SERVER => {
+            let (version, server): (_, Server) = rows::read_versioned(value)?;
+            let id = std::str::from_utf8(rest).map_err(|e| e.to_string())?.to_owned();
+            snapshot.put_server(Server { version, id, ..server });
         }
         rows::MEMBER => {
             let (group, member) = rows::read_member(rest).ok_or("not a member")?;

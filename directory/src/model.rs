@@ -75,6 +75,9 @@ pub struct Account {
     /// What is forwarded stays here too. Exchange: DeliverToMailboxAndForward.
     #[serde(default)]
     pub deliver_and_forward: bool,
+    /// Id of the server that holds its mail; `None` is the server that keeps the directory.
+    #[serde(default)]
+    pub home: Option<String>,
     pub created: Timestamp,
     pub changed: Timestamp,
 }

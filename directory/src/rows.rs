@@ -12,6 +12,7 @@
 //! | `13` account (u32), credential (u32) | version (u64), then [`Credential`](crate::Credential) as JSON |
 //! | `14` account (u32) | time (i64 ms), protocol as text: the last sign-in, written lazily |
 //! | `15` group (u32), kind (u8), number (u32) or address | empty: a member. Kinds: 1 account, 2 group, 3 external |
+//! | `16` server id (ASCII) | version (u64), then [`Server`](crate::Server) as JSON |
 //! | `20` address (canonical) | kind (u8: 1 account, 2 group), number (u32): who owns it |
 //! | `21` name (lower case) | the same |
 
@@ -33,6 +34,7 @@ pub(crate) const GROUP: u8 = 0x12;
 pub(crate) const CREDENTIAL: u8 = 0x13;
 pub(crate) const LAST: u8 = 0x14;
 pub(crate) const MEMBER: u8 = 0x15;
+pub(crate) const SERVER: u8 = 0x16;
 pub(crate) const ADDRESS: u8 = 0x20;
 pub(crate) const NAME: u8 = 0x21;
 

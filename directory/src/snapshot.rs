@@ -5,6 +5,7 @@
 
 use crate::credential::Credential;
 use crate::model::{Account, Domain, Group, GroupId, Member};
+use crate::server::Server;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use waypost_base::AccountId;
@@ -43,6 +44,10 @@ pub struct Snapshot {
     pub(crate) names: HashMap<Box<str>, Owner>,
     /// Local part, alias or name in lower case to the accounts that have it, for signing in without a domain.
     pub(crate) bare: HashMap<Box<str>, Vec<AccountId>>,
+    /// By id.
+    pub(crate) servers: BTreeMap<String, Arc<Server>>,
+    /// Id of the server that this process is; `None` where nobody has said so: then every account is here.
+    pub(crate) here: Option<Arc<str>>,
 }
 
 impl Snapshot {
@@ -166,8 +171,52 @@ impl Snapshot {
     }
 }
 
+/// Servers, and where accounts are.
+impl Snapshot {
+    /// In the order of their ids.
+    pub fn servers(&self) -> impl Iterator<Item = &Arc<Server>> {
+        self.servers.values()
+    }
+
+    /// By id; case does not matter.
+    pub fn server(&self, id: &str) -> Option<&Arc<Server>> {
+        self.servers.get(&id.to_ascii_lowercase())
+    }
+
+    /// The server that keeps the directory.
+    pub fn primary(&self) -> Option<&Arc<Server>> {
+        self.servers.values().find(|s| s.primary)
+    }
+
+    /// The server that this process is.
+    pub fn here(&self) -> Option<&str> {
+        self.here.as_deref()
+    }
+
+    /// Id of the server that holds an account. Empty where the organisation has one server and needs no name for it.
+    pub fn home_of<'a>(&'a self, account: &'a Account) -> &'a str {
+        let primary = || self.primary().map(|s| s.id.as_str());
+        account.home.as_deref().or_else(primary).or(self.here.as_deref()).unwrap_or_default()
+    }
+
+    /// Whether this server holds an account.
+    pub fn is_here(&self, account: &Account) -> bool {
+        self.here().is_none_or(|here| here == self.home_of(account))
+    }
+}
+
 /// Everything that may be put in or taken out.
 impl Snapshot {
+    pub(crate) fn put_server(&mut self, server: Server) -> Arc<Server> {
+        let server = Arc::new(server);
+        self.servers.insert(server.id.clone(), server.clone());
+        server
+    }
+
+    pub(crate) fn drop_server(&mut self, id: &str) {
+        self.servers.remove(id);
+    }
+
     pub(crate) fn put_domain(&mut self, domain: Domain) -> Arc<Domain> {
         let domain = Arc::new(domain);
         self.domains.insert(domain.name.clone(), domain.clone());

@@ -155,6 +155,7 @@ fn facts(connection: &rustls::ClientConnection) -> TlsFacts {
         server_name: None,
         exporter: None,
         end_point: None,
+        client: None,
     }
 }
 

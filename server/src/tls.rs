@@ -113,6 +113,7 @@ fn facts(connection: &rustls::ServerConnection, end_point: Option<Vec<u8>>) -> T
         server_name: connection.server_name().map(str::to_owned),
         exporter,
         end_point,
+        client: None,
     }
 }
 

@@ -262,6 +262,7 @@ fn facts() -> TlsFacts {
         server_name: None,
         exporter: Some([9; 32]),
         end_point: None,
+        client: None,
     }
 }
 

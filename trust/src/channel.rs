@@ -50,6 +50,9 @@ pub struct TlsFacts {
     pub exporter: Option<[u8; 32]>,
     /// Channel binding `tls-server-end-point` (RFC 5929 §4): hash of the certificate that was shown.
     pub end_point: Option<Vec<u8>>,
+    /// The certificate (DER) that the client has shown, if the service asks for one. That the client holds its key is
+    /// proved; who issued it is for whoever uses it to look at.
+    pub client: Option<Arc<[u8]>>,
 }
 
 pub type Accepting = Pin<Box<dyn Future<Output = std::io::Result<(BoxStream, TlsFacts)>> + Send>>;

@@ -10,6 +10,8 @@ pub mod channel;
 pub mod dns;
 pub mod end_point;
 pub mod files;
+pub mod kerberos;
+pub mod leg;
 
 pub use authority::{InnerCa, ServerId, VerifyError};
 pub use certificate::{Facts, KeyedCertificate, TrustError, self_signed};

@@ -40,6 +40,7 @@ fn channel(tls: bool, peer: &str) -> Channel {
         server_name: None,
         exporter: Some([4; 32]),
         end_point: None,
+        client: None,
     };
     Channel {
         stream: Box::new(stream),

@@ -105,6 +105,7 @@ pub fn facts() -> TlsFacts {
         server_name: None,
         exporter: Some([9; 32]),
         end_point: None,
+        client: None,
     }
 }
 

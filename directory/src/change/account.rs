@@ -30,6 +30,8 @@ pub struct NewAccount {
     pub limits: SizeLimits,
     /// The main password, unprepared. Accounts without one can be given app passwords, or a password later.
     pub password: Option<String>,
+    /// Id of the server that is to hold its mail; `None` is the server that keeps the directory.
+    pub home: Option<String>,
 }
 
 impl NewAccount {
@@ -117,6 +119,7 @@ impl Directory {
             copy_smtp_sent: false,
             forward_to: None,
             deliver_and_forward: false,
+            home: new.home.clone(),
             created: at,
             changed: at,
         })

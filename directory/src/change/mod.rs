@@ -6,6 +6,7 @@ mod account;
 mod domain;
 mod group;
 mod password;
+mod server;
 
 pub use account::NewAccount;
 pub use domain::NewDomain;
@@ -100,6 +101,11 @@ impl Directory {
         self.edit(|s| s.policy = policy);
     }
 
+    /// Says which server this process is.
+    pub fn set_here(&self, id: &str) {
+        self.edit(|s| s.here = Some(id.into()));
+    }
+
     pub(crate) fn hasher(&self) -> &Hasher {
         &self.hasher
     }
@@ -115,8 +121,9 @@ impl Directory {
     }
 
     async fn reread(&self) -> Result<(), OpenError> {
-        let policy = self.snapshot().policy;
-        let loaded = load(self.engine.as_ref(), policy).await?;
+        let before = self.snapshot();
+        let mut loaded = load(self.engine.as_ref(), before.policy).await?;
+        loaded.snapshot.here.clone_from(&before.here);
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded.snapshot);
         Ok(())
     }

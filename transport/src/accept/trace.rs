@@ -180,6 +180,7 @@ mod tests {
             server_name: None,
             exporter: None,
             end_point: None,
+            client: None,
         };
         let (from, to) = (Mailbox::new("a b", "x.example"), Mailbox::new("ann", "mx.test"));
         let full = Trace {

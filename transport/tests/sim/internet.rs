@@ -197,6 +197,7 @@ pub fn tls_facts(name: &str) -> TlsFacts {
         server_name: Some(name.to_owned()),
         exporter: None,
         end_point: None,
+        client: None,
     }
 }
 

@@ -178,6 +178,7 @@ fn facts() -> TlsFacts {
         server_name: None,
         exporter: Some([4; 32]),
         end_point: None,
+        client: None,
     }
 }
 
