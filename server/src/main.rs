@@ -6,6 +6,7 @@ mod control;
 mod copies;
 mod dns;
 mod init;
+mod inner;
 mod legs;
 mod listen;
 mod logs;
@@ -26,6 +27,7 @@ use run::organisation::Organisation;
 use std::process::ExitCode;
 use std::sync::Arc;
 use waypost_admin::settings::SettingsStore;
+use waypost_directory::Roles;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -82,11 +84,12 @@ async fn serve(place: &Place) -> Result<(), Failure> {
     let settings = Arc::new(SettingsStore::open(place.root())?);
     let current = settings.current();
     let organisation = Organisation::open(place, &[&current.server.name, "localhost"], &current).await?;
-    let roles = run::Roles::start(&organisation, settings, run::settings::doors(&current)).await?;
-    for (name, address) in roles.addresses() {
+    let doors = run::settings::doors(&current);
+    let running = run::Running::start(&organisation, settings, Roles::ALL, doors).await?;
+    for (name, address) in running.addresses() {
         tracing::info!(%address, "{name} is open");
     }
-    run::until_stopped(roles, organisation).await;
+    run::until_stopped(running, organisation).await;
     Ok(())
 }
 

@@ -292,6 +292,8 @@ section_types! {
         pop3: Vec<SocketAddr> = addresses(110);
         /// POP3 with TLS from the first byte.
         pop3s: Vec<SocketAddr> = addresses(995);
+        /// The door for the other servers of the organisation, who prove themselves by their inner certificates.
+        inner: Vec<SocketAddr> = addresses(444);
         /// Figures for Prometheus, at `/metrics`. No sign-in: keep it on loopback or behind something that has one.
         metrics: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], 9464))];
     }

@@ -10,7 +10,7 @@ use crate::init;
 use crate::machine;
 use crate::place::{Place, write_secret};
 use crate::run::organisation::Organisation;
-use crate::run::{self, Doors, Roles};
+use crate::run::{self, Doors, Running};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use waypost_admin::settings::{Author, Edit, SettingsStore, save_change};
-use waypost_directory::{Address, NewAccount, NewDomain, Recipient};
+use waypost_directory::{Address, NewAccount, NewDomain, Recipient, Roles};
 use waypost_mailbox::AccountOptions;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -34,7 +34,7 @@ const PEOPLE: [(&str, &str); 4] = [
 ];
 
 /// Ports that need no privilege: the usual ones plus 2000.
-const PORTS: [(&str, u16); 9] = [
+const PORTS: [(&str, u16); 10] = [
     ("smtp", 2025),
     ("submission", 2587),
     ("submissions", 2465),
@@ -43,6 +43,7 @@ const PORTS: [(&str, u16); 9] = [
     ("imaps", 2993),
     ("pop3", 2110),
     ("pop3s", 2995),
+    ("inner", 2444),
     ("metrics", 2900),
 ];
 
@@ -61,14 +62,14 @@ pub async fn run(place: Place, auto_ports: bool, as_json: bool) -> Result<(), Fa
     let people = set_up(&organisation).await?;
     let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, if auto_ports { 0 } else { port }));
     let doors: Doors = PORTS.iter().map(|(name, port)| (*name, vec![address(*port)])).collect();
-    let roles = Roles::start(&organisation, settings, doors).await?;
-    answers(&roles).await?;
+    let running = Running::start(&organisation, settings, Roles::ALL, doors).await?;
+    answers(&running).await?;
     if as_json {
-        println!("{}", ready(&place, &roles, &people)?);
+        println!("{}", ready(&place, &running, &people)?);
     } else {
-        story::tell(&place, &roles, &people).await?;
+        story::tell(&place, &running, &people).await?;
     }
-    run::until_stopped(roles, organisation).await;
+    run::until_stopped(running, organisation).await;
     Ok(())
 }
 
@@ -155,11 +156,11 @@ fn passwords(place: &Place) -> Result<Vec<Person>, Failure> {
 }
 
 /// Every listener greets, or at least takes a connection where TLS comes first.
-async fn answers(roles: &Roles) -> Result<(), Failure> {
-    for (name, address) in roles.addresses() {
+async fn answers(running: &Running) -> Result<(), Failure> {
+    for (name, address) in running.addresses() {
         let mut stream =
             TcpStream::connect(address).await.map_err(|e| format!("{name} at {address}: {e}"))?;
-        if !name.ends_with("s") && name != "metrics" {
+        if !name.ends_with("s") && !matches!(name, "metrics" | "inner") {
             let mut greeting = [0; 1];
             stream
                 .read_exact(&mut greeting)
@@ -170,8 +171,8 @@ async fn answers(roles: &Roles) -> Result<(), Failure> {
     Ok(())
 }
 
-fn ready(place: &Place, roles: &Roles, people: &[Person]) -> io::Result<Value> {
-    let listeners: serde_json::Map<String, Value> = roles
+fn ready(place: &Place, running: &Running, people: &[Person]) -> io::Result<Value> {
+    let listeners: serde_json::Map<String, Value> = running
         .addresses()
         .into_iter()
         .map(|(name, address)| (name.to_owned(), address.to_string().into()))

@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::{Failure, Person};
 use crate::place::Place;
-use crate::run::Roles;
+use crate::run::Running;
 use base64::Engine as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ struct Letter<'a> {
     text: &'static str,
 }
 
-pub async fn tell(place: &Place, roles: &Roles, people: &[Person]) -> Result<(), Failure> {
+pub async fn tell(place: &Place, running: &Running, people: &[Person]) -> Result<(), Failure> {
     let [amy, ben, carla, dan] = people else { return Err("four accounts were expected".into()) };
     println!("Waypost {} serves the data folder {}\n", env!("CARGO_PKG_VERSION"), place.root().display());
     let letters = [
@@ -52,19 +52,19 @@ pub async fn tell(place: &Place, roles: &Roles, people: &[Person]) -> Result<(),
         },
     ];
     for letter in &letters {
-        send(roles, letter).await?;
+        send(running, letter).await?;
     }
-    read_back(roles, ben).await?;
-    print_access(place, roles, people);
+    read_back(running, ben).await?;
+    print_access(place, running, people);
     Ok(())
 }
 
-fn address(roles: &Roles, door: &str) -> Result<SocketAddr, Failure> {
-    let found = roles.addresses().into_iter().find(|(name, _)| *name == door);
+fn address(running: &Running, door: &str) -> Result<SocketAddr, Failure> {
+    let found = running.addresses().into_iter().find(|(name, _)| *name == door);
     found.map(|(_, address)| address).ok_or_else(|| format!("no listener {door}").into())
 }
 
-async fn send(roles: &Roles, letter: &Letter<'_>) -> Result<(), Failure> {
+async fn send(running: &Running, letter: &Letter<'_>) -> Result<(), Failure> {
     let to: Vec<&str> = letter.to.iter().map(|p| p.address.as_str()).collect();
     let message = format!(
         "From: {}\r\nTo: {}\r\nSubject: {}\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{}",
@@ -77,14 +77,14 @@ async fn send(roles: &Roles, letter: &Letter<'_>) -> Result<(), Failure> {
         let plain = format!("\0{}\0{}", p.address, p.password);
         base64::engine::general_purpose::STANDARD.encode(plain)
     });
-    roles.legs().drain();
+    running.legs().drain();
     let start = Instant::now();
-    let mut client = Client::connect(address(roles, letter.door)?).await?;
+    let mut client = Client::connect(address(running, letter.door)?).await?;
     let reply = client.submit(login.as_deref(), letter.from, &to, message.as_bytes()).await?;
     let took = start.elapsed();
     println!("{} → {}: \"{}\"", letter.from, to.join(", "), letter.subject);
     println!("  accepted in {:.1} ms: {reply}", took.as_secs_f64() * 1000.0);
-    for leg in legs_of(roles, letter.to.len()).await {
+    for leg in legs_of(running, letter.to.len()).await {
         println!("  leg: {leg}");
     }
     println!();
@@ -92,11 +92,11 @@ async fn send(roles: &Roles, letter: &Letter<'_>) -> Result<(), Failure> {
 }
 
 /// The legs noted since the message was sent, when each recipient's delivery is among them or patience ends.
-async fn legs_of(roles: &Roles, recipients: usize) -> Vec<Leg> {
+async fn legs_of(running: &Running, recipients: usize) -> Vec<Leg> {
     let start = Instant::now();
     let mut legs = Vec::new();
     loop {
-        legs.extend(roles.legs().drain());
+        legs.extend(running.legs().drain());
         let delivered = legs.iter().filter(|leg| leg.operation.contains("deliver")).count();
         let received = legs.iter().any(|leg| leg.operation.contains("smtp"));
         if (delivered >= recipients && received) || start.elapsed() > LEGS_PATIENCE {
@@ -106,26 +106,26 @@ async fn legs_of(roles: &Roles, recipients: usize) -> Vec<Leg> {
     }
 }
 
-async fn read_back(roles: &Roles, reader: &Person) -> Result<(), Failure> {
-    roles.legs().drain();
+async fn read_back(running: &Running, reader: &Person) -> Result<(), Failure> {
+    running.legs().drain();
     let start = Instant::now();
-    let mut client = Client::connect(address(roles, "imap")?).await?;
+    let mut client = Client::connect(address(running, "imap")?).await?;
     let message = client.read_newest(&reader.address, &reader.password).await?;
     let took = start.elapsed();
     let text = String::from_utf8_lossy(&message);
     let subject = text.lines().find(|l| l.starts_with("Subject: ")).unwrap_or("Subject: (none)");
     println!("{} reads it over IMAP in {:.1} ms: {subject}", reader.address, took.as_secs_f64() * 1000.0);
     drop(client);
-    for leg in roles.legs().drain() {
+    for leg in running.legs().drain() {
         println!("  leg: {leg}");
     }
     println!();
     Ok(())
 }
 
-fn print_access(place: &Place, roles: &Roles, people: &[Person]) {
+fn print_access(place: &Place, running: &Running, people: &[Person]) {
     println!("Connect a mail client (user name = address; the certificate is self-signed):");
-    for (name, address) in roles.addresses() {
+    for (name, address) in running.addresses() {
         let how = match name {
             "smtp" => "SMTP from other servers",
             "submission" => "sending, STARTTLS",

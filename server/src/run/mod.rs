@@ -2,15 +2,16 @@
 
 mod hub;
 pub mod organisation;
+pub mod services;
 pub mod settings;
 pub mod transport;
 
 use crate::legs::LegBook;
-use crate::listen::{self, Door, Session};
+use crate::listen::{self, Door};
 use crate::logs::all::Logs;
-use crate::{control, metrics, tls};
-use hub::Works;
+use crate::{control, inner, metrics, tls};
 use organisation::Organisation;
+use services::{Makings, Services};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -19,18 +20,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use waypost_access::imap::ImapService;
-use waypost_access::pop3::Service as Pop3Service;
-use waypost_access::signin::Entrance;
 use waypost_admin::run::QueueAt;
 use waypost_admin::settings::{Settings, SettingsStore};
-use waypost_base::metrics::Figure;
-use waypost_directory::signin::SignIn;
-use waypost_mailbox::Mailboxes;
-use waypost_queue::holders::QueueHolders;
-use waypost_store::{BlobId, Holders, ReadError};
-use waypost_transport::accept::Kind;
-use waypost_trust::channel::{Channel, TlsAccept};
+use waypost_directory::Roles;
+use waypost_trust::channel::TlsAccept;
 
 /// Sessions get so long to finish their message or command before the process ends anyway.
 const GRACE: Duration = Duration::from_secs(30);
@@ -44,44 +37,43 @@ const QUIET_HOUR: u8 = 2;
 pub type Doors = BTreeMap<&'static str, Vec<SocketAddr>>;
 
 /// Every door there is, as people list them.
-pub const DOORS: [&str; 9] =
-    ["smtp", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s", "metrics"];
+pub const DOORS: [&str; 10] =
+    ["smtp", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s", "inner", "metrics"];
+
+/// Whether a server with these roles has this door. Front ends meet clients and strangers; LMTP is for those who have a
+/// queue to put it into; the inner door and the figures are everybody's.
+fn has_door(roles: Roles, door: &str) -> bool {
+    match door {
+        "inner" | "metrics" => true,
+        "lmtp" => roles.transport,
+        _ => roles.frontend,
+    }
+}
 
 /// The running roles.
-pub struct Roles {
+pub struct Running {
     addresses: Vec<(&'static str, SocketAddr)>,
     tasks: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     services: Arc<Services>,
-    public: Arc<tls::Public>,
     logs: Logs,
-    settings: Arc<SettingsStore>,
 }
 
-pub struct Services {
-    organisation: Organisation,
-    sign_in: Arc<SignIn>,
-    works: Works,
-    imap: Arc<ImapService>,
-    imap_entrance: Arc<Entrance>,
-    pop3: Arc<Pop3Service>,
-    legs: LegBook,
-}
-
-impl Roles {
+impl Running {
     /// Binds every door, then begins to serve. Nothing is served when one of them cannot be bound.
     pub async fn start(
         organisation: &Organisation,
         store: Arc<SettingsStore>,
+        roles: Roles,
         doors: Doors,
-    ) -> io::Result<Roles> {
+    ) -> io::Result<Running> {
         let settings = store.current();
         let logs = Logs::start(&settings, organisation.place.root(), &organisation.clock)?;
         let public = &organisation.public;
         let public = Arc::new(tls::Public::new(public.chain_pem.as_bytes(), public.key_pem.as_bytes())?);
         let mut bound = Vec::new();
         let mut addresses = Vec::new();
-        for (name, at) in doors {
+        for (name, at) in doors.into_iter().filter(|(name, _)| has_door(roles, name)) {
             for address in at {
                 let listener = listen::bind(address).map_err(|e| cannot_listen(name, address, &e))?;
                 addresses.push((name, listener.local_addr()?));
@@ -90,24 +82,25 @@ impl Roles {
         }
         let control = control::listen(&organisation.place)?;
         let own = addresses.iter().map(|(_, address)| *address).collect();
-        let services = Arc::new(Services::new(organisation, &settings, &logs, own)?);
+        let makings = Makings { organisation, settings: &store, roles, public: &public, logs: &logs, own };
+        let services = Arc::new(Services::new(makings)?);
         let stop = watch::Sender::new(false);
-        let mut roles = Roles { addresses, tasks: Vec::new(), stop, services, public, logs, settings: store };
-        roles.apply(&settings);
+        let mut running = Running { addresses, tasks: Vec::new(), stop, services, logs };
+        running.apply(&settings);
         for (name, listener) in bound {
-            roles.open(name, listener, &settings);
+            running.open(name, listener, &settings);
         }
-        roles.follow_settings();
+        running.follow_settings();
         let place = &organisation.place;
-        let mut world = organisation.world(Arc::clone(&roles.settings));
-        let hub = &roles.services.works.hub;
+        let mut world = organisation.world(Arc::clone(&store));
+        let hub = &running.services.works.hub;
         world.queue = QueueAt::Live(Arc::clone(hub.queue()));
         world.hub = Some(Arc::new(hub::Hand(Arc::clone(hub))));
         let context = control::context(place, organisation.clock.clone(), world);
-        roles.tasks.push(tokio::spawn(control::serve(control, context, roles.stop.subscribe())));
-        roles.tasks.extend(roles.services.works.run(place.store()));
-        roles.keep_house();
-        Ok(roles)
+        running.tasks.push(tokio::spawn(control::serve(control, context, running.stop.subscribe())));
+        running.tasks.extend(running.services.works.run(place.store()));
+        running.keep_house();
+        Ok(running)
     }
 
     fn open(&mut self, name: &'static str, listener: TcpListener, settings: &Settings) {
@@ -118,10 +111,15 @@ impl Roles {
             self.tasks.push(tokio::spawn(metrics::serve(listener, collect, stop)));
             return;
         }
+        if name == "inner" {
+            let handlers = self.services.handlers();
+            self.tasks.push(tokio::spawn(inner::keep(listener, Arc::clone(&self.services), handlers, stop)));
+            return;
+        }
         let (connections_max, per_address_max) = settings::connections(settings, name);
         let door = Door {
             name,
-            tls: (name != "lmtp").then(|| Arc::clone(&self.public) as Arc<dyn TlsAccept>),
+            tls: (name != "lmtp").then(|| Arc::clone(&self.services.public) as Arc<dyn TlsAccept>),
             implicit: matches!(name, "submissions" | "imaps" | "pop3s"),
             connections_max,
             per_address_max,
@@ -150,12 +148,14 @@ impl Roles {
     /// Reads settings and certificate again. What cannot be used is logged, and the old stays.
     pub fn reload(&self) {
         // Whoever follows the settings hears of it by the store.
-        if let Err(e) = self.settings.reload() {
+        if let Err(e) = self.services.settings.reload() {
             tracing::error!(error = %e, "settings not reloaded: the old ones stay");
         }
-        let shown =
-            organisation::shown_certificate(&self.services.organisation.place, &self.settings.current());
-        match shown.and_then(|c| self.public.replace(c.chain_pem.as_bytes(), c.key_pem.as_bytes())) {
+        let shown = organisation::shown_certificate(
+            &self.services.organisation.place,
+            &self.services.settings.current(),
+        );
+        match shown.and_then(|c| self.services.public.replace(c.chain_pem.as_bytes(), c.key_pem.as_bytes())) {
             Ok(()) => tracing::info!("settings and certificate reloaded"),
             Err(e) => tracing::error!(error = %e, "certificate not reloaded: the old one stays"),
         }
@@ -163,7 +163,7 @@ impl Roles {
 
     /// Takes over every change of the settings that needs no restart, whoever made it.
     fn follow_settings(&mut self) {
-        let mut changes = self.settings.subscribe();
+        let mut changes = self.services.settings.subscribe();
         let mut stop = self.stop.subscribe();
         let (services, logs) = (Arc::clone(&self.services), self.logs.clone());
         self.tasks.push(tokio::spawn(async move {
@@ -226,88 +226,6 @@ impl Roles {
     }
 }
 
-impl Services {
-    fn new(
-        organisation: &Organisation,
-        settings: &Settings,
-        logs: &Logs,
-        own: Vec<SocketAddr>,
-    ) -> io::Result<Services> {
-        let legs = LegBook::with_log(Arc::clone(&logs.legs));
-        let (directory, clock) = (Arc::clone(&organisation.directory), organisation.clock.clone());
-        let sign_in = Arc::new(SignIn::new(Arc::clone(&directory), clock.clone(), settings.sign_in.rules()));
-        let works = Works::new(organisation, settings, sign_in.clone(), logs, &legs, own)?;
-        let imap_entrance = settings::imap_entrance(settings, &sign_in);
-        let imap = settings::imap_service(settings, organisation, &imap_entrance, &legs, logs.imap.clone());
-        let pop3 = settings::pop3_service(settings, organisation, &sign_in, &legs, logs.pop3.clone());
-        Ok(Services { organisation: organisation.clone(), sign_in, works, imap, imap_entrance, pop3, legs })
-    }
-
-    /// What a connection at this door becomes.
-    fn serve(&self, name: &'static str) -> listen::Serve {
-        let kind = match name {
-            "smtp" => Kind::Smtp,
-            "submission" => Kind::Submission,
-            "submissions" => Kind::Submissions,
-            "lmtp" => Kind::Lmtp,
-            "pop3" | "pop3s" => {
-                let service = Arc::clone(&self.pop3);
-                return Arc::new(move |channel: Channel, correlation| {
-                    Box::pin(waypost_access::pop3::serve(channel, Arc::clone(&service), correlation))
-                        as Session
-                });
-            }
-            _ => {
-                let service = Arc::clone(&self.imap);
-                return Arc::new(move |channel: Channel, correlation| {
-                    Box::pin(waypost_access::imap::serve(channel, Arc::clone(&service), correlation))
-                        as Session
-                });
-            }
-        };
-        let service = self.works.hub.service(kind);
-        Arc::new(move |channel: Channel, correlation| {
-            Box::pin(waypost_transport::accept::serve(channel, Arc::clone(&service), correlation)) as Session
-        })
-    }
-
-    fn figures(&self) -> Vec<Figure> {
-        let mut all = metrics::own();
-        all.extend(self.works.hub.figures());
-        all.extend(self.imap.figures());
-        all.extend(self.pop3.metrics());
-        all.extend(self.sign_in.figures());
-        all.extend(self.organisation.mailboxes.figures());
-        all.extend(self.organisation.store.figures());
-        all
-    }
-
-    async fn compact(&self) {
-        let Organisation { store, mailboxes, .. } = &self.organisation;
-        let holders = AllHolders { mailboxes: mailboxes.clone(), queue: QueueHolders(store.clone()) };
-        match store.blobs().compact(&holders).await {
-            Ok(done) => tracing::info!(
-                segments = done.segments_removed,
-                chunks = done.chunks_moved,
-                bytes = done.bytes_freed,
-                holders = done.holders_removed,
-                "segments compacted"
-            ),
-            Err(e) => tracing::warn!(error = %e, "segments were not compacted"),
-        }
-    }
-
-    async fn sweep(&self) {
-        let organisation = &self.organisation;
-        if let Err(e) = organisation.mailboxes.sweep(organisation.clock.now()).await {
-            tracing::warn!(error = %e, "expired items were not swept");
-        }
-        if let Err(e) = organisation.directory.flush_sign_ins().await {
-            tracing::warn!(error = %e, "the times of the last sign-ins were not written");
-        }
-    }
-}
-
 /// Says what to do about it, too, where that is known.
 fn cannot_listen(name: &str, address: SocketAddr, error: &io::Error) -> io::Error {
     let advice = match error.kind() {
@@ -324,22 +242,8 @@ fn cannot_listen(name: &str, address: SocketAddr, error: &io::Error) -> io::Erro
     io::Error::new(error.kind(), text)
 }
 
-/// Whoever keeps stored bytes alive: accounts, and the queue until it has delivered.
-struct AllHolders {
-    mailboxes: Mailboxes,
-    queue: QueueHolders,
-}
-
-#[async_trait::async_trait]
-impl Holders for AllHolders {
-    async fn holds(&self, id: BlobId, holder: &[u8]) -> Result<bool, ReadError> {
-        // Each says yes to what it does not know, so one no is by the room whose holder it is.
-        Ok(self.mailboxes.holds(id, holder).await? && self.queue.holds(id, holder).await?)
-    }
-}
-
 /// Serves until SIGINT or SIGTERM, reloading at SIGHUP; then stops and closes the store.
-pub async fn until_stopped(roles: Roles, organisation: Organisation) {
+pub async fn until_stopped(running: Running, organisation: Organisation) {
     use tokio::signal::unix::{SignalKind, signal};
     // Only a bad signal number could fail here.
     let [mut hang_up, mut terminate, mut interrupt] =
@@ -347,12 +251,12 @@ pub async fn until_stopped(roles: Roles, organisation: Organisation) {
             .map(|kind| signal(kind).expect("a signal that can be handled"));
     loop {
         tokio::select! {
-            _ = hang_up.recv() => roles.reload(),
+            _ = hang_up.recv() => running.reload(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
     }
     tracing::info!("stopping: sessions get {} seconds to finish", GRACE.as_secs());
-    roles.stop().await;
+    running.stop().await;
     organisation.close().await;
 }

@@ -1,7 +1,8 @@
 //! From the settings document to what each room wants to know. Nothing is decided here: names meet names.
 
+use super::Doors;
 use super::organisation::Organisation;
-use super::{Doors, Services};
+use super::services::Services;
 use crate::legs::LegBook;
 use crate::logs::all::Logs;
 use crate::logs::sinks::Switched;
@@ -50,6 +51,7 @@ pub fn doors(settings: &Settings) -> Doors {
         ("imaps", &l.imaps),
         ("pop3", &l.pop3),
         ("pop3s", &l.pop3s),
+        ("inner", &l.inner),
         ("metrics", &l.metrics),
     ];
     all.into_iter().map(|(name, addresses)| (name, addresses.clone())).collect()
