@@ -8,9 +8,7 @@
 //! back however the session ends.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use waypost_base::AccountId;
@@ -18,9 +16,7 @@ use waypost_base::explain::Cause;
 use waypost_base::metrics::{Counter, Figure, Kind};
 use waypost_directory::Protocol;
 use waypost_directory::signin::Asking;
-use waypost_sasl::{
-    Answer, Bindings, Exchange, Failure, Identity, Mechanism, Question, Setup, Step, Why, prep,
-};
+use waypost_sasl::{Answer, Bindings, Exchange, Failure, Identity, Mechanism, Question, Step, Why, prep};
 use waypost_trust::channel::{Channel, TlsFacts};
 
 /// What may be done on a channel that others can read, under Exchange's names.
@@ -65,24 +61,7 @@ impl Default for Policy {
     }
 }
 
-pub type Answering<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
-
-/// Who answers the questions of an exchange: the directory, or something else in tests.
-pub trait Authority: Send + Sync + 'static {
-    /// What an exchange needs besides the client's messages; an error is ours.
-    fn setup(&self, bindings: Bindings) -> Result<Setup, String>;
-    fn answer<'a>(&'a self, question: Question, asking: &'a Asking) -> Answering<'a>;
-}
-
-impl Authority for waypost_directory::signin::SignIn {
-    fn setup(&self, bindings: Bindings) -> Result<Setup, String> {
-        self.setup(bindings)
-    }
-
-    fn answer<'a>(&'a self, question: Question, asking: &'a Asking) -> Answering<'a> {
-        Box::pin(self.answer(question, asking))
-    }
-}
+pub use waypost_directory::signin::{Answering, Authority};
 
 /// The way in by one protocol. One for all its sessions.
 pub struct Entrance {

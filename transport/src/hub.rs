@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use waypost_base::AccountId;
 use waypost_base::Clock;
 use waypost_base::metrics::Figure;
-use waypost_directory::signin::SignIn;
+use waypost_directory::signin::Authority;
 use waypost_directory::{Account as Person, Directory};
 use waypost_mailbox::{Account, AccountError, AccountOptions, Mailboxes, Quota};
 use waypost_queue::pressure::{
@@ -102,7 +102,7 @@ impl Settings {
 /// What a hub is made of; the binary and the tests put it together.
 pub struct Parts {
     pub directory: Arc<Directory>,
-    pub sign_in: Arc<SignIn>,
+    pub sign_in: Arc<dyn Authority>,
     pub mailboxes: Mailboxes,
     pub clock: Clock,
     pub settings: Settings,
@@ -123,7 +123,7 @@ impl Parts {
     /// A hub without network, agents and sinks, over the mailboxes' store; whoever has these puts them in.
     pub fn new(
         directory: Arc<Directory>,
-        sign_in: Arc<SignIn>,
+        sign_in: Arc<dyn Authority>,
         mailboxes: Mailboxes,
         clock: Clock,
         settings: Settings,
@@ -152,7 +152,7 @@ impl Parts {
 /// The transport role of a server: everything between a socket and the mailboxes.
 pub struct Hub {
     pub(crate) directory: Arc<Directory>,
-    pub(crate) sign_in: Arc<SignIn>,
+    pub(crate) sign_in: Arc<dyn Authority>,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) clock: Clock,
     settings: RwLock<Arc<Settings>>,

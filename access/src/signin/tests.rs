@@ -1,4 +1,5 @@
 use super::*;
+use waypost_sasl::Setup;
 use waypost_sasl::{ClientExchange, Credentials, Hash, ScramKeys};
 
 /// Knows one user, `user` with `pencil`; says what it is told to for others.

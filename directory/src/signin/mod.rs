@@ -8,6 +8,7 @@
 //! - A password that was good some minutes ago is good by a hash in memory ([`verified`]), so that clients which open
 //!   many connections do not each cost 20 ms of a core.
 
+mod authority;
 mod throttle;
 mod verified;
 
@@ -15,6 +16,7 @@ use crate::change::Directory;
 use crate::credential::{Credential, CredentialKind, Overloaded, random, verify_app};
 use crate::model::{Account, Protocol, Right};
 use crate::snapshot::Snapshot;
+pub use authority::{Answering, Authority};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
