@@ -17,7 +17,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 const CHAIN_MAX: usize = 16;
 
 /// A clock may be this far behind ours and still find a fresh certificate valid.
-const BACKDATE_MILLIS: i64 = 60 * 60 * 1000;
+pub(crate) const BACKDATE_MILLIS: i64 = 60 * 60 * 1000;
 
 #[derive(Debug, Error)]
 pub enum TrustError {

@@ -13,5 +13,5 @@ pub mod files;
 pub mod kerberos;
 pub mod leg;
 
-pub use authority::{InnerCa, ServerId, VerifyError};
+pub use authority::{Bundle, InnerCa, Issued, ServerId, VerifyError};
 pub use certificate::{Facts, KeyedCertificate, TrustError, self_signed};

@@ -7,7 +7,10 @@
 //!
 //! A failure is a [`Finding`] with the evidence of both ends, since each tells the other what it saw.
 
+pub mod cause;
 pub mod frame;
+pub mod kerberos;
+pub mod member;
 
 use crate::authority::ServerId;
 use crate::channel::{BoxStream, TlsFacts};
