@@ -10,6 +10,7 @@ pub mod failure;
 pub mod filter;
 pub mod mail;
 pub mod output;
+pub mod rights;
 pub mod run;
 pub mod settings;
 pub mod wire;

@@ -3,7 +3,8 @@
 use crate::catalogue::{Catalogue, Command, Invocation, Value};
 use crate::failure::{Category, Exit, Failure, Outcome};
 use crate::output::{Event, Progress, Record};
-use crate::settings::{Author, SettingsStore, Unlimited};
+use crate::rights::Rights;
+use crate::settings::{Author, Rehearse, SettingsStore, Unlimited};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -25,6 +26,8 @@ pub struct Context {
     pub clock: Clock,
     /// Who runs the command: the user name of the peer, or of whoever started the program.
     pub caller: String,
+    /// What they may do.
+    pub rights: Rights,
     /// True inside a running server.
     pub running: bool,
     /// `None` for commands that work on a stopped server's files.
@@ -41,6 +44,10 @@ pub struct World {
     pub queue: QueueAt,
     /// `None` on a stopped server.
     pub hub: Option<Arc<dyn Hub>>,
+    /// Tries changes of the settings out. `None` on a stopped server: there is nobody whom a change could cut off.
+    pub rehearse: Option<Arc<dyn Rehearse>>,
+    /// `None` on a stopped server.
+    pub services: Option<Arc<dyn Services>>,
 }
 
 /// Where the queue is.
@@ -65,6 +72,33 @@ pub trait Hub: Send + Sync {
     fn pressure(&self) -> Vec<Meter>;
 }
 
+/// A service of this server, as commands show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// By Exchange's name.
+    pub name: &'static str,
+    /// `imap`, `pop`, `transport`…
+    pub short: &'static str,
+    pub display_name: &'static str,
+    pub running: bool,
+    pub sessions: usize,
+    /// Where it listens, as `imaps 0.0.0.0:993`.
+    pub listeners: Vec<String>,
+}
+
+/// Starting and stopping one service of a running server; the others' sessions go on.
+pub trait Services: Send + Sync {
+    fn all(&self) -> Vec<Service>;
+
+    /// Takes no more connections; sessions are ended in order. The listeners stay closed until the next start.
+    fn stop<'a>(&'a self, short: &'a str) -> Answer<'a, ()>;
+
+    fn start<'a>(&'a self, short: &'a str) -> Answer<'a, ()>;
+
+    /// Ends the sessions in order. Connections that come meanwhile are served by the fresh one.
+    fn restart<'a>(&'a self, short: &'a str) -> Answer<'a, ()>;
+}
+
 impl World {
     /// Of a stopped server; of a running one `queue` and `hub` are put in as well.
     pub fn new(
@@ -73,7 +107,7 @@ impl World {
         mailboxes: Mailboxes,
         settings: Arc<SettingsStore>,
     ) -> World {
-        World { store, directory, mailboxes, settings, queue: QueueAt::Rows(Arc::new(NullRouter)), hub: None }
+        World { store, directory, mailboxes, settings, queue: QueueAt::Rows(Arc::new(NullRouter)), hub: None, rehearse: None, services: None }
     }
 }
 
@@ -177,6 +211,14 @@ impl<'a> Call<'a> {
         self.value(name).and_then(Value::size)
     }
 
+    /// Milliseconds.
+    pub fn span(&self, name: &str) -> Option<u64> {
+        match self.value(name) {
+            Some(Value::Span(millis)) => Some(*millis),
+            _ => None,
+        }
+    }
+
     pub fn list(&self, name: &str) -> Option<&'a [String]> {
         match self.value(name) {
             Some(Value::List(items)) => Some(items),
@@ -256,8 +298,9 @@ impl<'a> Call<'a> {
         Author {
             who: self.context.caller.clone(),
             when: self.context.clock.now(),
-            why: None,
+            why: self.invocation.why.clone(),
             command: self.invocation.line.clone(),
+            ..Author::default()
         }
     }
 }

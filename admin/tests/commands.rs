@@ -77,7 +77,14 @@ async fn office(name: &str) -> Office {
     let mailboxes = Mailboxes::open(store.clone(), clock.clone(), Limits::default());
     let settings = Arc::new(SettingsStore::open(&data).unwrap());
     let world = World::new(store, directory, mailboxes, settings);
-    let context = Context { data, clock, caller: "root".into(), running: true, world: Some(world) };
+    let context = Context {
+        data,
+        clock,
+        caller: "root".into(),
+        rights: Default::default(),
+        running: true,
+        world: Some(world),
+    };
     let office = Office { catalogue: Catalogue::new(), context };
     office.ok("New-AcceptedDomain contoso.test").await;
     office

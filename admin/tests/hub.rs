@@ -59,6 +59,8 @@ impl Router for Routes {
             Route::Domain(_) => NextHop::Connector { connector: "sink".into(), domain: None },
             Route::Server { host, port } => NextHop::Server { host: host.clone(), port: *port },
             Route::Mailbox => NextHop::Mailbox,
+            Route::Home(server) => NextHop::Home(server.clone()),
+            Route::Hub => NextHop::Hub,
         }
     }
 }
@@ -92,7 +94,14 @@ async fn office(name: &str) -> Office {
     let mut world = World::new(store, directory, mailboxes, settings);
     world.queue = run::QueueAt::Live(queue.clone());
     world.hub = Some(Arc::new(Notes(queue.clone())));
-    let context = Context { data, clock, caller: "root".into(), running: true, world: Some(world) };
+    let context = Context {
+        data,
+        clock,
+        caller: "root".into(),
+        rights: Default::default(),
+        running: true,
+        world: Some(world),
+    };
     Office { catalogue: Catalogue::new(), context, queue }
 }
 

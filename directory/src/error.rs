@@ -19,6 +19,9 @@ pub enum ChangeError {
     /// Somebody else changed the same thing. The directory was read again; try again.
     #[error("somebody else changed it at the same time; try again")]
     Conflict,
+    /// This server has a copy only.
+    #[error("the directory is changed on the server that keeps it, {0}, and this one has a copy")]
+    Copy(String),
     #[error(transparent)]
     Store(#[from] CommitError),
     #[error(transparent)]

@@ -12,17 +12,20 @@ mod change;
 pub mod credential;
 mod error;
 pub mod import;
+pub mod invitation;
 pub mod limits;
 mod load;
 mod model;
 mod resolve;
+pub mod replica;
 pub mod rows;
 pub mod server;
 pub mod signin;
 mod snapshot;
+pub mod token;
 
 pub use address::{Address, AddressError};
-pub use change::{Directory, NewAccount, NewDomain, NewGroup};
+pub use change::{Directory, end_copy, take_page, NewAccount, NewDomain, NewGroup};
 pub use credential::{AppPassword, Credential, CredentialKind};
 pub use error::{ChangeError, OpenError};
 pub use model::{
@@ -32,3 +35,4 @@ pub use model::{
 pub use resolve::{Expanded, How, Recipient, Refused, Sender, Skipped};
 pub use server::{Roles, Server};
 pub use snapshot::{Owner, Policy, Snapshot};
+pub use token::ApiToken;

@@ -36,6 +36,9 @@ pub const CSV_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Sign-ins that may wait for the password hash. More are told to come back: each waits for up to 30 ms of a core.
 pub const HASHING_WAITING_MAX: usize = 512;
 
+/// Tokens of the HTTP interface: programs that administer, each with one or two.
+pub const API_TOKENS_MAX: usize = 1_000;
+
 /// Password hashes computed at the same time: each takes 19 MiB and a core.
 pub const HASHING_AT_ONCE: usize = 2;
 

@@ -75,6 +75,9 @@ pub struct Account {
     /// What is forwarded stays here too. Exchange: DeliverToMailboxAndForward.
     #[serde(default)]
     pub deliver_and_forward: bool,
+    /// Names of the role groups that its owner is in: what they may administer.
+    #[serde(default)]
+    pub role_groups: Vec<String>,
     /// Id of the server that holds its mail; `None` is the server that keeps the directory.
     #[serde(default)]
     pub home: Option<String>,

@@ -6,6 +6,8 @@
 //! | `02` | counter of group numbers (u64) |
 //! | `03` | counter of credential numbers (u64) |
 //! | `05` | 32 random bytes, made once: what salts for unknown users are derived from |
+//! | `06` | random number (u64): the epoch that the next row counts in |
+//! | `07` | counter of commits (u64): where copies on other servers stand |
 //! | `10` domain (ASCII) | version (u64), then [`Domain`](crate::Domain) as JSON |
 //! | `11` account (u32) | version (u64), then [`Account`](crate::Account) as JSON |
 //! | `12` group (u32) | version (u64), then [`Group`](crate::Group) as JSON |
@@ -13,6 +15,8 @@
 //! | `14` account (u32) | time (i64 ms), protocol as text: the last sign-in, written lazily |
 //! | `15` group (u32), kind (u8), number (u32) or address | empty: a member. Kinds: 1 account, 2 group, 3 external |
 //! | `16` server id (ASCII) | version (u64), then [`Server`](crate::Server) as JSON |
+//! | `18` id (ASCII) | version (u64), then [`Invitation`](crate::invitation::Invitation) as JSON; not copied to other servers |
+//! | `1a` name (ASCII) | version (u64), then [`ApiToken`](crate::ApiToken) as JSON |
 //! | `20` address (canonical) | kind (u8: 1 account, 2 group), number (u32): who owns it |
 //! | `21` name (lower case) | the same |
 
@@ -28,6 +32,8 @@ pub(crate) const ACCOUNTS: u8 = 0x01;
 pub(crate) const GROUPS: u8 = 0x02;
 pub(crate) const CREDENTIALS: u8 = 0x03;
 pub(crate) const DISGUISE: u8 = 0x05;
+pub(crate) const EPOCH: u8 = 0x06;
+pub(crate) const NUMBER: u8 = 0x07;
 pub(crate) const DOMAIN: u8 = 0x10;
 pub(crate) const ACCOUNT: u8 = 0x11;
 pub(crate) const GROUP: u8 = 0x12;
@@ -35,6 +41,8 @@ pub(crate) const CREDENTIAL: u8 = 0x13;
 pub(crate) const LAST: u8 = 0x14;
 pub(crate) const MEMBER: u8 = 0x15;
 pub(crate) const SERVER: u8 = 0x16;
+pub(crate) const INVITATION: u8 = 0x18;
+pub(crate) const API_TOKEN: u8 = 0x1a;
 pub(crate) const ADDRESS: u8 = 0x20;
 pub(crate) const NAME: u8 = 0x21;
 

@@ -53,6 +53,17 @@ impl Roles {
     }
 }
 
+impl Roles {
+    /// Whether a server with these roles has what people prove themselves by. Others ask a server that has it.
+    pub const fn keep_credentials(&self) -> bool {
+        self.mailbox
+    }
+
+    pub const fn extent(&self) -> crate::replica::Extent {
+        if self.keep_credentials() { crate::replica::Extent::Full } else { crate::replica::Extent::Thin }
+    }
+}
+
 impl std::fmt::Display for Roles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<&str> = Roles::NAMES.into_iter().filter(|name| self.has(name)).collect();

@@ -6,9 +6,10 @@
 use crate::credential::Credential;
 use crate::model::{Account, Domain, Group, GroupId, Member};
 use crate::server::Server;
+use crate::token::ApiToken;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use waypost_base::AccountId;
+use waypost_base::{AccountId, Timestamp};
 
 /// Whose an address or name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +45,8 @@ pub struct Snapshot {
     pub(crate) names: HashMap<Box<str>, Owner>,
     /// Local part, alias or name in lower case to the accounts that have it, for signing in without a domain.
     pub(crate) bare: HashMap<Box<str>, Vec<AccountId>>,
+    /// By name.
+    pub(crate) api_tokens: BTreeMap<String, Arc<ApiToken>>,
     /// By id.
     pub(crate) servers: BTreeMap<String, Arc<Server>>,
     /// Id of the server that this process is; `None` where nobody has said so: then every account is here.
@@ -171,6 +174,19 @@ impl Snapshot {
     }
 }
 
+/// Who administers.
+impl Snapshot {
+    pub fn api_tokens(&self) -> impl Iterator<Item = &Arc<ApiToken>> {
+        self.api_tokens.values()
+    }
+
+    /// The token that somebody shows, if it is one and may be used now.
+    pub fn api_token(&self, shown: &str, now: Timestamp) -> Option<&Arc<ApiToken>> {
+        let (name, secret) = crate::token::split(shown)?;
+        self.api_tokens.get(name).filter(|token| token.fits(secret, now))
+    }
+}
+
 /// Servers, and where accounts are.
 impl Snapshot {
     /// In the order of their ids.
@@ -207,6 +223,16 @@ impl Snapshot {
 
 /// Everything that may be put in or taken out.
 impl Snapshot {
+    pub(crate) fn put_api_token(&mut self, token: ApiToken) -> Arc<ApiToken> {
+        let token = Arc::new(token);
+        self.api_tokens.insert(token.name.clone(), token.clone());
+        token
+    }
+
+    pub(crate) fn drop_api_token(&mut self, name: &str) {
+        self.api_tokens.remove(name);
+    }
+
     pub(crate) fn put_server(&mut self, server: Server) -> Arc<Server> {
         let server = Arc::new(server);
         self.servers.insert(server.id.clone(), server.clone());

@@ -10,6 +10,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
 use tokio::net::UnixStream;
 use waypost_admin::failure::Exit;
+use waypost_admin::rights::Rights;
 use waypost_admin::run::{QueueAt, World};
 use waypost_admin::settings::SettingsStore;
 use waypost_admin::{
@@ -125,7 +126,14 @@ async fn stopped(place: &Place, catalogue: &Catalogue, invocation: &Invocation, 
 
 fn context(place: &Place, world: Option<World>) -> Context {
     let caller = control::user_name(rustix::process::geteuid().as_raw());
-    Context { data: place.root().to_owned(), clock: machine::clock(), caller, running: false, world }
+    Context {
+        data: place.root().to_owned(),
+        clock: machine::clock(),
+        caller,
+        rights: Rights::CONSOLE,
+        running: false,
+        world,
+    }
 }
 
 fn read_secret(name: &str) -> io::Result<String> {

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
+use waypost_admin::rights::Rights;
 use waypost_admin::run::World;
 use waypost_admin::{Catalogue, Context, wire};
 
@@ -80,5 +81,12 @@ pub fn user_name(uid: u32) -> String {
 
 /// What commands inside this server work on.
 pub fn context(place: &Place, clock: waypost_base::Clock, world: World) -> Context {
-    Context { data: place.root().to_owned(), clock, caller: String::new(), running: true, world: Some(world) }
+    Context {
+        data: place.root().to_owned(),
+        clock,
+        caller: String::new(),
+        rights: Rights::CONSOLE,
+        running: true,
+        world: Some(world),
+    }
 }

@@ -1,5 +1,6 @@
 //! The binary `waypost`: the one place that opens sockets and files of its own and chooses TLS.
 
+mod api;
 mod cli;
 mod command;
 mod control;

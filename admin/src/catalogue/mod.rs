@@ -4,6 +4,7 @@
 pub mod completion;
 pub mod help;
 pub mod man;
+pub mod openapi;
 mod parse;
 mod value;
 
@@ -141,6 +142,9 @@ impl Command {
 pub const CHANGING: &[Param] = &[
     Param::new("WhatIf", Kind::Switch, "Say what would be done, and do nothing.").alias(&["wi"]),
     Param::new("Confirm", Kind::Bool, "Ask before acting; -Confirm:$false asks nothing.").alias(&["cf"]),
+    Param::new("Why", Kind::Text, "The reason, for the history of the settings and the audit log.")
+        .alias(&["Comment", "Reason"]),
+    Param::new("Force", Kind::Switch, "Put a change of settings in place although its rehearsal fails."),
 ];
 
 /// What every command has, to be dealt with where the output is shown.
@@ -167,6 +171,12 @@ pub struct Invocation {
     /// The user wants to be asked (-Confirm) where the command would not.
     #[serde(default)]
     pub asks: bool,
+    /// Why, in the user's words.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// A change of settings is put in place although its rehearsal fails.
+    #[serde(default)]
+    pub force: bool,
     /// The command line as typed, passwords left out, for the history of the settings.
     #[serde(default)]
     pub line: String,
@@ -281,6 +291,7 @@ impl Catalogue {
 
     async fn perform(&self, context: &Context, invocation: &Invocation, sink: &Sink) -> Outcome {
         let command = self.find(&invocation.command).ok_or_else(|| self.unknown(&invocation.command))?;
+        context.rights.check(command)?;
         check(command, invocation)?;
         if self.question(invocation).is_some() {
             return Err(Failure::usage(

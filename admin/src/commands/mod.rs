@@ -1,5 +1,6 @@
 //! The commands, by noun. Each file defines its commands and does their work.
 
+mod api;
 mod app_password;
 mod cas;
 mod component;
@@ -20,7 +21,8 @@ mod queue;
 mod receive_connector;
 mod recipients;
 mod send_connector;
-mod setting;
+pub(crate) mod setting;
+mod settings_history;
 mod statistics;
 mod store;
 mod tracking;
@@ -38,6 +40,7 @@ use waypost_base::Timestamp;
 pub(crate) fn all() -> Vec<&'static Command> {
     let tables: &[&'static [Command]] = &[
         mailbox::COMMANDS,
+        api::COMMANDS,
         cas::COMMANDS,
         permission::COMMANDS,
         statistics::COMMANDS,
@@ -51,6 +54,7 @@ pub(crate) fn all() -> Vec<&'static Command> {
         export::COMMANDS,
         store::COMMANDS,
         setting::COMMANDS,
+        settings_history::COMMANDS,
         send_connector::COMMANDS,
         receive_connector::COMMANDS,
         mail_filter::COMMANDS,
@@ -66,6 +70,15 @@ pub(crate) fn all() -> Vec<&'static Command> {
     let mut all: Vec<&'static Command> = tables.iter().copied().flatten().collect();
     all.sort_by_key(|c| (c.noun, c.verb));
     all
+}
+
+/// `settings plan FILE` and the like: the command that is meant, and what is left of the words. `None` where the first
+/// word is not such a short one.
+pub(crate) fn short<'w>(
+    name: &'w str,
+    rest: &'w [String],
+) -> Result<Option<(&'w str, &'w [String])>, crate::failure::Failure> {
+    if name.eq_ignore_ascii_case("settings") { setting::short(rest).map(Some) } else { Ok(None) }
 }
 
 /// What every object of Exchange's ends with.

@@ -294,6 +294,8 @@ section_types! {
         pop3s: Vec<SocketAddr> = addresses(995);
         /// The door for the other servers of the organisation, who prove themselves by their inner certificates.
         inner: Vec<SocketAddr> = addresses(444);
+        /// Administration over HTTP: `/api/v1`. Plain HTTP on loopback addresses, HTTPS on all others.
+        api: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], 9465))];
         /// Figures for Prometheus, at `/metrics`. No sign-in: keep it on loopback or behind something that has one.
         metrics: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], 9464))];
     }

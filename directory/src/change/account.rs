@@ -119,6 +119,7 @@ impl Directory {
             copy_smtp_sent: false,
             forward_to: None,
             deliver_and_forward: false,
+            role_groups: Vec::new(),
             home: new.home.clone(),
             created: at,
             changed: at,

@@ -4,12 +4,16 @@
 
 mod account;
 mod domain;
+mod feed;
 mod group;
+mod invitation;
 mod password;
 mod server;
+mod token;
 
 pub use account::NewAccount;
 pub use domain::NewDomain;
+pub use feed::{end_copy, take_page};
 pub use group::NewGroup;
 
 use crate::address::Address;
@@ -17,6 +21,7 @@ use crate::credential::{Hasher, random};
 use crate::error::{ChangeError, OpenError};
 use crate::limits::{ADDRESSES_MAX, NAME_BYTES_MAX};
 use crate::load::load;
+use crate::replica::Mark;
 use crate::resolve::{Expanded, Recipient, Sender};
 use crate::rows;
 use crate::snapshot::{Owner, Policy, Snapshot};
@@ -37,6 +42,9 @@ pub struct Directory {
     writer: tokio::sync::Mutex<()>,
     hasher: Hasher,
     disguise: [u8; 32],
+    feed: feed::Feed,
+    /// A copy of what another server keeps: it is changed by that one's feed only.
+    copy: bool,
     /// Sign-ins not yet written, and those that were.
     last: Mutex<BTreeMap<AccountId, Last>>,
 }
@@ -61,6 +69,22 @@ impl std::fmt::Debug for Directory {
 impl Directory {
     /// Reads everything. Makes the organisation's secret for disguising unknown users at the first start.
     pub async fn open(engine: Arc<dyn Engine>, clock: Clock) -> Result<Arc<Directory>, OpenError> {
+        let mark = feed::first_mark(engine.as_ref()).await?;
+        Directory::open_at(engine, clock, mark, false).await
+    }
+
+    /// A copy of the directory that another server keeps. Changes are refused here, except notes of sign-ins.
+    pub async fn open_copy(engine: Arc<dyn Engine>, clock: Clock) -> Result<Arc<Directory>, OpenError> {
+        let mark = feed::read_mark(engine.as_ref()).await?.unwrap_or_default();
+        Directory::open_at(engine, clock, mark, true).await
+    }
+
+    async fn open_at(
+        engine: Arc<dyn Engine>,
+        clock: Clock,
+        mark: Mark,
+        copy: bool,
+    ) -> Result<Arc<Directory>, OpenError> {
         let mut loaded = load(engine.as_ref(), Policy::default()).await?;
         let disguise = match loaded.disguise {
             Some(disguise) => disguise,
@@ -77,6 +101,8 @@ impl Directory {
             writer: tokio::sync::Mutex::new(()),
             hasher: Hasher::default(),
             disguise,
+            feed: feed::Feed::at(mark),
+            copy,
             last: Mutex::new(last),
         }))
     }
@@ -99,6 +125,11 @@ impl Directory {
     /// What the settings say about lookups; takes effect at once.
     pub fn set_policy(&self, policy: Policy) {
         self.edit(|s| s.policy = policy);
+    }
+
+    /// Whether another server keeps the directory, and this is a copy.
+    pub fn is_copy(&self) -> bool {
+        self.copy
     }
 
     /// Says which server this process is.
@@ -136,7 +167,12 @@ impl Directory {
 
     /// Commits; an unknown outcome is asked for again by the same token. A conflict rereads the directory.
     async fn commit(&self, mut batch: Batch) -> Result<Committed, ChangeError> {
+        if self.copy {
+            let keeper = self.snapshot().primary().map(|s| s.id.clone());
+            return Err(ChangeError::Copy(keeper.unwrap_or_else(|| "the primary".into())));
+        }
         batch.token(random()?);
+        batch.add(rows::single(rows::NUMBER), 1);
         let mut answer = self.engine.commit(batch.clone()).await;
         for _ in 1..ATTEMPTS {
             if !matches!(answer, Err(CommitError::Unknown(_))) {
@@ -145,7 +181,10 @@ impl Directory {
             answer = self.engine.commit(batch.clone()).await;
         }
         match answer {
-            Ok(committed) => Ok(committed),
+            Ok(committed) => {
+                self.fed(batch, &committed).await;
+                Ok(committed)
+            }
             Err(CommitError::Conflict(_)) => {
                 // Whether the reread works or not: the caller has to try again.
                 let _ = self.reread().await;

@@ -6,6 +6,7 @@ pub mod services;
 pub mod settings;
 pub mod transport;
 
+use crate::api::{self, Api};
 use crate::legs::LegBook;
 use crate::listen::{self, Door};
 use crate::logs::all::Logs;
@@ -37,14 +38,25 @@ const QUIET_HOUR: u8 = 2;
 pub type Doors = BTreeMap<&'static str, Vec<SocketAddr>>;
 
 /// Every door there is, as people list them.
-pub const DOORS: [&str; 10] =
-    ["smtp", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s", "inner", "metrics"];
+pub const DOORS: [&str; 11] = [
+    "smtp",
+    "submission",
+    "submissions",
+    "lmtp",
+    "imap",
+    "imaps",
+    "pop3",
+    "pop3s",
+    "inner",
+    "api",
+    "metrics",
+];
 
 /// Whether a server with these roles has this door. Front ends meet clients and strangers; LMTP is for those who have a
 /// queue to put it into; the inner door and the figures are everybody's.
 fn has_door(roles: Roles, door: &str) -> bool {
     match door {
-        "inner" | "metrics" => true,
+        "inner" | "api" | "metrics" => true,
         "lmtp" => roles.transport,
         _ => roles.frontend,
     }
@@ -87,6 +99,7 @@ impl Running {
         let stop = watch::Sender::new(false);
         let mut running = Running { addresses, tasks: Vec::new(), stop, services, logs };
         running.apply(&settings);
+        let (api, bound): (Vec<_>, Vec<_>) = bound.into_iter().partition(|(name, _)| *name == "api");
         for (name, listener) in bound {
             running.open(name, listener, &settings);
         }
@@ -97,6 +110,7 @@ impl Running {
         world.queue = QueueAt::Live(Arc::clone(hub.queue()));
         world.hub = Some(Arc::new(hub::Hand(Arc::clone(hub))));
         let context = control::context(place, organisation.clock.clone(), world);
+        running.open_api(api.into_iter().map(|(_, listener)| listener), &context, &settings)?;
         running.tasks.push(tokio::spawn(control::serve(control, context, running.stop.subscribe())));
         running.tasks.extend(running.services.works.run(place.store()));
         running.keep_house();
@@ -126,6 +140,32 @@ impl Running {
             serve: self.services.serve(name),
         };
         self.tasks.push(tokio::spawn(listen::accept_until(listener, Arc::new(door), stop)));
+    }
+
+    /// Plain HTTP on loopback, HTTPS elsewhere.
+    fn open_api(
+        &mut self,
+        listeners: impl Iterator<Item = TcpListener>,
+        context: &waypost_admin::Context,
+        settings: &Settings,
+    ) -> io::Result<()> {
+        let sign_in = Arc::clone(&self.services.sign_in);
+        let api = Api::new(context.clone(), sign_in, api::here(), self.stop.subscribe());
+        for listener in listeners {
+            let implicit = !listener.local_addr()?.ip().is_loopback();
+            let (connections_max, per_address_max) = settings::connections(settings, "api");
+            let door = Door {
+                name: "api",
+                tls: implicit.then(|| Arc::clone(&self.services.public) as Arc<dyn TlsAccept>),
+                implicit,
+                connections_max,
+                per_address_max,
+                serve: api.serve(),
+            };
+            let stop = self.stop.subscribe();
+            self.tasks.push(tokio::spawn(listen::accept_until(listener, Arc::new(door), stop)));
+        }
+        Ok(())
     }
 
     /// Settings that take effect without a restart.

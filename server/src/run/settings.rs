@@ -52,6 +52,7 @@ pub fn doors(settings: &Settings) -> Doors {
         ("pop3", &l.pop3),
         ("pop3s", &l.pop3s),
         ("inner", &l.inner),
+        ("api", &l.api),
         ("metrics", &l.metrics),
     ];
     all.into_iter().map(|(name, addresses)| (name, addresses.clone())).collect()
