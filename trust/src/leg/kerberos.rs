@@ -7,21 +7,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use waypost_base::explain::{Cause, Evidence};
+use waypost_base::explain::Evidence;
 
 pub type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, KerberosFault>> + Send + 'a>>;
 
-/// Why there is no proof by Kerberos, as far as this end can know.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KerberosFault {
-    pub cause: Cause,
-    /// In one line: `the ticket for … is encrypted with aes256-cts kvno 4; the keytab of server-2/transport holds only …`
-    pub text: String,
-    /// What this end has seen: what was asked for and came, or what ticket came and which keys are there.
-    pub evidence: Vec<Evidence>,
-    /// Commands or actions, most likely first.
-    pub remedy: Vec<String>,
-}
+/// Why there is no proof by Kerberos, as far as this end can know: text `the ticket for … is encrypted with aes256-cts kvno 4;
+/// the keytab of server-2/transport holds only …`, evidence what this end has seen: what was asked for and came, or what
+/// ticket came and which keys are there.
+pub type KerberosFault = super::fault::Fault;
 
 /// The initiator's side. It knows its own principal and where its credentials are.
 pub trait KerberosInitiator: Send + Sync + 'static {

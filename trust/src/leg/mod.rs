@@ -7,10 +7,15 @@
 //!
 //! A failure is a [`Finding`] with the evidence of both ends, since each tells the other what it saw.
 
+pub mod accept;
 pub mod cause;
+pub mod fault;
 pub mod frame;
+pub mod initiate;
 pub mod kerberos;
+pub mod limits;
 pub mod member;
+mod wire;
 
 use crate::authority::ServerId;
 use crate::channel::{BoxStream, TlsFacts};
