@@ -16,8 +16,8 @@ pub mod invitation;
 pub mod limits;
 mod load;
 mod model;
-mod resolve;
 pub mod replica;
+mod resolve;
 pub mod rows;
 pub mod server;
 pub mod signin;
@@ -25,7 +25,7 @@ mod snapshot;
 pub mod token;
 
 pub use address::{Address, AddressError};
-pub use change::{Directory, end_copy, take_page, NewAccount, NewDomain, NewGroup};
+pub use change::{Directory, NewAccount, NewDomain, NewGroup, end_copy, take_page};
 pub use credential::{AppPassword, Credential, CredentialKind};
 pub use error::{ChangeError, OpenError};
 pub use model::{

@@ -73,7 +73,8 @@ fn text(rest: &[u8]) -> Result<String, String> {
 
 /// Takes over what another server's change has done to the rows. Names what cannot be read.
 pub(crate) fn turn(snapshot: &mut Snapshot, delta: &Delta) -> Result<(), (Key, String)> {
-    let parts = |key: &'_ [u8]| key.get(1..).and_then(<[u8]>::split_first).map(|(k, rest)| (*k, rest.to_vec()));
+    let parts =
+        |key: &'_ [u8]| key.get(1..).and_then(<[u8]>::split_first).map(|(k, rest)| (*k, rest.to_vec()));
     // Ranges go with the account or group that they belong to.
     for key in &delta.dels {
         let Some((kind, rest)) = parts(key) else { continue };

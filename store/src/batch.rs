@@ -129,7 +129,7 @@ impl Template {
     }
 
     /// The bytes with every slot filled. Fails only if a number does not fit or a slot points nowhere.
-    pub(crate) fn fill(mut self, allocated: &[u64]) -> Result<Vec<u8>, CommitError> {
+    pub fn fill(mut self, allocated: &[u64]) -> Result<Vec<u8>, CommitError> {
         for slot in &self.slots {
             let first = allocated
                 .get(usize::from(slot.alloc))
