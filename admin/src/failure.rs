@@ -66,13 +66,22 @@ pub struct Failure {
     /// Filled in by whoever runs the command.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub command: String,
+    /// Cause, evidence and remedy, where they are known: as `waypost_base::explain::Finding` is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding: Option<Box<serde_json::Value>>,
 }
 
 pub type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
     pub fn new(category: Category, target: impl ToString, message: impl ToString) -> Failure {
-        Failure { category, message: message.to_string(), target: target.to_string(), command: String::new() }
+        Failure {
+            category,
+            message: message.to_string(),
+            target: target.to_string(),
+            command: String::new(),
+            finding: None,
+        }
     }
 
     pub fn usage(target: impl ToString, message: impl ToString) -> Failure {

@@ -26,6 +26,10 @@ impl Catalogue {
     pub fn parse(&self, words: &[String], source: Source<'_>) -> Result<Parsed, Failure> {
         let (name, rest) =
             words.split_first().ok_or_else(|| Failure::usage("", "Which command? Get-Command lists all."))?;
+        let (name, rest) = match crate::commands::short(name, rest)? {
+            Some(long) => long,
+            None => (name.as_str(), rest),
+        };
         let command = self.find(name).ok_or_else(|| self.unknown(name))?;
         let mut reading = Reading::new(command, source);
         let mut rest = rest.iter().map(String::as_str).peekable();
@@ -120,7 +124,9 @@ impl<'a> Reading<'a> {
 
     fn all(&self) -> impl Iterator<Item = &'static Param> + use<'a> {
         let changing: &'static [Param] = if self.command.changes { CHANGING } else { &[] };
-        self.command.params.iter().chain(changing).chain(OUTPUT)
+        let own = self.command.params;
+        let common = changing.iter().filter(move |p| !own.iter().any(|o| o.name == p.name));
+        own.iter().chain(common).chain(OUTPUT)
     }
 
     /// By name or alias in either form, else by the beginning of one name.
@@ -224,6 +230,13 @@ impl<'a> Reading<'a> {
         match (param.name, &value) {
             ("WhatIf", _) => self.invocation.what_if = on,
             ("Confirm", _) => self.confirm = Some(on),
+            ("Why", Value::Text(why)) if !self.is_own(param) => self.invocation.why = Some(why.clone()),
+            ("Force", _) => {
+                self.invocation.force = on;
+                if self.is_own(param) {
+                    return self.put_own(param, value);
+                }
+            }
             ("Json", _) if on => self.layout.format = Format::Json,
             ("FormatList", _) if on => self.layout.format = Format::List,
             ("FormatTable", _) if on => self.layout.format = Format::Table,
@@ -232,6 +245,11 @@ impl<'a> Reading<'a> {
             _ => return self.put_own(param, value),
         }
         Ok(())
+    }
+
+    /// A parameter of the command's own, though it has the name of a common one.
+    fn is_own(&self, param: &'static Param) -> bool {
+        self.command.params.iter().any(|own| own.name == param.name)
     }
 
     fn put_own(&mut self, param: &'static Param, value: Value) -> Result<(), Failure> {

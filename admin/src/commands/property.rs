@@ -7,7 +7,8 @@ use crate::failure::{Category, Failure, Outcome};
 use crate::output::Cell;
 use crate::run::Call;
 use crate::settings::{
-    AddressSpace, Bytes, Edit, FilterAddress, IpRange, Kind as _, Settings, SettingsError, SmartHost, Span,
+    AddressSpace, Bytes, Candidate, Edit, FilterAddress, IpRange, KeyChange, Kind as _, Probe, Report, Saved,
+    Scope, Settings, SettingsError, SmartHost, Span, Verdict,
 };
 use crate::words::kebab;
 
@@ -107,34 +108,126 @@ fn written(value: &Value) -> Option<toml_edit::Value> {
     })
 }
 
-/// Changes the settings, or says what would come of it.
+/// Which document a command means: with -Server, where there are several servers, that server's own.
+pub(super) fn scope(call: &Call<'_>) -> Outcome<Scope> {
+    let named = call.command.param("Server").is_some() && call.text("Server").is_some();
+    let several = || call.directory().is_ok_and(|d| d.snapshot().servers().count() > 1);
+    Ok(if named && several() { Scope::Server } else { Scope::Organisation })
+}
+
+/// Changes the settings, or says what would come of it: checked, rehearsed, then put in place.
 pub(super) async fn apply(call: &Call<'_>, edits: Vec<Edit>) -> Outcome {
     let store = &call.world()?.settings;
     if edits.is_empty() {
         call.warn("Nothing was given to be changed.").await;
         return Ok(());
     }
-    store.rehearse(&edits).map_err(refused)?;
-    let said = || {
-        let one = |e: &Edit| match &e.value {
-            Some(value) => format!("{} = {}", e.key, crate::settings::value::shown(value)),
-            None => format!("{} to its default", e.key),
-        };
-        format!("Setting {}.", edits.iter().map(one).collect::<Vec<_>>().join(", "))
+    let _turn = store.turn().await;
+    let candidate = store.plan(scope(call)?, &edits).map_err(refused)?;
+    let one = |e: &Edit| match &e.value {
+        Some(value) => format!("{} = {}", e.key, crate::settings::value::shown(value)),
+        None => format!("{} to its default", e.key),
+    };
+    let what = format!("Setting {}.", edits.iter().map(one).collect::<Vec<_>>().join(", "));
+    settle(call, &candidate, &what).await.map(drop)
+}
+
+/// Rehearses a candidate and puts it in place, or says under -WhatIf what would come of it (`what`, and the verdict).
+/// The caller holds [`SettingsStore::turn`](crate::settings::SettingsStore::turn). `None`: nothing was put in place.
+pub(super) async fn settle(call: &Call<'_>, candidate: &Candidate, what: &str) -> Outcome<Option<Saved>> {
+    let world = call.world()?;
+    let report = rehearsed(call, candidate).await?;
+    tell(call, &report).await;
+    let verdict = report.verdict();
+    let said = || match verdict {
+        Verdict::Untouched => what.to_owned(),
+        Verdict::Failed => format!("{what} Rehearsal {}: the change would be refused.", report.line()),
+        _ => format!("{what} Rehearsal {}.", report.line()),
     };
     if call.only_said(said).await {
-        return Ok(());
+        return Ok(None);
     }
-    let saved = store.change(&edits, &call.author()).map_err(refused)?;
+    let mut author = call.author();
+    author.rehearsal = (verdict != Verdict::Untouched).then(|| report.line());
+    if let Some(probe) = report.refusal() {
+        if !call.invocation.force {
+            return Err(refusal(probe));
+        }
+        author.forced = Some(refused_by(probe));
+        call.warn(format!(
+            "Put in place by -Force, although its rehearsal fails: {}. Undo-WaypostSetting takes it back.",
+            refused_by(probe)
+        ))
+        .await;
+    }
+    let saved = world.settings.put(candidate, &author).map_err(refused)?;
     if saved.version.is_none() {
         call.warn("The command completed successfully but no settings have been modified.").await;
-    } else if edits.iter().any(|e| e.key.starts_with("listeners.")) {
-        call.warn("The bindings take effect when the server is started again.").await;
+        return Ok(Some(saved));
     }
-    if edits.iter().any(|e| e.key.starts_with("mailboxes.") && e.key.ends_with("_quota")) {
+    match &world.rehearse {
+        Some(roles) => {
+            for trouble in roles.taken_over(saved.settings.clone()).await {
+                call.warn(trouble).await;
+            }
+        }
+        None if !candidate.rebound().is_empty() => {
+            call.warn("The listeners are opened when the server is started.").await;
+        }
+        None => {}
+    }
+    let quota = |c: &KeyChange| c.key.starts_with("mailboxes.") && c.key.ends_with("_quota");
+    if candidate.changes().iter().any(quota) {
         spread_quotas(call, &saved.settings).await?;
     }
-    Ok(())
+    Ok(Some(saved))
+}
+
+/// What the rehearsal says; nothing where nothing is touched or no server runs.
+pub(super) async fn rehearsed(call: &Call<'_>, candidate: &Candidate) -> Outcome<Report> {
+    let world = call.world()?;
+    match &world.rehearse {
+        Some(roles) if !candidate.touched().is_empty() => Ok(roles.rehearse(candidate).await),
+        _ => Ok(Report::default()),
+    }
+}
+
+/// What is worth knowing but refuses nothing.
+pub(super) async fn tell(call: &Call<'_>, report: &Report) {
+    for warning in &report.warnings {
+        call.warn(warning.as_str()).await;
+    }
+    for probe in report.probes.iter().filter(|p| p.failed_before) {
+        call.warn(format!("{} This was so before the change.", refused_by(probe))).await;
+    }
+}
+
+/// `imaps: [REHEARSAL-TLS] …`
+fn refused_by(probe: &Probe) -> String {
+    match &probe.fault {
+        Some((text, finding)) => format!("{}: [{}] {text}", probe.name, finding.cause.code),
+        None => probe.name.clone(),
+    }
+}
+
+/// The finding as an error: what was seen, what it means, what to do.
+fn refusal(probe: &Probe) -> Failure {
+    let mut text =
+        format!("The change was rehearsed and is refused; nothing was put in place. {}", refused_by(probe));
+    let Some((_, finding)) = &probe.fault else {
+        return Failure::new(Category::InvalidOperation, &probe.name, text);
+    };
+    for evidence in &finding.evidence {
+        text.push_str(&format!("\n    Seen by {}: {}", evidence.source, evidence.fact));
+    }
+    for remedy in &finding.remedy {
+        text.push_str(&format!("\n    Remedy: {remedy}"));
+    }
+    text.push_str(
+        "\n    -Force puts it in place all the same; that is noted, and Undo-WaypostSetting takes it back.",
+    );
+    let finding = serde_json::to_value(finding).ok().map(Box::new);
+    Failure { finding, ..Failure::new(Category::InvalidOperation, &probe.name, text) }
 }
 
 /// Mailboxes keep the quota that holds for them in their own rows: those without one of their own get the new default.

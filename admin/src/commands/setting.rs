@@ -1,5 +1,4 @@
-//! Get- and Set-WaypostSetting: any key of the settings document. Get-WaypostSettingHistory and Undo-WaypostSetting: its
-//! versions.
+//! Get- and Set-WaypostSetting: any key of the settings document; and the short words, `waypost settings …`.
 
 use super::property::{apply, refused};
 use crate::catalogue::{Command, Example, Kind, Needs, Param};
@@ -7,7 +6,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::Record;
 use crate::run::Call;
 use crate::settings::value::shown;
-use crate::settings::{Edit, document::Document, store};
+use crate::settings::{Edit, document::Document};
 
 pub(super) static COMMANDS: &[Command] = &[
     Command {
@@ -41,82 +40,27 @@ pub(super) static COMMANDS: &[Command] = &[
         confirm: false,
         run: |call| Box::pin(set(call)),
     },
-    Command {
-        verb: "Get",
-        noun: "WaypostSettingHistory",
-        about: "Shows every change of the settings: who made it, when, and by which command.",
-        detail: "Version 0 is what stood there before the first command. The documents are in settings.d of the data folder.",
-        params: &[Param::new(
-            "ResultSize",
-            Kind::Text,
-            "The newest so many, or Unlimited. 1000 if not given.",
-        )],
-        columns: &["Version", "When", "Who", "Command"],
-        examples: &[],
-        needs: Needs::Store,
-        changes: false,
-        confirm: false,
-        run: |call| Box::pin(history(call)),
-    },
-    Command {
-        verb: "Undo",
-        noun: "WaypostSetting",
-        about: "Puts an earlier version of the settings in place of the present one.",
-        detail: "Without -Version the last change is taken back. What is put back is a version of its own, so that an undo can \
-                 be undone. Passwords of connectors are no part of the settings and stay as they are.",
-        params: &[Param::new("Version", Kind::Int, "Which, as Get-WaypostSettingHistory shows it.").at(0)],
-        columns: &[],
-        examples: &[Example {
-            line: "Undo-WaypostSetting -Confirm:$false",
-            about: "The last change is taken back.",
-        }],
-        needs: Needs::Store,
-        changes: true,
-        confirm: true,
-        run: |call| Box::pin(undo(call)),
-    },
 ];
 
-async fn history(call: &Call<'_>) -> Outcome {
-    let data = call.world()?.settings.data().to_owned();
-    let versions = store::versions(&data).map_err(refused)?;
-    let skipped = versions.len().saturating_sub(super::mailbox::result_size(call)?);
-    for version in versions.into_iter().skip(skipped) {
-        let head = version.head();
-        let of = |name: &str| head.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
-        let record = Record::new()
-            .with("Version", version.number)
-            .with("When", of("when"))
-            .with("Who", of("who"))
-            .with("Command", of("command"))
-            .with("Path", &version.path);
-        call.record(record).await;
-    }
-    Ok(())
-}
-
-async fn undo(call: &Call<'_>) -> Outcome {
-    let settings = &call.world()?.settings;
-    let versions = store::versions(settings.data()).map_err(refused)?;
-    let wanted = match call.int("Version") {
-        Some(n) => u32::try_from(n).ok(),
-        // The one before the last.
-        None => versions.iter().rev().nth(1).map(|v| v.number),
+/// What the words after `waypost settings` mean, and what is left of them.
+pub(crate) fn short(words: &[String]) -> Outcome<(&'static str, &[String])> {
+    let (verb, rest) = words.split_first().map_or(("show", words), |(verb, rest)| (verb.as_str(), rest));
+    let long = match verb.to_ascii_lowercase().as_str() {
+        "show" | "get" => "Get-WaypostSetting",
+        "set" => "Set-WaypostSetting",
+        "plan" => "Compare-WaypostSetting",
+        "apply" => "Import-WaypostSetting",
+        "undo" => "Undo-WaypostSetting",
+        "history" => "Get-WaypostSettingHistory",
+        "why" => "Get-WaypostSettingReason",
+        // `waypost settings --json`
+        option if option.starts_with('-') => return Ok(("Get-WaypostSetting", words)),
+        other => {
+            let text = format!("settings {other}: one of show, set, plan, apply, undo, history, why.");
+            return Err(crate::failure::Failure::usage(other, text));
+        }
     };
-    let found = wanted.filter(|n| versions.iter().any(|v| v.number == *n));
-    let Some(number) = found else {
-        let name = call.int("Version").map_or_else(|| "before the last".to_owned(), |n| n.to_string());
-        return Err(Failure::not_found("version of the settings", name));
-    };
-    if call.only_said(|| format!("Putting version {number} of the settings in place.")).await {
-        return Ok(());
-    }
-    let saved = settings.restore(number, &call.author()).map_err(refused)?;
-    match saved.version {
-        Some(version) => call.warn(format!("Version {number} holds again, as version {version}.")).await,
-        None => call.warn("The command completed successfully but no settings have been modified.").await,
-    }
-    Ok(())
+    Ok((long, rest))
 }
 
 async fn get(call: &Call<'_>) -> Outcome {

@@ -97,6 +97,36 @@ impl Document {
         }
     }
 
+    /// Nothing is written in it but comments.
+    pub fn is_empty(&self) -> bool {
+        self.toml.is_empty()
+    }
+
+    /// Takes every value of the other document over. What is no section there is left out: `meant` of the other tells.
+    pub(super) fn lay_over(&mut self, other: &Document) {
+        for (section, item) in other.toml.iter() {
+            let Some(table) = item.as_table_like() else { continue };
+            for (name, item) in table.iter() {
+                match item.as_table_like().filter(|_| is_collection(section)) {
+                    Some(fields) => {
+                        for (field, item) in fields.iter() {
+                            self.put_bare(&Place::named(section, name), field, item);
+                        }
+                    }
+                    None => self.put_bare(&Place::section(section), name, item),
+                }
+            }
+        }
+        self.text = self.toml.to_string();
+    }
+
+    fn put_bare(&mut self, place: &Place, field: &str, item: &Item) {
+        if let Some(value) = bare(item) {
+            // Names were looked at when the other document was read.
+            let _ = self.put(place, field, value);
+        }
+    }
+
     /// Changes keys; comments and everything else stay as they are. Unknown keys are a mistake.
     pub fn edit(&mut self, edits: &[Edit]) -> Result<(), Mistake> {
         for edit in edits {

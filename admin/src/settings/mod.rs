@@ -6,7 +6,13 @@
 //!
 //! Every change made by a command is kept: `settings.d/NNNN-TIME.toml` is the document after change number NNNN, headed
 //! by who, when, why and by which command. `0000` is what stood there before the first command.
+//!
+//! What one server has for itself is in its own `server.toml`, which goes before the organisation's document, key by key;
+//! its versions are in `server.d`.
+//!
+//! A change is a [`Candidate`] first: checked, and, where it touches how anybody reaches us, rehearsed ([`Rehearse`]).
 
+pub mod candidate;
 mod checks;
 pub mod connector;
 pub mod document;
@@ -14,11 +20,14 @@ pub mod example;
 mod fields;
 mod hub;
 mod named;
+pub mod rehearse;
 pub mod secret;
 pub mod store;
 mod time;
 pub mod value;
+mod versions;
 
+pub use candidate::{Candidate, KeyChange, Touched};
 pub use connector::{
     AddressSpace, AuthMechanism, ComponentState, DmarcMode, FilterAddress, FilterFailure, FilterScope,
     IpRange, Listener, PermissionGroup, ProtocolLogging, SmartHost, SmartHostAuthMechanism, SpfFail,
@@ -31,6 +40,9 @@ pub use fields::{
 };
 pub use hub::{BackPressure, Dns, MailAuthentication, Transport};
 pub use named::{MailFilter, ReceiveConnector, STANDING, SendConnector};
-pub use store::{Author, Saved, SettingsError, SettingsStore, Version, load, save_change};
+pub use rehearse::{Probe, Rehearse, Report, Verdict};
+pub use store::{
+    Author, Saved, Scope, SettingsError, SettingsStore, Version, load, save_change, save_change_in,
+};
 pub use time::parse_time;
 pub use value::{Bytes, Kind, Span, Unlimited};

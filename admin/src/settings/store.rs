@@ -1,14 +1,16 @@
-//! The document on disk, its versions, and those who wait for changes.
+//! The documents on disk, their versions, and those who wait for changes.
 
+use super::candidate::{Candidate, together};
 use super::document::{Document, Edit, Mistake};
 use super::fields::Settings;
-use std::fs::{self, File};
-use std::io::{self, Write};
+pub use super::versions::{Author, Scope, Version, versions, versions_of};
+use super::versions::{keep_next, replace};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use tokio::sync::watch;
-use waypost_base::Timestamp;
 
 /// Bytes of a document; see also [`Document::parse`].
 const BYTES_MAX: u64 = 1024 * 1024;
@@ -26,15 +28,6 @@ fn list(mistakes: &[Mistake]) -> String {
     mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Who changes the settings, and why. It heads the version that is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Author {
-    pub who: String,
-    pub when: Timestamp,
-    pub why: Option<String>,
-    pub command: String,
-}
-
 /// What a change came to.
 #[derive(Clone, Debug)]
 pub struct Saved {
@@ -43,155 +36,101 @@ pub struct Saved {
     pub version: Option<u32>,
 }
 
-/// A version as it is kept in `settings.d`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    pub number: u32,
-    pub path: PathBuf,
-}
-
-/// Reads the settings of a data folder. A missing document means the defaults.
+/// Reads the settings of a data folder. Missing documents mean the defaults.
 pub fn load(data: &Path) -> Result<Settings, SettingsError> {
-    let path = document_path(data);
-    let document = read(&path)?;
-    document.meant().map_err(|mistakes| SettingsError::Mistakes { path, mistakes })
+    let organisation = read(&Scope::Organisation.document(data))?;
+    let server = read(&Scope::Server.document(data))?;
+    meant(data, &organisation, &server)
 }
 
-/// Changes keys of the document, keeps the version, and gives what holds now. All or nothing: a value out of its bounds
-/// leaves everything as it was. One writer at a time: the server's, or the command's while the server is stopped.
+/// What both documents mean together. A mistake is told by the document that it stands in.
+fn meant(data: &Path, organisation: &Document, server: &Document) -> Result<Settings, SettingsError> {
+    let at = |scope: Scope| {
+        let path = scope.document(data);
+        move |mistakes| SettingsError::Mistakes { path, mistakes }
+    };
+    let alone = organisation.meant().map_err(at(Scope::Organisation))?;
+    if server.is_empty() {
+        return Ok(alone);
+    }
+    server.meant().map_err(at(Scope::Server))?;
+    together(organisation, server).meant().map_err(at(Scope::Server))
+}
+
+/// Changes keys of the organisation's document, keeps the version, and gives what holds now. All or nothing: a value out
+/// of its bounds leaves everything as it was. One writer at a time: the server's, or the command's while the server is
+/// stopped.
 pub fn save_change(data: &Path, edits: &[Edit], author: &Author) -> Result<Saved, SettingsError> {
-    let path = document_path(data);
-    let refuse = |mistakes| SettingsError::Mistakes { path: path.clone(), mistakes };
-    let before = read(&path)?;
-    let mut after = before.clone();
-    after.edit(edits).map_err(|m| refuse(vec![m]))?;
-    let settings = Arc::new(after.meant().map_err(refuse)?);
-    let (old, new) = (before.to_string(), after.to_string());
-    if old == new {
+    save_change_in(data, Scope::Organisation, edits, author)
+}
+
+/// The same of either document.
+pub fn save_change_in(
+    data: &Path,
+    scope: Scope,
+    edits: &[Edit],
+    author: &Author,
+) -> Result<Saved, SettingsError> {
+    let before = Arc::new(load(data).unwrap_or_default());
+    put(data, &edited(data, scope, edits, before)?, author)
+}
+
+/// The document of `scope` with the edits.
+fn edited(
+    data: &Path,
+    scope: Scope,
+    edits: &[Edit],
+    before: Arc<Settings>,
+) -> Result<Candidate, SettingsError> {
+    let path = scope.document(data);
+    let mut document = read(&path)?;
+    document.edit(edits).map_err(|m| SettingsError::Mistakes { path, mistakes: vec![m] })?;
+    candidate(data, scope, document.to_string(), before)
+}
+
+/// A text in place of the document of `scope`.
+fn candidate(
+    data: &Path,
+    scope: Scope,
+    text: String,
+    before: Arc<Settings>,
+) -> Result<Candidate, SettingsError> {
+    let path = scope.document(data);
+    let fresh = Document::parse(&text).map_err(|m| SettingsError::Mistakes { path, mistakes: vec![m] })?;
+    let after = match scope {
+        Scope::Organisation => meant(data, &fresh, &read(&Scope::Server.document(data))?)?,
+        Scope::Server => meant(data, &read(&Scope::Organisation.document(data))?, &fresh)?,
+    };
+    Ok(Candidate { scope, text, after: Arc::new(after), before })
+}
+
+/// Keeps the version and writes the document, durably.
+fn put(data: &Path, candidate: &Candidate, author: &Author) -> Result<Saved, SettingsError> {
+    let settings = candidate.after.clone();
+    let path = candidate.scope.document(data);
+    let old = read_text(&path)?;
+    if old == candidate.text {
         return Ok(Saved { settings, version: None });
     }
-    let folder = data.join("settings.d");
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        move |source| SettingsError::Io { path, source }
-    };
-    fs::create_dir_all(&folder).map_err(at(&folder))?;
-    let last = versions(data)?.last().map(|v| v.number);
-    let number = match last {
-        Some(last) => last + 1,
-        None => {
-            let first =
-                Author { who: "unknown".into(), command: "before the first change".into(), ..author.clone() };
-            keep(&folder, 0, &first, &old).map_err(at(&folder))?;
-            1
-        }
-    };
     // The version first: if we die between the two, a version too many is kept, and none is missing.
-    keep(&folder, number, author, &new).map_err(at(&folder))?;
-    replace(&path, &new).map_err(at(&path))?;
+    let number = keep_next(data, candidate.scope, author, &old, &candidate.text)?;
+    replace(&path, &candidate.text).map_err(|source| SettingsError::Io { path, source })?;
     Ok(Saved { settings, version: Some(number) })
 }
 
-/// Puts the document of a kept version in place of the present one, and keeps that as a version, too.
-pub fn restore(data: &Path, number: u32, author: &Author) -> Result<Saved, SettingsError> {
-    let kept = versions(data)?.into_iter().find(|v| v.number == number).ok_or_else(|| {
-        let source = io::Error::new(io::ErrorKind::NotFound, format!("there is no version {number}"));
-        SettingsError::Io { path: data.join("settings.d"), source }
-    })?;
-    let text = text_of(&kept)?;
-    let refuse = |mistakes| SettingsError::Mistakes { path: kept.path.clone(), mistakes };
-    let document = Document::parse(&text).map_err(|m| refuse(vec![m]))?;
-    let settings = Arc::new(document.meant().map_err(refuse)?);
-    let path = document_path(data);
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        move |source| SettingsError::Io { path, source }
-    };
-    if read(&path)?.to_string() == text {
-        return Ok(Saved { settings, version: None });
+fn read_text(path: &Path) -> Result<String, SettingsError> {
+    let io = |source| SettingsError::Io { path: path.to_owned(), source };
+    match fs::metadata(path) {
+        Ok(meta) if meta.len() > BYTES_MAX => Err(io(io::Error::other("larger than 1 MB"))),
+        Ok(_) => fs::read_to_string(path).map_err(io),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(e) => Err(io(e)),
     }
-    let number = versions(data)?.last().map_or(0, |v| v.number) + 1;
-    let folder = data.join("settings.d");
-    keep(&folder, number, author, &text).map_err(at(&folder))?;
-    replace(&path, &text).map_err(at(&path))?;
-    Ok(Saved { settings, version: Some(number) })
-}
-
-/// A kept version without its head.
-fn text_of(version: &Version) -> Result<String, SettingsError> {
-    let io = |source| SettingsError::Io { path: version.path.clone(), source };
-    let text = fs::read_to_string(&version.path).map_err(io)?;
-    Ok(text.split_once("\n\n").map_or(String::new(), |(_, text)| text.to_owned()))
-}
-
-impl Version {
-    /// What its head says: who, when, why, command.
-    pub fn head(&self) -> Vec<(String, String)> {
-        let text = fs::read_to_string(&self.path).unwrap_or_default();
-        let lines = text.lines().map_while(|line| line.strip_prefix("# ")?.split_once(": "));
-        lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-    }
-}
-
-/// The versions that are kept, oldest first.
-pub fn versions(data: &Path) -> Result<Vec<Version>, SettingsError> {
-    let folder = data.join("settings.d");
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(SettingsError::Io { path: folder, source }),
-    };
-    let mut out = Vec::new();
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|n| n.split_once('-')).and_then(|(n, _)| n.parse().ok());
-        if let Some(number) = number {
-            out.push(Version { number, path: entry.path() });
-        }
-    }
-    out.sort_by_key(|v| v.number);
-    Ok(out)
-}
-
-fn document_path(data: &Path) -> PathBuf {
-    data.join("settings.toml")
 }
 
 fn read(path: &Path) -> Result<Document, SettingsError> {
-    let io = |source| SettingsError::Io { path: path.to_owned(), source };
-    let text = match fs::metadata(path) {
-        Ok(meta) if meta.len() > BYTES_MAX => return Err(io(io::Error::other("larger than 1 MB"))),
-        Ok(_) => fs::read_to_string(path).map_err(io)?,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(e) => return Err(io(e)),
-    };
+    let text = read_text(path)?;
     Document::parse(&text).map_err(|m| SettingsError::Mistakes { path: path.to_owned(), mistakes: vec![m] })
-}
-
-fn keep(folder: &Path, number: u32, author: &Author, text: &str) -> io::Result<()> {
-    let one_line =
-        |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
-    let c = author.when.civil();
-    let name = format!(
-        "{number:04}-{:04}{:02}{:02}T{:02}{:02}{:02}Z.toml",
-        c.year, c.month, c.day, c.hour, c.minute, c.second
-    );
-    let mut head = format!("# who: {}\n# when: {}\n", one_line(&author.who), author.when);
-    if let Some(why) = &author.why {
-        head.push_str(&format!("# why: {}\n", one_line(why)));
-    }
-    head.push_str(&format!("# command: {}\n\n", one_line(&author.command)));
-    replace(&folder.join(name), &(head + text))
-}
-
-/// Writes a file so that it is either the old one or the new one, durably.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let beside = path.with_extension(format!("toml.{}.new", std::process::id()));
-    let mut file = File::create(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// The settings of a running server: what holds now, changes one at a time, and word of them to whoever subscribed.
@@ -200,6 +139,7 @@ pub struct SettingsStore {
     data: PathBuf,
     now: watch::Sender<Arc<Settings>>,
     writing: Mutex<()>,
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl SettingsStore {
@@ -209,6 +149,7 @@ impl SettingsStore {
             data: data.to_owned(),
             now: watch::Sender::new(Arc::new(settings)),
             writing: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
         })
     }
 
@@ -221,24 +162,61 @@ impl SettingsStore {
         self.now.subscribe()
     }
 
-    /// [`save_change`], then word to the subscribers. Blocks for the disk.
-    pub fn change(&self, edits: &[Edit], author: &Author) -> Result<Saved, SettingsError> {
+    /// Whoever plans, rehearses and puts in place holds this from the first to the last, so that what is put in place is
+    /// what was rehearsed.
+    pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// What edits would come to; nothing is written.
+    pub fn plan(&self, scope: Scope, edits: &[Edit]) -> Result<Candidate, SettingsError> {
+        edited(&self.data, scope, edits, self.current())
+    }
+
+    /// What a whole document would come to.
+    pub fn plan_text(&self, scope: Scope, text: String) -> Result<Candidate, SettingsError> {
+        candidate(&self.data, scope, text, self.current())
+    }
+
+    /// What putting back a kept version would come to.
+    pub fn plan_version(&self, scope: Scope, number: u32) -> Result<Candidate, SettingsError> {
+        let kept = versions_of(&self.data, scope)?.into_iter().find(|v| v.number == number);
+        let kept = kept.ok_or_else(|| {
+            let source = io::Error::new(io::ErrorKind::NotFound, format!("there is no version {number}"));
+            SettingsError::Io { path: scope.folder(&self.data), source }
+        })?;
+        self.plan_text(scope, kept.text()?)
+    }
+
+    /// Puts a candidate in place, keeps the version, and gives word to the subscribers. Blocks for the disk.
+    pub fn put(&self, candidate: &Candidate, author: &Author) -> Result<Saved, SettingsError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let saved = save_change(&self.data, edits, author)?;
-        if saved.version.is_some() {
+        let saved = put(&self.data, candidate, author)?;
+        if saved.version.is_some() || *self.current() != *saved.settings {
             self.now.send_replace(saved.settings.clone());
         }
         Ok(saved)
     }
 
-    /// [`restore`], then word to the subscribers. Blocks for the disk.
+    /// [`plan`](SettingsStore::plan) of the organisation's document and [`put`](SettingsStore::put), without a rehearsal.
+    pub fn change(&self, edits: &[Edit], author: &Author) -> Result<Saved, SettingsError> {
+        self.put(&self.plan(Scope::Organisation, edits)?, author)
+    }
+
+    /// Puts an earlier version of the organisation's document in place, without a rehearsal.
     pub fn restore(&self, number: u32, author: &Author) -> Result<Saved, SettingsError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let saved = restore(&self.data, number, author)?;
-        if saved.version.is_some() {
-            self.now.send_replace(saved.settings.clone());
-        }
-        Ok(saved)
+        self.put(&self.plan_version(Scope::Organisation, number)?, author)
+    }
+
+    /// The organisation's document as it stands, for servers that mirror it.
+    pub fn organisation_text(&self) -> Result<String, SettingsError> {
+        read_text(&Scope::Organisation.document(&self.data))
+    }
+
+    /// Takes over the organisation's document from the server that keeps it. One that does not hold together with this
+    /// server's own document is refused, and what holds goes on.
+    pub fn adopt(&self, text: String, author: &Author) -> Result<Saved, SettingsError> {
+        self.put(&self.plan_text(Scope::Organisation, text)?, author)
     }
 
     /// Wakes the subscribers although no setting has changed: something that belongs to one has, such as a password.
@@ -248,18 +226,24 @@ impl SettingsStore {
 
     /// What the edits would come to; nothing is written.
     pub fn rehearse(&self, edits: &[Edit]) -> Result<Settings, SettingsError> {
-        let path = document_path(&self.data);
-        let mut document = read(&path)?;
-        document
-            .edit(edits)
-            .map_err(|m| SettingsError::Mistakes { path: path.clone(), mistakes: vec![m] })?;
-        document.meant().map_err(|mistakes| SettingsError::Mistakes { path, mistakes })
+        self.plan(Scope::Organisation, edits).map(|candidate| (*candidate.after).clone())
     }
 
-    /// Reads the document again, as after a SIGHUP. A mistake keeps what holds.
+    /// Reads the documents again. A mistake keeps what holds.
     pub fn reload(&self) -> Result<Arc<Settings>, SettingsError> {
+        self.reload_by(None).map(|saved| saved.settings)
+    }
+
+    /// The same, as after a SIGHUP; what was written by hand is kept as a version of `author`'s, which `Saved` names.
+    pub fn reload_by(&self, author: Option<&Author>) -> Result<Saved, SettingsError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let settings = Arc::new(load(&self.data)?);
+        let mut version = None;
+        if let Some(author) = author {
+            for scope in Scope::ALL {
+                version = self.note_by_hand(scope, author)?.or(version);
+            }
+        }
         let fresh = settings.clone();
         self.now.send_if_modified(|now| {
             let differs = *now != fresh;
@@ -268,7 +252,21 @@ impl SettingsStore {
             }
             differs
         });
-        Ok(settings)
+        Ok(Saved { settings, version })
+    }
+
+    /// Keeps the document as a version where it is not the last one.
+    fn note_by_hand(&self, scope: Scope, author: &Author) -> Result<Option<u32>, SettingsError> {
+        let text = read_text(&scope.document(&self.data))?;
+        let last = versions_of(&self.data, scope)?.pop();
+        match last {
+            Some(last) if last.text()? != text => {
+                let before = last.text()?;
+                keep_next(&self.data, scope, author, &before, &text).map(Some)
+            }
+            // Without any version it is what stood there before the first change, and will be version 0.
+            _ => Ok(None),
+        }
     }
 
     pub fn data(&self) -> &Path {
@@ -279,6 +277,7 @@ impl SettingsStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use waypost_base::Timestamp;
 
     fn folder(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("waypost-settings-{name}-{}", std::process::id()));
@@ -293,6 +292,7 @@ mod tests {
             when: Timestamp(1_772_525_720_114),
             why: Some("new\ngreeting".into()),
             command: "Set-ImapSettings -Banner Hi".into(),
+            ..Author::default()
         }
     }
 
