@@ -65,8 +65,14 @@ enum State {
     Plain(Credentials),
     /// The second field counts the challenges that were answered.
     Login(Credentials, u8),
+    /// The password is not sent: the certificate was.
+    External(Credentials),
+    /// The password is the token.
+    Bearer(Credentials),
     ScramFirst(ScramClient),
     ScramFinal(ScramClient),
+    /// The token was sent; a challenge now is why it is refused.
+    Bearing,
     Finished,
     Failed,
 }
@@ -82,9 +88,17 @@ impl ClientExchange {
         let state = match mechanism {
             Mechanism::Plain => State::Plain(credentials),
             Mechanism::Login => State::Login(credentials, 0),
-            Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => {
+            Mechanism::External => State::External(credentials),
+            Mechanism::OAuthBearer | Mechanism::XOAuth2 => State::Bearer(credentials),
+            // These have clients of their own: a library, and `ntlm::client`.
+            Mechanism::Gssapi | Mechanism::GssSpnego | Mechanism::Ntlm => return Err(NotOffered),
+            Mechanism::ScramSha256
+            | Mechanism::ScramSha256Plus
+            | Mechanism::ScramSha1
+            | Mechanism::ScramSha1Plus => {
                 let plus = mechanism.binds_channel();
-                let scram = ScramClient::new(Hash::Sha256, plus, credentials, bindings, nonce);
+                let hash = mechanism.scram().unwrap_or(Hash::Sha256);
+                let scram = ScramClient::new(hash, plus, credentials, bindings, nonce);
                 State::ScramFirst(scram.ok_or(NotOffered)?)
             }
         };
@@ -105,6 +119,21 @@ impl ClientExchange {
                 );
                 self.state = State::Finished;
                 Some(message)
+            }
+            State::External(c) => {
+                let message = Secret::from(c.authzid.as_deref().unwrap_or_default());
+                self.state = State::Finished;
+                Some(message)
+            }
+            State::Bearer(c) => {
+                let user = c.authzid.as_deref().unwrap_or(&c.authcid);
+                let head = match self.mechanism {
+                    Mechanism::XOAuth2 => format!("user={user}"),
+                    _ => format!("n,a={},", user.replace('=', "=3D").replace(',', "=2C")),
+                };
+                let message = [head.as_bytes(), b"\x01auth=Bearer ", c.password.expose(), b"\x01\x01"].concat();
+                self.state = State::Bearing;
+                Some(Secret::new(message))
             }
             State::ScramFirst(scram) => Some(Secret::new(scram.first())),
             _ => None,
@@ -136,13 +165,16 @@ impl ClientExchange {
                 self.state = State::Finished;
                 Ok(Secret::new(Vec::new()))
             }
-            State::Plain(_) | State::Finished | State::Failed => Err(ClientError::OutOfTurn),
+            State::Bearing => Err(ClientError::Refused(String::from_utf8_lossy(challenge).into_owned())),
+            State::Plain(_) | State::External(_) | State::Bearer(_) | State::Finished | State::Failed => {
+                Err(ClientError::OutOfTurn)
+            }
         }
     }
 
     /// True where the server's success can be believed: with SCRAM, only after it has proved itself.
     pub fn finished(&self) -> bool {
-        matches!(self.state, State::Finished)
+        matches!(self.state, State::Finished | State::Bearing)
     }
 }
 

@@ -2,23 +2,20 @@
 
 use crate::binding::Bindings;
 use crate::client::{ClientExchange, Credentials};
-use crate::exchange::{Answer, Exchange, Identity, Question, Setup, Step};
+use crate::exchange::{Answer, Exchange, GssAsk, GssDone, GssReply, Identity, Question, Setup, Step};
 use crate::mechanism::Mechanism;
 use crate::scram::ScramKeys;
+use crate::secret::Secret;
 use crate::wire;
 use waypost_base::AccountId;
 
 /// The first byte chooses the mechanism, the rest is cut at line feeds into what the peer sends.
 pub fn fuzz_one(data: &[u8]) {
     let Some((choice, rest)) = data.split_first() else { return };
-    let mechanism = match choice % 4 {
-        0 => Mechanism::Plain,
-        1 => Mechanism::Login,
-        2 => Mechanism::ScramSha256,
-        _ => Mechanism::ScramSha256Plus,
-    };
+    let mechanism = *Mechanism::ALL.get(usize::from(choice % 12)).unwrap_or(&Mechanism::Plain);
     let bindings = Bindings { exporter: Some([5; 32]), end_point: None };
-    let setup = Setup::new(bindings.clone(), [1; 18], [2; 32]);
+    let mut setup = Setup::new(bindings.clone(), [1; 18], [2; 32]);
+    setup.certificate = Some(b"der".as_slice().into());
     let mut lines = rest.split(|b| *b == b'\n');
     if let Ok(mut server) = Exchange::start(mechanism, setup) {
         let initial = if choice & 4 == 0 { None } else { lines.next() };
@@ -60,6 +57,14 @@ fn answer(question: &Question, choice: u8) -> Answer {
     match (question, choice >> 5) {
         (_, 0) => Answer::Wrong,
         (_, 1) => Answer::Unavailable("no store".into()),
+        (Question::Gss(GssAsk::Accept { .. }), 2) => Answer::Gss(GssReply { token: Some(vec![1]), done: None }),
+        (Question::Gss(GssAsk::Accept { .. }), _) => {
+            Answer::Gss(GssReply { token: None, done: Some(GssDone::default()) })
+        }
+        (Question::Gss(GssAsk::Wrap { message, .. } | GssAsk::Unwrap { message, .. }), _) => {
+            Answer::Octets(message.clone())
+        }
+        (Question::Ntlm(_), _) => Answer::Ntlm(Secret::new(vec![0; 16])),
         (Question::ScramKeys { .. }, 2..) => Answer::Keys(ScramKeys::derive("pencil", b"salt", 1)),
         _ => Answer::Accepted(identity),
     }

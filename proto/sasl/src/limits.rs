@@ -28,3 +28,9 @@ pub const SALT_BYTES: usize = 16;
 
 /// Random bytes of the server's nonce: 144 bits, 24 characters.
 pub const NONCE_RANDOM_BYTES: usize = 18;
+
+/// Tokens that a client may send until a security context stands. Kerberos takes one, SPNEGO with a change of mind three.
+pub const GSS_TOKENS_MAX: u32 = 8;
+
+/// Pairs of attribute and value in a response of NTLM. Eleven kinds are defined, each of which comes once.
+pub const NTLM_PAIRS_MAX: usize = 32;

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Hash {
-    /// Kept for keys from older servers. No mechanism of ours offers it yet.
+    /// For clients that know nothing better.
     Sha1,
     Sha256,
 }

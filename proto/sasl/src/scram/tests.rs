@@ -107,11 +107,16 @@ fn converse(mechanism: Mechanism, credentials: Credentials, keys: Answer, author
 
 #[test]
 fn every_mechanism_signs_in() {
-    for mechanism in Mechanism::ALL {
+    use Mechanism::*;
+    for mechanism in
+        [ScramSha256Plus, ScramSha256, ScramSha1Plus, ScramSha1, Plain, Login, OAuthBearer, XOAuth2]
+    {
+        let hash = mechanism.scram().unwrap_or(Hash::Sha256);
+        let keys = ScramKeys::derive_with(hash, &Secret::from("pencil"), b"0123456789abcdef", ROUNDS);
         let step = converse(
             mechanism,
             Credentials::new("user", "pencil"),
-            Answer::Keys(keys()),
+            Answer::Keys(keys),
             Answer::Accepted(identity()),
         );
         assert_eq!(step, Step::Done(identity()), "{mechanism}");
