@@ -49,6 +49,10 @@ fn paths(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
 }
 
 fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    replace_bytes(path, text.as_bytes(), mode)
+}
+
+pub(crate) fn replace_bytes(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
@@ -61,7 +65,7 @@ fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     // A file left over from a crash keeps the mode that it had.
     #[cfg(unix)]
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
     File::open(folder)?.sync_all()
