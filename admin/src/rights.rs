@@ -145,6 +145,8 @@ const SERVER_NOUNS: &[&str] = &[
     "SendConnector",
     "ReceiveConnector",
     "MailFilter",
+    "DirectorySource",
+    "DirectorySync",
     "Queue",
     "QueueDigest",
     "Message",

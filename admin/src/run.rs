@@ -68,6 +68,25 @@ pub trait Hub: Send + Sync {
     /// recipients.
     fn give_up(&self, item: u64, by: &str) -> Answer<'_, u64>;
 
+    /// Asks a directory source for somebody, and whether a password is theirs where one is given. What was found, as
+    /// property and value.
+    fn test_source<'a>(
+        &'a self,
+        source: &'a str,
+        user: Option<&'a str>,
+        password: Option<&'a str>,
+    ) -> Answer<'a, Vec<(&'static str, String)>> {
+        let _ = (user, password);
+        Box::pin(async move { Err(Failure::not_found("directory source", source)) })
+    }
+
+    /// Makes accounts and groups as a directory source has them. What was done, line by line; nothing is done where it is
+    /// only to be said.
+    fn sync_source<'a>(&'a self, source: &'a str, only_say: bool) -> Answer<'a, Vec<String>> {
+        let _ = only_say;
+        Box::pin(async move { Err(Failure::not_found("directory source", source)) })
+    }
+
     /// What back pressure has measured last.
     fn pressure(&self) -> Vec<Meter>;
 }
@@ -107,7 +126,16 @@ impl World {
         mailboxes: Mailboxes,
         settings: Arc<SettingsStore>,
     ) -> World {
-        World { store, directory, mailboxes, settings, queue: QueueAt::Rows(Arc::new(NullRouter)), hub: None, rehearse: None, services: None }
+        World {
+            store,
+            directory,
+            mailboxes,
+            settings,
+            queue: QueueAt::Rows(Arc::new(NullRouter)),
+            hub: None,
+            rehearse: None,
+            services: None,
+        }
     }
 }
 

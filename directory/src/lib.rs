@@ -29,8 +29,8 @@ pub use change::{Directory, NewAccount, NewDomain, NewGroup, end_copy, take_page
 pub use credential::{AppPassword, Credential, CredentialKind};
 pub use error::{ChangeError, OpenError};
 pub use model::{
-    Account, AccountKind, Domain, DomainKind, Group, GroupId, Limit, Member, Permission, Protocol, Protocols,
-    Quotas, Right, SizeLimits,
+    Account, AccountKind, Domain, DomainKind, Group, GroupId, Limit, Member, Origin, Permission, Protocol,
+    Protocols, Quotas, Right, SizeLimits,
 };
 pub use resolve::{Expanded, How, Recipient, Refused, Sender, Skipped};
 pub use server::{Roles, Server};

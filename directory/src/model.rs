@@ -75,6 +75,9 @@ pub struct Account {
     /// What is forwarded stays here too. Exchange: DeliverToMailboxAndForward.
     #[serde(default)]
     pub deliver_and_forward: bool,
+    /// The directory that it came from, which then says who it is.
+    #[serde(default)]
+    pub origin: Option<Origin>,
     /// Names of the role groups that its owner is in: what they may administer.
     #[serde(default)]
     pub role_groups: Vec<String>,
@@ -83,6 +86,14 @@ pub struct Account {
     pub home: Option<String>,
     pub created: Timestamp,
     pub changed: Timestamp,
+}
+
+/// Where something was made from: a directory source, and what it is called there whatever its name becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    pub source: String,
+    /// entryUUID or objectGUID.
+    pub id: String,
 }
 
 impl Account {
@@ -280,6 +291,9 @@ pub struct Group {
     /// People who may manage it.
     #[serde(default)]
     pub managed_by: Vec<AccountId>,
+    /// The directory that it came from.
+    #[serde(default)]
+    pub origin: Option<Origin>,
     #[serde(default)]
     pub hidden: bool,
     pub created: Timestamp,

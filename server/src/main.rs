@@ -8,6 +8,7 @@ mod copies;
 mod dns;
 mod init;
 mod inner;
+mod ldap;
 mod legs;
 mod listen;
 mod logs;

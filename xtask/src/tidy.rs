@@ -73,6 +73,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ("mail-auth", &["waypost-mailauth"]),
     ("rsa", &["waypost-mailauth"]),
     ("tokio-rustls", &["waypost-server"]),
+    ("ldap3", &["waypost-server"]),
     ("axum", &["waypost-server"]),
     ("clap", &["waypost-server", "waypost-admin"]),
     (

@@ -4,6 +4,7 @@ mod api;
 mod app_password;
 mod cas;
 mod component;
+mod directory_source;
 mod dkim;
 mod domain;
 mod export;
@@ -58,6 +59,7 @@ pub(crate) fn all() -> Vec<&'static Command> {
         send_connector::COMMANDS,
         receive_connector::COMMANDS,
         mail_filter::COMMANDS,
+        directory_source::COMMANDS,
         queue::COMMANDS,
         message::COMMANDS,
         transport::COMMANDS,

@@ -23,6 +23,7 @@ impl Collection {
     pub(super) fn names(&self, settings: &Settings) -> Vec<String> {
         match self.section {
             "send_connectors" => settings.send_connectors.keys().cloned().collect(),
+            "directory_sources" => settings.directory_sources.keys().cloned().collect(),
             "receive_connectors" => settings.receive_connectors.keys().cloned().collect(),
             _ => settings.mail_filters.keys().cloned().collect(),
         }

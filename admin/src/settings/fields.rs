@@ -4,6 +4,7 @@
 use super::checks::*;
 use super::hub::{BackPressure, Dns, MailAuthentication, Transport};
 use super::named::{MailFilter, ReceiveConnector, SendConnector};
+use super::source::DirectorySource;
 use super::value::{Bytes, Kind, Span, Unlimited, choice};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -231,6 +232,16 @@ choice! {
 }
 
 choice! {
+    /// How an ACME authority looks whether a name is ours.
+    AcmeChallenge {
+        /// By HTTP on port 80 (RFC 8555 §8.3).
+        Http01 = 1,
+        /// By TLS on port 443 (RFC 8737).
+        TlsAlpn01 = 2,
+    }
+}
+
+choice! {
     /// When a protocol log begins a new file.
     RollOver { Hourly = 1, Daily = 2, Weekly = 3, Monthly = 4 }
 }
@@ -307,6 +318,45 @@ section_types! {
         certificate: PathBuf = "public/public.crt".into();
         /// Private key in PEM, readable by the server's user only.
         key: PathBuf = "public/public.key".into();
+        /// Fetch what certificate authorities say of our certificates (OCSP), and show it to clients with them.
+        ocsp_stapling: bool = true;
+    }
+
+    /// Which certificates of the store clients are shown, by thumbprint; of several, the one that holds the name that the
+    /// client asks for. Empty: the certificate of [tls]. Enable- and Disable-ExchangeCertificate write these. Each server
+    /// uses those that it has.
+    Certificates {
+        /// IMAP.
+        imap: Vec<String> = Vec::new(), thumbprints;
+        /// POP3.
+        pop: Vec<String> = Vec::new(), thumbprints;
+        /// SMTP in.
+        smtp: Vec<String> = Vec::new(), thumbprints;
+        /// Web pages and the HTTP API. Exchange calls it IIS.
+        web: Vec<String> = Vec::new(), thumbprints;
+    }
+
+    /// Certificates by themselves, from an authority that speaks ACME (RFC 8555), such as Let's Encrypt.
+    Acme {
+        /// Get a certificate, renew it in time, and bind it.
+        enabled: bool = false;
+        /// The directory of the authority. With this switched on you agree to its terms of service.
+        directory: String = "https://acme-v02.api.letsencrypt.org/directory".into(), acme_directory;
+        /// Addresses that the authority may write to.
+        contact: Vec<String> = Vec::new(), at_most_1000;
+        /// The names of the certificate. Empty: server.name alone.
+        names: Vec<String> = Vec::new(), hosts;
+        /// How the authority looks whether the names are ours: Http01 asks port 80, TlsAlpn01 asks port 443.
+        challenge: AcmeChallenge = AcmeChallenge::Http01;
+        /// Where Http01 is answered. Nothing else is: whatever is no challenge is not found.
+        http_listeners: Vec<SocketAddr> = addresses(80);
+        /// Where TlsAlpn01 is answered.
+        tls_listeners: Vec<SocketAddr> = addresses(443);
+        /// The services that the certificate is bound to: imap, pop, smtp, web.
+        services: Vec<String> = ["imap", "pop", "smtp", "web"].map(str::to_owned).to_vec(), public_services;
+        /// Root certificate in PEM of an authority of our own; relative to the data folder. Empty: those that this machine
+        /// trusts.
+        ca_file: PathBuf = PathBuf::new();
     }
 
     /// IMAP. The names are those of Set-ImapSettings; what Exchange has and Waypost does not need is kept, shown, and
@@ -316,7 +366,8 @@ section_types! {
         banner: String = "The Waypost IMAP4 service is ready.".into(), line;
         /// PlainTextLogin, PlainTextAuthentication or SecureLogin.
         login_type: LoginType = LoginType::SecureLogin;
-        /// Without effect: the certificate of [tls] is shown.
+        /// Which certificate clients are shown where several fit: one that holds this name. Nothing else: inner legs do
+        /// not look at it.
         x509_certificate_name: String = String::new(), host_or_empty;
         /// A signed-in session that says nothing for so long is ended. RFC 9051 §5.4 asks for at least 30 minutes.
         authenticated_connection_timeout: Span = Span::minutes(30), |n| span_in(30, 3_600, n);
@@ -370,7 +421,8 @@ section_types! {
         banner: String = "The Waypost POP3 service is ready.".into(), line;
         /// PlainTextLogin, PlainTextAuthentication or SecureLogin.
         login_type: LoginType = LoginType::SecureLogin;
-        /// Without effect: the certificate of [tls] is shown.
+        /// Which certificate clients are shown where several fit: one that holds this name. Nothing else: inner legs do
+        /// not look at it.
         x509_certificate_name: String = String::new(), host_or_empty;
         /// A signed-in session that says nothing for so long is ended. RFC 1939 §3 asks for at least 10 minutes.
         authenticated_connection_timeout: Span = Span::minutes(30), |n| span_in(30, 3_600, n);
@@ -519,6 +571,11 @@ sections! {
         Listeners, listeners;
         /// TLS for clients. The inner certificates between servers are not touched by any of this.
         Tls, tls;
+        /// Which certificates of the store clients are shown, by thumbprint; of several, the one that holds the name that
+        /// the client asks for. Empty: the certificate of [tls].
+        Certificates, certificates;
+        /// Certificates by themselves, from an authority that speaks ACME (RFC 8555), such as Let's Encrypt.
+        Acme, acme;
         /// IMAP. The names are those of Set-ImapSettings; what Exchange has and Waypost does not need is kept, shown, and
         /// without effect.
         Imap, imap;
@@ -553,6 +610,9 @@ sections! {
         ReceiveConnector, receive_connectors;
         /// Mail filters: programs that look at every message while it comes in, by the milter protocol, in order.
         MailFilter, mail_filters;
+        /// Directories that know our people: LDAP, Active Directory. New-DirectorySource writes these; the password of the
+        /// account that looks things up is not here but in the folder `secret`.
+        DirectorySource, directory_sources;
     }
 }
 

@@ -19,9 +19,11 @@ pub mod document;
 pub mod example;
 mod fields;
 mod hub;
+pub mod merge;
 mod named;
 pub mod rehearse;
 pub mod secret;
+mod source;
 pub mod store;
 mod time;
 pub mod value;
@@ -35,12 +37,13 @@ pub use connector::{
 };
 pub use document::{Document, Edit, Mistake};
 pub use fields::{
-    CalendarOption, ExtendedProtection, Field, Imap, Listeners, Log, LoginType, Mailboxes, MimeFormat, Place,
-    Pop, RollOver, Server, Settings, SignIn, Smtp, SortOrder, Tls,
+    Acme, AcmeChallenge, CalendarOption, Certificates, ExtendedProtection, Field, Imap, Listeners, Log,
+    LoginType, Mailboxes, MimeFormat, Place, Pop, RollOver, Server, Settings, SignIn, Smtp, SortOrder, Tls,
 };
 pub use hub::{BackPressure, Dns, MailAuthentication, Transport};
 pub use named::{MailFilter, ReceiveConnector, STANDING, SendConnector};
 pub use rehearse::{Probe, Rehearse, Report, Verdict};
+pub use source::{DirectorySource, SourceKind};
 pub use store::{
     Author, Saved, Scope, SettingsError, SettingsStore, Version, load, save_change, save_change_in,
 };

@@ -10,9 +10,27 @@ use std::path::{Path, PathBuf};
 /// Bytes of a password; RFC 4616 has no bound, servers have less.
 const BYTES_MAX: usize = 1024;
 
+/// Whose password it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder<'a> {
+    /// A send connector's, at its smart hosts.
+    Connector(&'a str),
+    /// A directory source's, for the account that looks things up.
+    Source(&'a str),
+}
+
 /// The password with which a send connector signs in.
 pub fn connector_password(data: &Path, connector: &str) -> io::Result<Option<String>> {
-    match fs::read_to_string(file(data, connector)?) {
+    password(data, Holder::Connector(connector))
+}
+
+/// Keeps a password, or forgets it: whole and synced under its name, or not there at all.
+pub fn set_connector_password(data: &Path, connector: &str, password: Option<&str>) -> io::Result<()> {
+    set_password(data, Holder::Connector(connector), password)
+}
+
+pub fn password(data: &Path, holder: Holder<'_>) -> io::Result<Option<String>> {
+    match fs::read_to_string(file(data, holder)?) {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
@@ -20,8 +38,8 @@ pub fn connector_password(data: &Path, connector: &str) -> io::Result<Option<Str
 }
 
 /// Keeps a password, or forgets it: whole and synced under its name, or not there at all.
-pub fn set_connector_password(data: &Path, connector: &str, password: Option<&str>) -> io::Result<()> {
-    let path = file(data, connector)?;
+pub fn set_password(data: &Path, holder: Holder<'_>, password: Option<&str>) -> io::Result<()> {
+    let path = file(data, holder)?;
     let folder = data.join("secret");
     match password {
         Some(password) if password.len() > BYTES_MAX => {
@@ -44,9 +62,13 @@ pub fn set_connector_password(data: &Path, connector: &str, password: Option<&st
     File::open(&folder)?.sync_all()
 }
 
-fn file(data: &Path, connector: &str) -> io::Result<PathBuf> {
-    sound_name(connector).map_err(|text| io::Error::new(io::ErrorKind::InvalidInput, text))?;
-    Ok(data.join("secret").join(format!("send-connector-{}.password", connector.to_lowercase())))
+fn file(data: &Path, holder: Holder<'_>) -> io::Result<PathBuf> {
+    let (kind, name) = match holder {
+        Holder::Connector(name) => ("send-connector", name),
+        Holder::Source(name) => ("directory-source", name),
+    };
+    sound_name(name).map_err(|text| io::Error::new(io::ErrorKind::InvalidInput, text))?;
+    Ok(data.join("secret").join(format!("{kind}-{}.password", name.to_lowercase())))
 }
 
 #[cfg(test)]
@@ -61,7 +83,8 @@ mod tests {
         assert_eq!(connector_password(&data, "Relay").unwrap(), None);
         set_connector_password(&data, "Relay", Some("hush")).unwrap();
         assert_eq!(connector_password(&data, "relay").unwrap().as_deref(), Some("hush"));
-        let mode = fs::metadata(file(&data, "relay").unwrap()).unwrap().permissions().mode();
+        let mode =
+            fs::metadata(file(&data, Holder::Connector("relay")).unwrap()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         set_connector_password(&data, "relay", None).unwrap();
         set_connector_password(&data, "relay", None).unwrap();

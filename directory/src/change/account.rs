@@ -5,7 +5,7 @@ use crate::address::Address;
 use crate::credential::{Credential, CredentialKind, check_strength};
 use crate::error::ChangeError;
 use crate::limits::{FORWARDS_MAX, LIST_MAX};
-use crate::model::{Account, AccountKind, Member, Protocols, Quotas, SizeLimits};
+use crate::model::{Account, AccountKind, Member, Origin, Protocols, Quotas, SizeLimits};
 use crate::resolve::Recipient;
 use crate::rows;
 use crate::snapshot::{Owner, Snapshot};
@@ -30,6 +30,8 @@ pub struct NewAccount {
     pub limits: SizeLimits,
     /// The main password, unprepared. Accounts without one can be given app passwords, or a password later.
     pub password: Option<String>,
+    /// The directory that it comes from.
+    pub origin: Option<Origin>,
     /// Id of the server that is to hold its mail; `None` is the server that keeps the directory.
     pub home: Option<String>,
 }
@@ -119,6 +121,7 @@ impl Directory {
             copy_smtp_sent: false,
             forward_to: None,
             deliver_and_forward: false,
+            origin: new.origin.clone(),
             role_groups: Vec::new(),
             home: new.home.clone(),
             created: at,

@@ -23,6 +23,8 @@ pub struct NewGroup {
     /// On unless said otherwise.
     pub require_sender_authentication: Option<bool>,
     pub managed_by: Vec<AccountId>,
+    /// The directory that it comes from.
+    pub origin: Option<crate::Origin>,
     /// Up to [`LIST_MAX`]; more by [`Directory::add_member`].
     pub members: Vec<Member>,
 }
@@ -59,6 +61,7 @@ impl Directory {
             accept_from: Vec::new(),
             reject_from: Vec::new(),
             managed_by: new.managed_by.clone(),
+            origin: new.origin.clone(),
             hidden: false,
             created: at,
             changed: at,
