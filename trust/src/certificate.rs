@@ -11,13 +11,19 @@ use std::net::IpAddr;
 use std::time::Duration;
 use thiserror::Error;
 use waypost_base::Timestamp;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
 /// Certificates of a chain that are read; real ones have two to four.
 const CHAIN_MAX: usize = 16;
 
 /// A clock may be this far behind ours and still find a fresh certificate valid.
 pub(crate) const BACKDATE_MILLIS: i64 = 60 * 60 * 1000;
+
+/// id-ad-ocsp (RFC 5280 §4.2.2.1).
+const OCSP: &str = "1.3.6.1.5.5.7.48.1";
+/// id-pe-tlsfeature (RFC 7633 §6); the only feature that it is used for is the stapled answer.
+const TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
 
 #[derive(Debug, Error)]
 pub enum TrustError {
@@ -54,7 +60,7 @@ impl KeyedCertificate {
     /// Whether the key belongs to the first certificate; gives the facts about that one.
     pub fn check(&self) -> Result<Facts, TrustError> {
         let first = chain(&self.chain_pem)?.remove(0);
-        let key = KeyPair::from_pem(&self.key_pem)?;
+        let key = crate::public::key::key_pair(&self.key_pem)?;
         let (_, certificate) =
             X509Certificate::from_der(&first).map_err(|e| TrustError::Malformed(e.to_string()))?;
         // Only the key's own bits are compared: RSA keys are written with differing algorithm parameters.
@@ -83,6 +89,19 @@ pub struct Facts {
     pub thumbprint: String,
     /// Such as `ECDSA 256` or `RSA 2048`.
     pub key: String,
+    /// Bits of the public key; 0 where the kind is not known.
+    pub key_bits: usize,
+    /// Such as `sha256RSA` or `sha256ECDSA`, as Windows says it; else the identifier.
+    pub signature: String,
+    /// Extended key usages, by name or identifier.
+    pub usages: Vec<String>,
+    /// Subject key identifier, upper-case hexadecimal; may be empty.
+    pub key_identifier: String,
+    pub version: u32,
+    /// Where to ask for its revocation state (OCSP), `http://…`.
+    pub ocsp: Vec<String>,
+    /// It promises that servers which show it staple an OCSP answer (RFC 7633).
+    pub must_staple: bool,
     pub is_ca: bool,
     pub self_signed: bool,
 }
@@ -107,11 +126,12 @@ impl Facts {
                 _ => {}
             }
         }
-        let key = match certificate.public_key().parsed() {
-            Ok(x509_parser::public_key::PublicKey::RSA(rsa)) => format!("RSA {}", rsa.key_size()),
-            Ok(x509_parser::public_key::PublicKey::EC(point)) => format!("ECDSA {}", point.key_size()),
-            _ => "other".to_owned(),
+        let (kind, key_bits) = match certificate.public_key().parsed() {
+            Ok(PublicKey::RSA(rsa)) => ("RSA", rsa.key_size()),
+            Ok(PublicKey::EC(point)) => ("ECDSA", point.key_size()),
+            _ => ("other", 0),
         };
+        let more = more_of(&certificate);
         let seconds = |t: x509_parser::time::ASN1Time| Timestamp::from_seconds(t.timestamp());
         Ok(Facts {
             subject: certificate.subject().to_string(),
@@ -122,8 +142,15 @@ impl Facts {
             not_after: seconds(certificate.validity().not_after),
             serial: certificate.raw_serial_as_string().to_uppercase().replace(':', ""),
             fingerprint: hex(digest::digest(&digest::SHA256, der).as_ref()),
-            thumbprint: hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, der).as_ref()),
-            key,
+            thumbprint: fingerprint_sha1(der),
+            key: if key_bits > 0 { format!("{kind} {key_bits}") } else { kind.to_owned() },
+            key_bits,
+            signature: signature_name(&certificate),
+            usages: more.usages,
+            key_identifier: more.key_identifier,
+            version: certificate.version().0.saturating_add(1),
+            ocsp: more.ocsp,
+            must_staple: more.must_staple,
             is_ca: certificate.is_ca(),
             self_signed: certificate.subject().as_raw() == certificate.issuer().as_raw(),
         })
@@ -146,6 +173,65 @@ impl Facts {
     pub fn valid_at(&self, now: Timestamp) -> bool {
         (self.not_before..=self.not_after).contains(&now)
     }
+}
+
+/// What stands in extensions that not every certificate has.
+#[derive(Default)]
+struct More {
+    usages: Vec<String>,
+    key_identifier: String,
+    ocsp: Vec<String>,
+    must_staple: bool,
+}
+
+fn more_of(certificate: &X509Certificate<'_>) -> More {
+    let mut more = More::default();
+    for extension in certificate.extensions() {
+        match extension.parsed_extension() {
+            ParsedExtension::ExtendedKeyUsage(usage) => {
+                let named = [
+                    (usage.any, "Any"),
+                    (usage.server_auth, "Server Authentication"),
+                    (usage.client_auth, "Client Authentication"),
+                    (usage.email_protection, "Secure Email"),
+                    (usage.ocsp_signing, "OCSP Signing"),
+                ];
+                more.usages.extend(named.iter().filter(|(on, _)| *on).map(|(_, name)| (*name).to_owned()));
+                more.usages.extend(usage.other.iter().map(|oid| oid.to_id_string()));
+            }
+            ParsedExtension::SubjectKeyIdentifier(id) => more.key_identifier = hex(id.0),
+            ParsedExtension::AuthorityInfoAccess(access) => {
+                for at in &access.accessdescs {
+                    if let (OCSP, GeneralName::URI(uri)) =
+                        (at.access_method.to_id_string().as_str(), &at.access_location)
+                    {
+                        more.ocsp.push((*uri).to_owned());
+                    }
+                }
+            }
+            _ => more.must_staple |= extension.oid.to_id_string() == TLS_FEATURE,
+        }
+    }
+    more
+}
+
+fn signature_name(certificate: &X509Certificate<'_>) -> String {
+    let oid = certificate.signature_algorithm.algorithm.to_id_string();
+    let name = match oid.as_str() {
+        "1.2.840.113549.1.1.4" => "md5RSA",
+        "1.2.840.113549.1.1.5" => "sha1RSA",
+        "1.2.840.113549.1.1.10" => "RSASSA-PSS",
+        "1.2.840.113549.1.1.11" => "sha256RSA",
+        "1.2.840.113549.1.1.12" => "sha384RSA",
+        "1.2.840.113549.1.1.13" => "sha512RSA",
+        "1.2.840.10045.4.1" => "sha1ECDSA",
+        "1.2.840.10045.4.3.2" => "sha256ECDSA",
+        "1.2.840.10045.4.3.3" => "sha384ECDSA",
+        "1.2.840.10045.4.3.4" => "sha512ECDSA",
+        "1.3.101.112" => "Ed25519",
+        _ => return oid,
+    };
+    name.to_owned()
 }
 
 /// A certificate for `names` (DNS names or IP addresses), ECDSA P-256, signed by itself: it encrypts, and clients have
@@ -196,7 +282,12 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
     <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// SHA-1 in upper-case hexadecimal: a thumbprint.
+pub(crate) fn fingerprint_sha1(der: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, der).as_ref())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02X}")).collect()
 }
 

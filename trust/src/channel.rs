@@ -60,6 +60,11 @@ pub type Accepting = Pin<Box<dyn Future<Output = std::io::Result<(BoxStream, Tls
 /// Starts TLS as the server side.
 pub trait TlsAccept: Send + Sync + 'static {
     fn accept(&self, plain: BoxStream) -> Accepting;
+
+    /// Whether there is a certificate to show. Where there is none, TLS is not offered.
+    fn available(&self) -> bool {
+        true
+    }
 }
 
 /// How far the other side's certificate is looked at when we are the client.

@@ -12,6 +12,8 @@ pub mod end_point;
 pub mod files;
 pub mod kerberos;
 pub mod leg;
+pub mod public;
+pub mod proxy;
 
 pub use authority::{Bundle, InnerCa, Issued, ServerId, VerifyError};
 pub use certificate::{Facts, KeyedCertificate, TrustError, self_signed};
