@@ -6,4 +6,5 @@
 pub mod imap;
 pub mod log;
 pub mod pop3;
+pub mod proxy;
 pub mod signin;

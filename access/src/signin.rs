@@ -124,6 +124,12 @@ impl Entrance {
         lock(&self.inside).get(&account).copied().unwrap_or_default()
     }
 
+    /// A place for a session that another server has handed over; `None` where the account has as many as it may have.
+    pub fn seat(&self, account: AccountId) -> Option<Place> {
+        let max = self.policy().sessions_per_user_max;
+        self.enter(account, max)
+    }
+
     fn enter(&self, account: AccountId, max: u32) -> Option<Place> {
         let mut inside = lock(&self.inside);
         let count = inside.entry(account).or_default();

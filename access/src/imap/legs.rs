@@ -8,6 +8,7 @@ use waypost_base::explain::{Cause, Leg, Outcome, Party};
 use waypost_base::id::Correlation;
 use waypost_sasl::Failure;
 use waypost_trust::channel::Channel;
+use waypost_trust::leg::NotOpened;
 
 const WRONG: Cause = Cause {
     code: "IMAP-CREDENTIALS",
@@ -78,6 +79,16 @@ pub(crate) fn signed_in(session: &mut Session, mechanism: &'static str, key: &st
     session.leg = Some(Box::new(next));
 }
 
+/// The way in was another server's; what follows is a leg of ours.
+pub(crate) fn taken_over(session: &mut Session, mechanism: &'static str, key: &str) {
+    if let Some(leg) = &mut session.leg {
+        leg.operation = "imap.read".into();
+        leg.mechanism = mechanism.into();
+        leg.key = Some(key.to_owned());
+        leg.steps.clear();
+    }
+}
+
 pub(crate) fn sign_in_failed(session: &mut Session, failure: &Failure) {
     let (cause, text, retry) = match failure {
         Failure::Wrong => (WRONG, "wrong credentials".to_owned(), false),
@@ -87,6 +98,11 @@ pub(crate) fn sign_in_failed(session: &mut Session, failure: &Failure) {
         Failure::Malformed(why) => (PROTOCOL, (*why).to_owned(), false),
     };
     failed(session, cause, text, retry);
+}
+
+/// The way in ends here, since the server that holds the account did not open: with that one's reason.
+pub(crate) fn not_handed_over(session: &mut Session, why: &NotOpened) {
+    failed(session, why.finding.cause, why.text.clone(), true);
 }
 
 pub(crate) fn tls_failed(session: &mut Session, why: &str) {

@@ -2,15 +2,18 @@
 
 use super::legs;
 use super::outcome::{Done, DoneCode, End, Fail, Outcome};
-use super::session::{Login, Next, Session};
+use super::session::{Handed, Login, Next, SIGNED_IN, Session};
+use crate::proxy::{self, Detail};
 use crate::signin::{Caller, NoMechanism, Refused, SignedIn, Turn};
 use waypost_imap::command::{SaslResponse, sasl_response};
 use waypost_imap::response::{Code, Status};
 use waypost_imap::value::{Secret, Tag};
 use waypost_sasl::{Failure, Why};
+use waypost_trust::leg::{Client, ClientTls, Service};
+use waypost_trust::proxy::{Home, to_home};
 
 impl Session {
-    pub(crate) async fn login(&mut self, user: String, password: Secret) -> Outcome {
+    pub(crate) async fn login(&mut self, tag: &Tag, user: String, password: Secret) -> Outcome {
         self.noted = format!("{user} *****");
         let mut caller = self.caller()?;
         let started = tokio::time::Instant::now();
@@ -21,17 +24,22 @@ impl Session {
         };
         self.caller = Some(caller);
         legs::step(self, "sign-in", started.elapsed());
-        self.enter(result).await
+        self.enter(tag, result).await
     }
 
-    pub(crate) async fn authenticate(&mut self, mechanism: String, initial: Option<Secret>) -> Outcome {
+    pub(crate) async fn authenticate(
+        &mut self,
+        tag: &Tag,
+        mechanism: String,
+        initial: Option<Secret>,
+    ) -> Outcome {
         self.noted = mechanism.clone();
         let mut caller = self.caller()?;
         let started = tokio::time::Instant::now();
         let result = self.exchange(&mut caller, &mechanism, initial).await;
         self.caller = Some(caller);
         legs::step(self, "sign-in", started.elapsed());
-        self.enter(result?).await
+        self.enter(tag, result?).await
     }
 
     fn caller(&mut self) -> Result<Box<Caller>, Fail> {
@@ -82,7 +90,7 @@ impl Session {
         }
     }
 
-    async fn enter(&mut self, result: Result<SignedIn, Refused>) -> Outcome {
+    async fn enter(&mut self, tag: &Tag, result: Result<SignedIn, Refused>) -> Outcome {
         let signed_in = match result {
             Ok(signed_in) => signed_in,
             Err(refused) => {
@@ -93,6 +101,9 @@ impl Session {
                 return Err(refusal(refused.failure));
             }
         };
+        if let Home::There(home) = self.svc.homes().home(signed_in.account) {
+            return self.hand_over(tag, &home, signed_in).await;
+        }
         let account = match self.svc.mailboxes.account_or_new(signed_in.account).await {
             Ok(account) => account,
             Err(error) => {
@@ -105,12 +116,43 @@ impl Session {
         let (now, seen) = (self.svc.clock.now(), account.clone());
         tokio::spawn(async move { seen.signed_in(now).await });
         legs::signed_in(self, signed_in.mechanism, signed_in.by.as_deref().unwrap_or(&signed_in.address));
-        self.login = Some(Box::new(Login { account, _place: signed_in.place }));
+        self.inside(Login { account, _place: signed_in.place });
+        Ok(Done::with(DoneCode::Capability(self.capabilities()), SIGNED_IN))
+    }
+
+    pub(crate) fn inside(&mut self, login: Login) {
+        self.login = Some(Box::new(login));
         self.caller = None;
         // What only matters before sign-in is given back.
         self.upgrade = None;
         self.inbox.framer().signed_in();
-        Ok(Done::with(DoneCode::Capability(self.capabilities()), "Signed in"))
+    }
+
+    /// The account is at another server, which answers the command.
+    async fn hand_over(&mut self, tag: &Tag, home: &str, signed: SignedIn) -> Outcome {
+        let mut detail = Detail::of(&signed);
+        detail.tag = Some(tag.as_str().to_owned());
+        let tls = self.tls.as_deref().map(ClientTls::from);
+        let (peer, local) = self.ends;
+        let hello = detail.hello(Service::Imap, self.id, Client { peer, local, tls });
+        let svc = self.svc.clone();
+        match to_home(svc.homes(), home, hello.clone()).await {
+            Ok(opened) => {
+                self.scribe.user(&signed.address);
+                legs::signed_in(self, signed.mechanism, signed.by.as_deref().unwrap_or(&signed.address));
+                // What is read is read at the home, which tells of it.
+                self.leg = None;
+                let (server, to) = proxy::opened(&hello, opened, svc.legs.as_ref(), &svc.clock);
+                self.handed = Some(Box::new(Handed { server, to, place: signed.place }));
+                Err(Fail::End(End::HandedOver))
+            }
+            Err(failed) => {
+                proxy::not_opened(&hello, &failed, svc.legs.as_ref(), &svc.clock);
+                let failure = proxy::failure(&failed);
+                legs::not_handed_over(self, &failed);
+                Err(refusal(failure))
+            }
+        }
     }
 
     /// The tagged OK is the last thing in clear; whatever the client sent after its command is thrown away, since anybody

@@ -38,14 +38,18 @@ pub use figures::{Commands, ImapFigures};
 pub use settings::ImapSettings;
 
 use crate::log::{LegSink, ProtocolLog};
+use crate::proxy::{self, Offered};
 use crate::signin::Entrance;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use tokio::sync::watch;
 use waypost_base::Clock;
 use waypost_base::id::Correlation;
 use waypost_base::metrics::Figure;
+use waypost_directory::{Protocol, Snapshot};
 use waypost_mailbox::Mailboxes;
 use waypost_trust::channel::Channel;
+use waypost_trust::leg::Arrived;
+use waypost_trust::proxy::{Alone, Homes, IMAP_PROXY, No};
 
 /// What all sessions of the service share.
 pub struct ImapService {
@@ -55,8 +59,10 @@ pub struct ImapService {
     pub(crate) log: Arc<dyn ProtocolLog>,
     pub(crate) legs: Arc<dyn LegSink>,
     pub(crate) figures: ImapFigures,
-    pub(crate) stop: watch::Sender<bool>,
+    /// Of the sessions that began since the last restart.
+    stop: RwLock<watch::Sender<bool>>,
     settings: RwLock<Arc<ImapSettings>>,
+    homes: OnceLock<Arc<dyn Homes>>,
 }
 
 impl ImapService {
@@ -75,8 +81,9 @@ impl ImapService {
             log,
             legs,
             figures: ImapFigures::default(),
-            stop: watch::Sender::new(false),
+            stop: RwLock::new(watch::Sender::new(false)),
             settings: RwLock::new(Arc::new(settings)),
+            homes: OnceLock::new(),
         })
     }
 
@@ -89,9 +96,31 @@ impl ImapService {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
+    /// Where accounts are, in an organisation of several servers. Said once, before the first session; without it all
+    /// accounts are here.
+    pub fn set_homes(&self, homes: Arc<dyn Homes>) {
+        let _ = self.homes.set(homes);
+    }
+
+    pub(crate) fn homes(&self) -> &dyn Homes {
+        self.homes.get().map_or(&Alone, |homes| homes.as_ref())
+    }
+
     /// Ends every session with BYE as soon as it has answered the command at hand.
     pub fn stop(&self) {
-        self.stop.send_replace(true);
+        self.stop.read().unwrap_or_else(PoisonError::into_inner).send_replace(true);
+    }
+
+    /// The same, but sessions that begin from now on go on.
+    pub fn restart(&self) {
+        let mut stop = self.stop.write().unwrap_or_else(PoisonError::into_inner);
+        stop.send_replace(true);
+        *stop = watch::Sender::new(false);
+    }
+
+    /// True when a session that begins now is to end.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.read().unwrap_or_else(PoisonError::into_inner).subscribe()
     }
 
     /// Counters and gauges, those of sign-in included.
@@ -112,7 +141,39 @@ impl std::fmt::Debug for ImapService {
     }
 }
 
-/// Serves one client until it leaves, is sent away, or the service stops.
+/// Serves one client until it leaves, is sent away, or the service stops. A client whose account is at another server is
+/// handed over there after its sign-in.
 pub async fn serve(channel: Channel, service: Arc<ImapService>, correlation: Correlation) {
-    Box::new(session::Session::new(channel, service, correlation)).run().await;
+    if let Some(state) = service.homes().out_of_service(IMAP_PROXY) {
+        let text = format!("* BYE [UNAVAILABLE] {}\r\n", proxy::closed_text(&state));
+        return proxy::turn_away(channel, text.as_bytes()).await;
+    }
+    // In a box of its own, which is gone when the session has been handed over.
+    let session = Box::new(session::Session::new(channel, Arc::clone(&service), correlation));
+    if let Some(handed) = Box::pin(session.run()).await {
+        let mut stop = service.stopping();
+        let stopped = async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        handed.carry(service.legs.as_ref(), &service.clock, stopped).await;
+    }
+}
+
+/// Takes over a session that another server of the organisation has signed in, and serves it to its end.
+pub async fn resume(arrived: Arrived, service: Arc<ImapService>, now: &Snapshot) {
+    let Some(offered) = Offered::look(arrived, now, Protocol::Imap).await else { return };
+    let id = offered.detail.account;
+    let Some(place) = service.entrance.seat(id) else {
+        return offered.refuse(&No::TooMany, "as many sessions as the account may have").await;
+    };
+    let account = match service.mailboxes.account_or_new(id).await {
+        Ok(account) => account,
+        Err(e) => {
+            let no = No::Unavailable { lasting: !e.retry() };
+            return offered.refuse(&no, &e.to_string()).await;
+        }
+    };
+    let Some(taken) = offered.welcome().await else { return };
+    let session = session::Session::taken_over(taken, account, place, service);
+    Box::pin(Box::new(session).run_on()).await;
 }

@@ -78,6 +78,8 @@ pub(crate) enum End {
     Gone(io::ErrorKind),
     /// LOGOUT; everything has been said.
     Logout,
+    /// It goes on at another server: see [`super::session::Session::handed`].
+    HandedOver,
     /// We end it, with this line.
     Bye(Cow<'static, str>),
 }

@@ -10,9 +10,11 @@ use super::settings::ImapSettings;
 use super::wire::Wire;
 use super::{ImapService, inbox::Inbox, legs, names};
 use crate::log::{Context, Entry, Scribe};
+use crate::proxy::{HandedOver, Taken};
 use crate::signin::{Caller, Place};
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -27,10 +29,14 @@ use waypost_imap::response::{Code, Status};
 use waypost_imap::state::State;
 use waypost_imap::value::Tag;
 use waypost_mailbox::Account;
-use waypost_trust::channel::{Channel, TlsAccept, TlsFacts};
+use waypost_trust::channel::{BoxStream, Channel, TlsAccept, TlsFacts};
+use waypost_trust::leg::Service;
 
 /// Commands in a row that were wrong, after which the other side is no mail client.
 const BAD_IN_A_ROW: u32 = 50;
+
+/// The same words wherever the account is.
+pub(crate) const SIGNED_IN: &str = "Signed in";
 
 pub(crate) struct Session {
     pub svc: Arc<ImapService>,
@@ -44,6 +50,10 @@ pub(crate) struct Session {
     pub upgrade: Option<Arc<dyn TlsAccept>>,
     pub enabled: Enabled,
     pub login: Option<Box<Login>>,
+    /// Where the session goes on, when it has been handed over.
+    pub handed: Option<Box<Handed>>,
+    /// The client's address, and ours that it came to.
+    pub ends: (SocketAddr, SocketAddr),
     pub selected: Option<Box<Selected>>,
     /// What this session is, as a leg, until it is handed to whoever collects legs: at sign-in, or at the end.
     pub leg: Option<Box<Leg>>,
@@ -64,6 +74,14 @@ pub(crate) struct Login {
     pub account: Account,
     /// Counts this session among those of its account, for as long as it lives.
     pub _place: Place,
+}
+
+/// A session that goes on at another server.
+pub(crate) struct Handed {
+    pub server: BoxStream,
+    /// That server's id.
+    pub to: String,
+    pub place: Place,
 }
 
 /// What ENABLE, and commands that imply it, have switched on.
@@ -97,7 +115,7 @@ pub(crate) enum Next {
 impl Session {
     pub fn new(channel: Channel, svc: Arc<ImapService>, id: Correlation) -> Session {
         let sign_in_by = Instant::now() + svc.settings().pre_authenticated_timeout;
-        let stop = svc.stop.subscribe();
+        let stop = svc.stopping();
         let leg = legs::begin(&channel, &svc, id);
         let caller = svc.entrance.caller(&channel);
         let scribe = Scribe::new(svc.log.clone(), id, channel.local, channel.peer);
@@ -112,6 +130,8 @@ impl Session {
             upgrade: channel.upgrade,
             enabled: Enabled::default(),
             login: None,
+            handed: None,
+            ends: (channel.peer, channel.local),
             selected: None,
             leg: Some(Box::new(leg)),
             stop,
@@ -136,18 +156,76 @@ impl Session {
         }
     }
 
-    /// Serves the client to the end.
-    pub async fn run(mut self: Box<Self>) {
+    /// A session that has signed in at another server, of whose command the answer is still due.
+    pub fn taken_over(taken: Taken, account: Account, place: Place, svc: Arc<ImapService>) -> Session {
+        let Taken { channel, detail, session: id, from, .. } = taken;
+        let mut session = Session::new(channel, svc, id);
+        let (now, seen) = (session.svc.clock.now(), account.clone());
+        tokio::spawn(async move { seen.signed_in(now).await });
+        session.scribe.user(&detail.address);
+        legs::taken_over(&mut session, detail.mechanism(), detail.by.as_deref().unwrap_or(&detail.address));
+        session.inside(Login { account, _place: place });
+        let context = Context::default().with("Msg", &format!("ProxiedBy:{from}"));
+        session.record("OpenSession", "", Duration::ZERO, (0, 0), &context);
+        let names = session.capabilities();
+        let tag = detail.tag.as_deref().and_then(|tag| Tag::new(tag.as_bytes()));
+        match tag {
+            Some(tag) => {
+                session.reply().tagged(&tag, Status::Ok, Some(&Code::Capability(&names)), SIGNED_IN);
+            }
+            None => session.reply().untagged(Status::Ok, Some(&Code::Capability(&names)), SIGNED_IN),
+        }
+        session
+    }
+
+    /// Serves the client to the end, or until it is handed over.
+    pub async fn run(mut self: Box<Self>) -> Option<HandedOver> {
+        self.greet();
+        self.run_on().await
+    }
+
+    /// The same, without greeting.
+    pub async fn run_on(mut self: Box<Self>) -> Option<HandedOver> {
         self.svc.figures.sessions.add(1);
         self.svc.figures.sessions_total.one();
-        self.greet();
         let end = loop {
             if let Err(end) = self.step().await {
                 break end;
             }
         };
-        self.part(end).await;
+        let handed = match (end, self.handed.take()) {
+            (End::HandedOver, Some(handed)) => self.leave(*handed).await,
+            (end, _) => {
+                self.part(end).await;
+                None
+            }
+        };
         self.svc.figures.sessions.add(-1);
+        handed
+    }
+
+    /// Gives the client to the server that serves it from here on. What is still to be said goes first.
+    async fn leave(&mut self, handed: Handed) -> Option<HandedOver> {
+        if let Err(e) = self.wire.flush().await {
+            self.part(e.into()).await;
+            return None;
+        }
+        self.svc.figures.bytes_in.add(self.wire.bytes_in);
+        self.svc.figures.bytes_out.add(self.wire.bytes_out);
+        let Handed { server, to, place } = handed;
+        let (peer, local) = self.ends;
+        let blank = Scribe::new(self.svc.log.clone(), self.id, local, peer);
+        Some(HandedOver {
+            client: self.wire.take_stream()?,
+            server,
+            first: self.inbox.take_rest(),
+            to,
+            service: Service::Imap,
+            session: self.id,
+            peer,
+            scribe: std::mem::replace(&mut self.scribe, blank),
+            _place: place,
+        })
     }
 
     fn greet(&mut self) {
@@ -167,7 +245,7 @@ impl Session {
                 self.reply().untagged(Status::Bye, None, &text);
                 context = Context::answer(&format!("BYE {text}"));
             }
-            End::Logout => {}
+            End::Logout | End::HandedOver => {}
             End::Gone(io::ErrorKind::UnexpectedEof) => context = context.with("ErrMsg", "ConnectionClosed"),
             End::Gone(kind) => context = context.with("ErrMsg", &kind.to_string()),
         }
@@ -314,8 +392,8 @@ impl Session {
             Body::Logout => Box::pin(async { self.logout() }),
             Body::Id(fields) => Box::pin(async { self.identify(fields) }),
             Body::StartTls => Box::pin(self.start_tls(tag)),
-            Body::Authenticate { mechanism, initial } => Box::pin(self.authenticate(mechanism, initial)),
-            Body::Login { user, password } => Box::pin(self.login(user, password)),
+            Body::Authenticate { mechanism, initial } => Box::pin(self.authenticate(tag, mechanism, initial)),
+            Body::Login { user, password } => Box::pin(self.login(tag, user, password)),
             Body::Enable(names) => Box::pin(async { self.enable(names) }),
             Body::Select(select) => Box::pin(self.select(select)),
             Body::Create { folder, special_use } => Box::pin(self.create(folder, special_use)),
@@ -400,6 +478,10 @@ impl Session {
                 self.svc.figures.bad.one();
                 self.reply().tagged(tag, Status::Bad, None, text);
                 Context::answer(&format!("{tag} BAD {text}"))
+            }
+            Err(Fail::End(End::HandedOver)) => {
+                let to = self.handed.as_ref().map(|handed| handed.to.as_str()).unwrap_or_default();
+                Context::ok().with("Msg", &format!("Proxy:{to};ProxySuccess"))
             }
             Err(Fail::End(_)) => Context::default(),
         }

@@ -1,10 +1,11 @@
 //! Signing in, what the drop holds, and the end. RETR and TOP are in [`super::retrieve`].
 
 use super::causes;
-use super::conversation::{Conversation, Next, Open, stopped};
+use super::conversation::{Conversation, Handed, Next, Open, stopped};
 use super::retrieve::Ahead;
 use super::source::Opened;
 use super::wire::Input;
+use crate::proxy::{self, Detail};
 use crate::signin::{NoMechanism, Refused, SignedIn, Turn};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -15,6 +16,8 @@ use waypost_pop3::reply::{self, Capabilities, Code};
 use waypost_pop3::{Maildrop, Message, State};
 use waypost_sasl::wire::Line;
 use waypost_sasl::{Failure, Why};
+use waypost_trust::leg::{Client, Service};
+use waypost_trust::proxy::{Home, No, to_home};
 
 const NO_SUCH: &str = "No such message";
 
@@ -109,6 +112,9 @@ impl Conversation<'_> {
         self.leg.mechanism = signed.mechanism.into();
         self.leg.key = signed.by.clone();
         self.step("sign-in", started, Some(signed.address.clone()));
+        if let Home::There(home) = self.service.homes().home(signed.account) {
+            return self.hand_over(&home, signed).await;
+        }
         let Some(lock) = self.service.locks.try_lock(signed.account) else {
             self.service.figures.in_use.one();
             self.note(causes::IN_USE, signed.address, true);
@@ -122,7 +128,7 @@ impl Conversation<'_> {
                 self.opened(signed, lock, opened);
                 let count = self.open.as_ref().map_or((0, 0), |o| o.maildrop.stat());
                 self.step("open", started, Some(format!("{} messages", count.0)));
-                self.ok(&format!("{} messages ({} octets)", count.0, count.1))
+                self.say_opened()
             }
             Err(trouble) => {
                 self.failed(causes::DROP_UNAVAILABLE, trouble.text, trouble.retry);
@@ -131,7 +137,48 @@ impl Conversation<'_> {
         }
     }
 
-    fn opened(&mut self, signed: SignedIn, lock: super::locks::Lock, opened: Opened) {
+    pub fn say_opened(&mut self) -> Next {
+        let (count, octets) = self.open.as_ref().map_or((0, 0), |o| o.maildrop.stat());
+        self.ok(&format!("{count} messages ({octets} octets)"))
+    }
+
+    /// The account is at another server, which answers the command.
+    async fn hand_over(&mut self, home: &str, signed: SignedIn) -> Next {
+        let mut detail = Detail::of(&signed);
+        detail.utf8 = self.session.utf8;
+        let (peer, local) = self.ends;
+        let client = Client { peer, local, tls: self.tls.clone() };
+        let hello = detail.hello(Service::Pop3, self.id, client);
+        let service = self.service;
+        let started = Instant::now();
+        let failed = match to_home(service.homes(), home, hello.clone()).await {
+            Ok(opened) => {
+                self.leg.outcome = Outcome::Open;
+                self.step("hand-over", started, Some(home.to_owned()));
+                let (server, to) = proxy::opened(&hello, opened, service.legs.as_ref(), &service.clock);
+                self.handed = Some(Handed { server, to, place: signed.place });
+                return Next::Leave;
+            }
+            Err(failed) => failed,
+        };
+        proxy::not_opened(&hello, &failed, service.legs.as_ref(), &service.clock);
+        match No::of(&failed) {
+            No::InUse => {
+                self.note(causes::IN_USE, signed.address, true);
+                self.err_code(Code::InUse, "Another session has this mailbox")
+            }
+            No::Unavailable { lasting } => {
+                self.failed(failed.finding.cause, failed.text, !lasting);
+                self.err_code(code(!lasting), "The mailbox cannot be opened now")
+            }
+            No::Moved { .. } | No::Disabled | No::Protocol | No::TooMany => {
+                let failure = proxy::failure(&failed);
+                self.refused(&Refused { failure, close: false }, started)
+            }
+        }
+    }
+
+    pub fn opened(&mut self, signed: SignedIn, lock: super::locks::Lock, opened: Opened) {
         let Opened { validity, mut items, drop } = opened;
         if self.settings.newest_first {
             items.reverse();

@@ -3,12 +3,14 @@
 use super::causes;
 use super::locks::Lock;
 use super::retrieve::{Ahead, Retrieved};
-use super::source::Drop as OpenDrop;
+use super::source::{Drop as OpenDrop, Opened};
 use super::wire::{Input, Wire};
 use super::{Service, Settings};
 use crate::log::{Context, Entry, Scribe};
-use crate::signin::{Caller, SignedIn};
+use crate::proxy::{Detail, HandedOver, Taken};
+use crate::signin::{Caller, Place, SignedIn};
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -18,7 +20,8 @@ use waypost_base::id::Correlation;
 use waypost_base::{MessageId, Timestamp};
 use waypost_pop3::reply::{self, Code};
 use waypost_pop3::{Command, Maildrop, Session, State};
-use waypost_trust::channel::{Channel, TlsAccept};
+use waypost_trust::channel::{BoxStream, Channel, TlsAccept};
+use waypost_trust::leg::{ClientTls, Service as Inner};
 
 /// Strangers have this long to sign in, however busy they look, so that connections cannot be hoarded with CAPA.
 const SIGN_IN_WITHIN: Duration = Duration::from_secs(600);
@@ -31,6 +34,8 @@ pub(super) enum Next {
     Close,
     /// Close without another word: an answer broke off in the middle.
     Break,
+    /// It goes on at another server: see [`Conversation::handed`].
+    Leave,
 }
 
 /// The drop of a session that has signed in.
@@ -46,6 +51,14 @@ pub(super) struct Open {
     pub _lock: Lock,
 }
 
+/// A session that goes on at another server.
+pub(super) struct Handed {
+    pub server: BoxStream,
+    /// That server's id.
+    pub to: String,
+    pub place: Place,
+}
+
 pub(super) struct Conversation<'s> {
     pub service: &'s Service,
     pub settings: Arc<Settings>,
@@ -54,6 +67,12 @@ pub(super) struct Conversation<'s> {
     pub upgrade: Option<Arc<dyn TlsAccept>>,
     pub session: Session,
     pub open: Option<Open>,
+    pub handed: Option<Handed>,
+    /// The client's address, and ours that it came to.
+    pub ends: (SocketAddr, SocketAddr),
+    /// What TLS settled, for the server that the session may be handed over to.
+    pub tls: Option<ClientTls>,
+    pub id: Correlation,
     pub line: Vec<u8>,
     pub scribe: Scribe,
     pub leg: Leg,
@@ -80,29 +99,90 @@ impl<'s> Conversation<'s> {
             settings,
             upgrade: channel.upgrade,
             open: None,
+            handed: None,
+            ends: (channel.peer, channel.local),
+            tls: channel.tls.as_ref().map(ClientTls::from),
+            id: correlation,
             line: Vec::new(),
             scribe,
             leg,
             retrieved: Retrieved::default(),
             began: Instant::now(),
             said: None,
-            stop: service.stop.subscribe(),
+            stop: service.stopping(),
         }
     }
 
-    pub async fn run(mut self) {
-        let started = self.service.clock.now();
+    /// A session that has signed in at another server, of whose command the answer is still due.
+    pub fn taken_over(
+        taken: Taken,
+        service: &'s Service,
+        place: Place,
+        lock: Lock,
+        opened: Opened,
+    ) -> Conversation<'s> {
+        let Taken { channel, detail, session, from, .. } = taken;
+        let mut conversation = Conversation::new(channel, service, session);
+        conversation.leg.mechanism = detail.mechanism().into();
+        conversation.leg.key = detail.by.clone();
+        conversation.scribe.user(&detail.address);
+        conversation.session.utf8 = detail.utf8;
+        let context = Context::default().with("Msg", &format!("ProxiedBy:{from}"));
+        let entry = Entry { command: "OpenSession", context: context.as_str(), ..Entry::default() };
+        conversation.scribe.record(service.clock.now(), entry);
+        let mechanism = detail.mechanism();
+        let Detail { account, address, by, .. } = detail;
+        conversation.opened(SignedIn { account, address, by, mechanism, place }, lock, opened);
+        conversation.say_opened();
+        conversation
+    }
+
+    /// Until the end, or until the client is handed over.
+    pub async fn run(mut self) -> Option<HandedOver> {
         let banner = self.settings.banner.clone();
         reply::ok(&mut self.wire.out, &banner);
         let greeting =
             Entry { command: "OpenSession", response_bytes: self.wire.answered(), ..Entry::default() };
-        self.scribe.record(started, greeting);
+        self.scribe.record(self.service.clock.now(), greeting);
+        self.run_on().await
+    }
+
+    /// The same, without greeting.
+    pub async fn run_on(mut self) -> Option<HandedOver> {
+        let started = self.service.clock.now();
         while self.turn().await == Next::Go {}
+        if let Some(handed) = self.handed.take() {
+            // What is still to be said goes before what the other server says.
+            if self.wire.flush().await.is_err() {
+                return None;
+            }
+            return Some(self.leave(handed));
+        }
         // The lock goes before the client sees the end, so that it can come back at once.
         let open = self.open.take();
         drop(open);
         self.finish(started);
         self.wire.close().await;
+        None
+    }
+
+    /// Gives the client to the server that serves it from here on.
+    fn leave(mut self, handed: Handed) -> HandedOver {
+        self.tell();
+        let Handed { server, to, place } = handed;
+        let Conversation { wire, scribe, id, ends, .. } = self;
+        let first = wire.pending().to_vec();
+        HandedOver {
+            client: wire.into_stream(),
+            server,
+            first,
+            to,
+            service: Inner::Pop3,
+            session: id,
+            peer: ends.0,
+            scribe,
+            _place: place,
+        }
     }
 
     /// One line and its answer.
@@ -194,7 +274,10 @@ impl<'s> Conversation<'s> {
 
     fn record(&mut self, command: &Command<'_>, request: u64, before: u64, started: Instant, at: Timestamp) {
         let context = match &self.said {
-            None => Context::ok(),
+            None => match &self.handed {
+                None => Context::ok(),
+                Some(handed) => Context::ok().with("Msg", &format!("Proxy:{};ProxySuccess", handed.to)),
+            },
             Some(text) => Context::answer(text),
         };
         let entry = Entry {
@@ -211,8 +294,6 @@ impl<'s> Conversation<'s> {
     fn finish(&mut self, started: Timestamp) {
         let now = self.service.clock.now();
         let answered = self.wire.answered();
-        self.service.figures.bytes_in.add(self.wire.bytes_in);
-        self.service.figures.bytes_out.add(answered);
         self.scribe.record(
             now,
             Entry {
@@ -223,6 +304,14 @@ impl<'s> Conversation<'s> {
                 ..Entry::default()
             },
         );
+        self.tell();
+    }
+
+    /// The counts, and the leg.
+    fn tell(&mut self) {
+        let now = self.service.clock.now();
+        self.service.figures.bytes_in.add(self.wire.bytes_in);
+        self.service.figures.bytes_out.add(self.wire.answered());
         if self.leg.outcome == Outcome::Open {
             self.leg.outcome = Outcome::Ok;
         }
@@ -307,6 +396,7 @@ impl<'s> Conversation<'s> {
             Ok(Ok((stream, facts))) => {
                 self.wire = Wire::resumed(stream, self.settings.write_timeout, bytes_in, answered);
                 self.step("tls", started, Some(format!("{} {}", facts.version, facts.cipher)));
+                self.tls = Some(ClientTls::from(&facts));
                 self.caller.secured(&facts);
                 self.session.secured();
                 Next::Go

@@ -23,15 +23,19 @@ mod tests;
 mod wire;
 
 use crate::log::{LegSink, ProtocolLog};
+use crate::proxy::{self, Offered};
 use crate::signin::Entrance;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use waypost_base::Clock;
 use waypost_base::id::Correlation;
 use waypost_base::metrics::Figure;
+use waypost_directory::{Protocol, Snapshot};
 use waypost_trust::channel::Channel;
+use waypost_trust::leg::Arrived;
+use waypost_trust::proxy::{Alone, Homes, No, POP_PROXY};
 
 pub use figures::Figures;
 pub use locks::Locks;
@@ -83,7 +87,9 @@ pub struct Service {
     legs: Arc<dyn LegSink>,
     clock: Clock,
     pub figures: Figures,
-    stop: watch::Sender<Option<Instant>>,
+    /// Of the sessions that began since the last restart.
+    stop: Mutex<watch::Sender<Option<Instant>>>,
+    homes: OnceLock<Arc<dyn Homes>>,
 }
 
 impl Service {
@@ -98,7 +104,8 @@ impl Service {
             legs: Arc::new(crate::log::Nowhere),
             clock,
             figures: Figures::default(),
-            stop: watch::Sender::new(None),
+            stop: Mutex::new(watch::Sender::new(None)),
+            homes: OnceLock::new(),
         }
     }
 
@@ -110,6 +117,16 @@ impl Service {
     /// Where legs go.
     pub fn with_legs(self, legs: Arc<dyn LegSink>) -> Service {
         Service { legs, ..self }
+    }
+
+    /// Where accounts are, in an organisation of several servers. Said once, before the first session; without it all
+    /// accounts are here.
+    pub fn set_homes(&self, homes: Arc<dyn Homes>) {
+        let _ = self.homes.set(homes);
+    }
+
+    fn homes(&self) -> &dyn Homes {
+        self.homes.get().map_or(&Alone, |homes| homes.as_ref())
     }
 
     pub fn settings(&self) -> Arc<Settings> {
@@ -127,7 +144,18 @@ impl Service {
 
     /// Asks every session to end: those not signed in at once, the others when their grace is over, each between two commands.
     pub fn stop(&self) {
-        self.stop.send_if_modified(|at| at.is_none() && at.replace(Instant::now()).is_none());
+        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        stop.send_if_modified(|at| at.is_none() && at.replace(Instant::now()).is_none());
+    }
+
+    /// The same, but sessions that begin from now on go on.
+    pub fn restart(&self) {
+        self.stop();
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = watch::Sender::new(None);
+    }
+
+    fn stopping(&self) -> watch::Receiver<Option<Instant>> {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner).subscribe()
     }
 
     pub fn metrics(&self) -> Vec<Figure> {
@@ -137,9 +165,45 @@ impl Service {
     }
 }
 
-/// Holds one conversation, from the greeting to the end of the channel. Returns when it is over; it cannot fail.
+/// Holds one conversation, from the greeting to the end of the channel. Returns when it is over; it cannot fail. A client
+/// whose account is at another server is handed over there after its sign-in.
 pub async fn serve(channel: Channel, service: Arc<Service>, correlation: Correlation) {
+    if let Some(state) = service.homes().out_of_service(POP_PROXY) {
+        let text = format!("-ERR [SYS/TEMP] {}\r\n", proxy::closed_text(&state));
+        return proxy::turn_away(channel, text.as_bytes()).await;
+    }
+    // In a box of its own, which is gone when the session has been handed over.
+    let talk = async {
+        service.figures.sessions_total.one();
+        let _inside = service.figures.sessions.hold();
+        conversation::Conversation::new(channel, &service, correlation).run().await
+    };
+    if let Some(handed) = Box::pin(talk).await {
+        let stopped = conversation::stopped(service.stopping(), service.settings().stop_grace);
+        handed.carry(service.legs.as_ref(), &service.clock, stopped).await;
+    }
+}
+
+/// Takes over a session that another server of the organisation has signed in, and serves it to its end.
+pub async fn resume(arrived: Arrived, service: Arc<Service>, now: &Snapshot) {
+    let Some(offered) = Offered::look(arrived, now, Protocol::Pop).await else { return };
+    let id = offered.detail.account;
+    let Some(place) = service.entrance.seat(id) else {
+        return offered.refuse(&No::TooMany, "as many sessions as the account may have").await;
+    };
+    let Some(lock) = service.locks.try_lock(id) else {
+        service.figures.in_use.one();
+        return offered.refuse(&No::InUse, "another session has this mailbox").await;
+    };
+    let opened = match service.drops.open(id).await {
+        Ok(opened) => opened,
+        Err(trouble) => {
+            return offered.refuse(&No::Unavailable { lasting: !trouble.retry }, &trouble.text).await;
+        }
+    };
+    let Some(taken) = offered.welcome().await else { return };
     service.figures.sessions_total.one();
     let _inside = service.figures.sessions.hold();
-    conversation::Conversation::new(channel, &service, correlation).run().await;
+    let conversation = conversation::Conversation::taken_over(taken, &service, place, lock, opened);
+    Box::pin(conversation.run_on()).await;
 }
