@@ -5,6 +5,7 @@
 //! that is up, or in the command itself while the server is stopped.
 
 pub mod catalogue;
+pub mod certificates;
 pub mod commands;
 pub mod failure;
 pub mod filter;

@@ -115,3 +115,26 @@ pub(super) fn time_or_empty(text: &String) -> Result<(), String> {
     let sound = text.is_empty() || super::time::parse_time(text).is_some();
     if sound { Ok(()) } else { Err("is not a time such as \"2026-03-03T18:00:00Z\"".into()) }
 }
+
+pub(super) fn thumbprints(list: &Vec<String>) -> Result<(), String> {
+    if list.len() > 100 {
+        return Err("has more than 100 certificates".into());
+    }
+    match list.iter().find(|t| waypost_trust::public::store::thumbprint(t).as_ref() != Some(t)) {
+        Some(bad) => Err(format!("has {bad:?}, which is not a thumbprint (40 characters of 0-9 and A-F)")),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn public_services(list: &Vec<String>) -> Result<(), String> {
+    match list.iter().find(|s| waypost_trust::public::PublicService::parse(s).is_none()) {
+        Some(bad) => Err(format!("has {bad:?}, which is none of imap, pop, smtp, web")),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn acme_directory(text: &String) -> Result<(), String> {
+    line(text)?;
+    // RFC 8555 §6.1: nothing goes without TLS.
+    if text.starts_with("https://") { Ok(()) } else { Err("must begin with https://".into()) }
+}

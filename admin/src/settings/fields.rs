@@ -4,6 +4,7 @@
 use super::checks::*;
 use super::hub::{BackPressure, Dns, MailAuthentication, Transport};
 use super::named::{MailFilter, ReceiveConnector, SendConnector};
+use super::oauth::OAuth;
 use super::source::DirectorySource;
 use super::value::{Bytes, Kind, Span, Unlimited, choice};
 use std::collections::BTreeMap;
@@ -524,6 +525,8 @@ section_types! {
         delay_max: Span = Span::seconds(5), |n| span_in(0, 60, n);
         /// How long failures count.
         failure_window: Span = Span::minutes(15), |n| span_in(60, 86_400, n);
+        /// Ask clients for a certificate, with which the mechanism EXTERNAL signs in. They need not have one.
+        client_certificates: bool = false;
     }
 
     /// Logs. How the server's own is written is a matter of the command line (--log).
@@ -597,6 +600,8 @@ sections! {
         MailAuthentication, mail_authentication;
         /// DNS, which sending and mail authentication ask.
         Dns, dns;
+        /// Tokens of an OpenID provider.
+        OAuth, oauth;
     }
 
     named {

@@ -21,6 +21,7 @@ mod fields;
 mod hub;
 pub mod merge;
 mod named;
+mod oauth;
 pub mod rehearse;
 pub mod secret;
 mod source;
@@ -42,6 +43,7 @@ pub use fields::{
 };
 pub use hub::{BackPressure, Dns, MailAuthentication, Transport};
 pub use named::{MailFilter, ReceiveConnector, STANDING, SendConnector};
+pub use oauth::OAuth;
 pub use rehearse::{Probe, Rehearse, Report, Verdict};
 pub use source::{DirectorySource, SourceKind};
 pub use store::{
