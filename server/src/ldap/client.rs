@@ -3,11 +3,10 @@
 
 use super::Source;
 use super::entry::{ATTRIBUTES, Entry, read};
+use crate::web_client::client_config;
 use ldap3::adapters::{Adapter, EntriesOnly, PagedResults};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, ldap_escape};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use rustls::ClientConfig;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use waypost_sasl::Secret;
@@ -187,7 +186,7 @@ impl Client {
     }
 
     async fn connect_to(&self, url: &str) -> Result<Ldap, Trouble> {
-        let config = self.tls.get_or_init(|| self.authorities()).clone();
+        let config = self.tls.get_or_init(|| client_config(self.source.ca_file.as_deref())).clone();
         let secure = url.starts_with("ldaps:") || self.source.start_tls;
         let mut settings = LdapConnSettings::new()
             .set_conn_timeout(self.source.timeout)
@@ -222,30 +221,6 @@ impl Client {
             }
         }
         Ok(ldap)
-    }
-
-    fn authorities(&self) -> Result<Arc<ClientConfig>, String> {
-        let mut roots = RootCertStore::empty();
-        match &self.source.ca_file {
-            Some(path) => {
-                let read =
-                    CertificateDer::pem_file_iter(path).map_err(|e| format!("{}: {e}", path.display()))?;
-                for certificate in read {
-                    let certificate = certificate.map_err(|e| format!("{}: {e}", path.display()))?;
-                    roots.add(certificate).map_err(|e| format!("{}: {e}", path.display()))?;
-                }
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(|e| e.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Arc::new(config))
     }
 }
 
