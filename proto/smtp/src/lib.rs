@@ -22,6 +22,7 @@ pub mod path;
 pub mod reply;
 pub mod xtext;
 
+mod begun;
 mod body;
 mod command;
 mod fuzz;
@@ -29,6 +30,7 @@ mod param;
 mod session;
 mod types;
 
+pub use begun::Begun;
 pub use fuzz::fuzz_one;
 pub use limits::Limits;
 pub use path::Mailbox;

@@ -7,6 +7,7 @@ use crate::types::{Answer, AuthStep, Out, Question};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+pub(crate) const SIGNED_IN: Reply = Reply::new(235, Status(2, 7, 0), "Authentication successful");
 const BAD_BASE64: Reply = Reply::new(501, Status(5, 5, 2), "Not base64");
 
 pub(crate) fn run(s: &mut Session, arg: &str) {
@@ -82,7 +83,7 @@ pub(crate) fn answered(s: &mut Session, answer: Answer) {
         Answer::SignedIn(user) => {
             s.user = Some(user);
             s.tally.idle = 0;
-            s.say(Reply::new(235, Status(2, 7, 0), "Authentication successful"));
+            s.say(SIGNED_IN);
         }
         answer => {
             let reply = refusal(answer);
