@@ -1,7 +1,7 @@
 //! What is kept of a password, and how one is checked.
 //!
 //! The main password: Argon2id as OWASP's password storage cheat sheet has it (19 MiB, 2 passes, 1 lane), and the keys
-//! of SCRAM-SHA-256, made at the same time. App passwords are made by us from 100 random bits, so that a plain keyed
+//! of SCRAM, made at the same time. App passwords are made by us from 100 random bits, so that a plain keyed
 //! hash keeps them as safe and a sign-in with one costs microseconds.
 //!
 //! Everything here takes passwords prepared by [`waypost_sasl::prep::password`].
@@ -13,12 +13,11 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use subtle::ConstantTimeEq;
-use tokio::sync::Semaphore;
 use waypost_base::Timestamp;
-use waypost_sasl::{ScramKeys, Secret};
+use waypost_sasl::{Hash, ScramKeys, Secret};
 use zeroize::Zeroizing;
 
 /// Memory (KiB), passes and lanes of new hashes.
@@ -45,7 +44,7 @@ impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let kind = match &self.kind {
             CredentialKind::Main { .. } => "main",
-            CredentialKind::App { name, .. } => name,
+            CredentialKind::App { name, .. } | CredentialKind::Certificate { name, .. } => name,
         };
         f.debug_struct("Credential").field("id", &self.id).field("kind", &kind).finish_non_exhaustive()
     }
@@ -60,6 +59,12 @@ pub enum CredentialKind {
         argon2: String,
         /// `SCRAM-SHA-256$rounds:salt$StoredKey:ServerKey` (RFC 5803)
         scram: Option<String>,
+        /// The same of SCRAM-SHA-1; passwords that were set before it was kept get it when they are next used.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scram1: Option<String>,
+        /// The NT hash in base64, only while NTLM is checked by us: who reads it can sign in by NTLM.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nt: Option<String>,
     },
     /// A password for one device or program.
     App {
@@ -69,6 +74,23 @@ pub enum CredentialKind {
         /// `salt$hash` in base64: BLAKE3 keyed with the salt.
         hash: String,
     },
+    /// A certificate of a client, for EXTERNAL.
+    Certificate {
+        name: String,
+        /// SHA-256 over the certificate in DER, in lower-case hexadecimal.
+        fingerprint: String,
+    },
+}
+
+impl CredentialKind {
+    /// The keys of SCRAM over this hash, as text.
+    pub fn scram_keys(&self, hash: Hash) -> Option<&str> {
+        match self {
+            CredentialKind::Main { scram, .. } if hash == Hash::Sha256 => scram.as_deref(),
+            CredentialKind::Main { scram1, .. } if hash == Hash::Sha1 => scram1.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 impl Credential {
@@ -95,45 +117,117 @@ impl AppPassword {
                 protocols: protocols.clone(),
                 created: credential.created,
             }),
-            CredentialKind::Main { .. } => None,
+            CredentialKind::Main { .. } | CredentialKind::Certificate { .. } => None,
         }
     }
 }
 
-/// Computes password hashes: few at once, off the tasks that serve connections, and with a bounded line of waiters.
-#[derive(Clone, Debug)]
-pub struct Hasher {
-    places: Arc<Semaphore>,
-    waiting: Arc<AtomicUsize>,
+/// A certificate of a client as administrators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    pub id: u32,
+    pub name: String,
+    /// SHA-256 in lower-case hexadecimal.
+    pub fingerprint: String,
+    pub created: Timestamp,
 }
 
-impl Default for Hasher {
-    fn default() -> Hasher {
-        Hasher { places: Arc::new(Semaphore::new(HASHING_AT_ONCE)), waiting: Arc::default() }
+impl ClientCertificate {
+    pub(crate) fn of(credential: &Credential) -> Option<ClientCertificate> {
+        match &credential.kind {
+            CredentialKind::Certificate { name, fingerprint } => Some(ClientCertificate {
+                id: credential.id,
+                name: name.clone(),
+                fingerprint: fingerprint.clone(),
+                created: credential.created,
+            }),
+            _ => None,
+        }
     }
 }
+
+/// SHA-256 over a certificate in DER, in lower-case hexadecimal.
+pub fn fingerprint(der: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, der);
+    digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Reads a fingerprint as people copy it: with colons or spaces, in capitals.
+pub fn parse_fingerprint(text: &str) -> Option<String> {
+    let hex: String = text.chars().filter(|c| !matches!(c, ':' | ' ' | '-')).collect();
+    let sound = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    sound.then(|| hex.to_ascii_lowercase())
+}
+
+/// Computes password hashes: few at once, on threads of their own that give way to everything else, and with a bounded
+/// line of waiters. A storm of sign-ins then costs what nobody else wants.
+#[derive(Clone, Debug, Default)]
+pub struct Hasher {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    waiting: AtomicUsize,
+    /// Made at the first hash, so that many directories in one process (tests) cost nothing.
+    jobs: OnceLock<Option<std::sync::mpsc::SyncSender<Job>>>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
 
 /// Too many wait already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overloaded;
+
+/// The niceness of the hashing threads: they get what is left, yet not nothing.
+const NICENESS: i32 = 10;
+
+fn start_threads() -> Option<std::sync::mpsc::SyncSender<Job>> {
+    let (send, take) = std::sync::mpsc::sync_channel::<Job>(HASHING_WAITING_MAX);
+    let take = Arc::new(Mutex::new(take));
+    for number in 0..HASHING_AT_ONCE {
+        let take = take.clone();
+        let work = move || {
+            // Of this thread alone, on Linux. Where it fails, hashing is as urgent as the rest.
+            let _ = rustix::process::nice(NICENESS);
+            loop {
+                let next = take.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let Ok(job) = next else { return };
+                // A job that panics drops its sender; whoever waits sees that.
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("hash-{number}")).spawn(work);
+        if let Err(error) = thread {
+            tracing::error!(%error, "no thread for password hashes");
+            return None;
+        }
+    }
+    Some(send)
+}
 
 impl Hasher {
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Overloaded> {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= HASHING_WAITING_MAX {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let inner = &self.inner;
+        if inner.waiting.fetch_add(1, Ordering::Relaxed) >= HASHING_WAITING_MAX {
+            inner.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(Overloaded);
         }
-        let _waits = Waits(&self.waiting);
-        let place = self.places.clone().acquire_owned().await.map_err(|_| Overloaded)?;
-        let done = tokio::task::spawn_blocking(move || {
-            // Held until the work is done, even if nobody waits for it any more.
-            let _place = place;
-            work()
+        // In the job, so that work which nobody waits for any more is still counted.
+        let waits = Waits(inner.clone());
+        let (done, finished) = tokio::sync::oneshot::channel();
+        let job: Job = Box::new(move || {
+            let _waits = waits;
+            if !done.is_closed() {
+                let _ = done.send(work());
+            }
         });
-        done.await.map_err(|_| Overloaded)
+        let jobs = inner.jobs.get_or_init(start_threads).as_ref().ok_or(Overloaded)?;
+        jobs.try_send(job).map_err(|_| Overloaded)?;
+        finished.await.map_err(|_| Overloaded)
     }
 
     /// Does the password fit this Argon2 hash?
@@ -151,17 +245,60 @@ impl Hasher {
     }
 
     /// Makes what is kept of a main password.
-    pub async fn main(&self, password: Secret) -> Result<CredentialKind, ChangeError> {
-        self.run(move || main_credential(&password)).await.map_err(|Overloaded| ChangeError::Busy)?
+    pub async fn main(&self, password: Secret, nt: bool) -> Result<CredentialKind, ChangeError> {
+        self.run(move || main_credential(&password, nt)).await.map_err(|Overloaded| ChangeError::Busy)?
+    }
+
+    /// A main credential with what it lacks, and without what it should not have, now that its password is known.
+    pub(crate) async fn completed(
+        &self,
+        kind: CredentialKind,
+        password: Secret,
+        nt: bool,
+    ) -> Option<CredentialKind> {
+        self.run(move || completed(kind, &password, nt)).await.ok().flatten()
     }
 }
 
-struct Waits<'a>(&'a AtomicUsize);
+struct Waits(Arc<Inner>);
 
-impl Drop for Waits<'_> {
+impl Drop for Waits {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Whether [`Hasher::completed`] would change anything.
+pub(crate) fn is_complete(kind: &CredentialKind, keep_nt: bool) -> bool {
+    match kind {
+        CredentialKind::Main { scram, scram1, nt, .. } => {
+            scram.is_some() && scram1.is_some() && nt.is_some() == keep_nt
+        }
+        _ => true,
+    }
+}
+
+fn completed(kind: CredentialKind, password: &Secret, keep_nt: bool) -> Option<CredentialKind> {
+    let CredentialKind::Main { argon2, scram, scram1, nt } = kind else { return None };
+    let scram = scram.or_else(|| scram_text(Hash::Sha256, password).ok().flatten());
+    let scram1 = scram1.or_else(|| scram_text(Hash::Sha1, password).ok().flatten());
+    let nt = keep_nt.then(|| nt.unwrap_or_else(|| nt_text(password)));
+    Some(CredentialKind::Main { argon2, scram, scram1, nt })
+}
+
+fn scram_text(hash: Hash, password: &Secret) -> Result<Option<String>, ChangeError> {
+    let salt: [u8; waypost_sasl::limits::SALT_BYTES] = random()?;
+    let keys = ScramKeys::derive_with(hash, password, &salt, waypost_sasl::limits::SCRAM_ROUNDS);
+    Ok(keys.to_text().expose_str().map(str::to_owned))
+}
+
+fn nt_text(password: &Secret) -> String {
+    STANDARD_NO_PAD.encode(waypost_sasl::ntlm::nt_hash(password).expose())
+}
+
+/// Reads what is kept of an NT hash.
+pub(crate) fn parse_nt(text: &str) -> Option<Secret> {
+    STANDARD_NO_PAD.decode(text).ok().filter(|hash| hash.len() == 16).map(Secret::new)
 }
 
 /// Is this (unprepared) password fit to be set by an administrator?
@@ -178,7 +315,7 @@ pub fn check_strength(password: &str) -> Result<(), ChangeError> {
     Ok(())
 }
 
-fn main_credential(password: &Secret) -> Result<CredentialKind, ChangeError> {
+fn main_credential(password: &Secret, keep_nt: bool) -> Result<CredentialKind, ChangeError> {
     let salt: [u8; 16] = random()?;
     let hash =
         argon2(password, &salt, COST).ok_or_else(|| ChangeError::invalid("password", "cannot be hashed"))?;
@@ -188,10 +325,8 @@ fn main_credential(password: &Secret) -> Result<CredentialKind, ChangeError> {
         STANDARD_NO_PAD.encode(salt),
         STANDARD_NO_PAD.encode(hash.as_slice())
     );
-    let salt: [u8; waypost_sasl::limits::SALT_BYTES] = random()?;
-    let rounds = waypost_sasl::limits::SCRAM_ROUNDS;
-    let keys = ScramKeys::derive_with(waypost_sasl::Hash::Sha256, password, &salt, rounds);
-    Ok(CredentialKind::Main { argon2, scram: keys.to_text().expose_str().map(str::to_owned) })
+    let (scram, scram1) = (scram_text(Hash::Sha256, password)?, scram_text(Hash::Sha1, password)?);
+    Ok(CredentialKind::Main { argon2, scram, scram1, nt: keep_nt.then(|| nt_text(password)) })
 }
 
 fn argon2(password: &Secret, salt: &[u8], (m, t, p): (u32, u32, u32)) -> Option<Zeroizing<Vec<u8>>> {
@@ -280,11 +415,39 @@ mod tests {
     #[test]
     fn main_password() {
         let password = Secret::from("correct horse");
-        let CredentialKind::Main { argon2, scram } = main_credential(&password).unwrap() else { panic!() };
+        let kind = main_credential(&password, false).unwrap();
+        assert!(is_complete(&kind, false) && !is_complete(&kind, true));
+        let CredentialKind::Main { argon2, scram, scram1, nt } = kind else { panic!() };
+        assert_eq!(nt, None);
+        let keys = ScramKeys::parse(&scram1.unwrap()).unwrap();
+        assert_eq!(keys.hash, Hash::Sha1);
+        assert!(keys.fits(&password));
         assert!(argon2.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert!(verify_argon2(&argon2, &password));
         assert!(!verify_argon2(&argon2, &Secret::from("correct horsE")));
         assert!(ScramKeys::parse(&scram.unwrap()).unwrap().fits(&password));
+    }
+
+    #[test]
+    fn what_is_missing_is_added_and_what_should_not_be_goes() {
+        let password = Secret::from("Password");
+        let old = r#"{"kind":{"main":{"argon2":"x","scram":null}},"created":0}"#;
+        let old: Credential = serde_json::from_str(old).unwrap();
+        let with = completed(old.kind, &password, true).unwrap();
+        assert!(is_complete(&with, true));
+        let CredentialKind::Main { nt: Some(nt), .. } = &with else { panic!() };
+        assert_eq!(parse_nt(nt).unwrap(), waypost_sasl::ntlm::nt_hash(&password));
+        let without = completed(with, &password, false).unwrap();
+        assert!(is_complete(&without, false));
+    }
+
+    #[test]
+    fn fingerprints_as_people_copy_them() {
+        let fingerprint = fingerprint(b"der");
+        assert_eq!(parse_fingerprint(&fingerprint.to_uppercase()), Some(fingerprint.clone()));
+        let pairs: Vec<&str> = (0..32).map(|i| &fingerprint[2 * i..2 * i + 2]).collect();
+        assert_eq!(parse_fingerprint(&pairs.join(":")), Some(fingerprint));
+        assert_eq!(parse_fingerprint("abc"), None);
     }
 
     #[test]

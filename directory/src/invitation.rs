@@ -3,12 +3,44 @@
 //! What is shown to the administrator is a token on one line. What is kept is a hash of its secret, and what became of it,
 //! so that a token that was used, or has expired, is told from one that never was.
 
+use crate::server::Roles;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 use waypost_base::Timestamp;
 
-use crate::server::Roles;
+/// Begins every token, and says how to read it.
+const PREFIX: &str = "waypost-join.1.";
+
+/// What the administrator carries from the primary to the new machine, in one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// The primary's inner address.
+    #[serde(rename = "at")]
+    pub address: String,
+    /// SHA-256 of the inner CA's certificate.
+    #[serde(rename = "ca")]
+    pub fingerprint: String,
+    pub id: String,
+    pub secret: String,
+}
+
+impl Token {
+    pub fn write(&self) -> String {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(json))
+    }
+
+    pub fn read(text: &str) -> Result<Token, String> {
+        let bad =
+            "that is no token as New-ServerToken prints them: it is one line, beginning with waypost-join.1.";
+        let rest = text.trim().strip_prefix(PREFIX).ok_or(bad)?;
+        let json = URL_SAFE_NO_PAD.decode(rest).map_err(|_| bad)?;
+        serde_json::from_slice(&json).map_err(|_| bad.to_owned())
+    }
+}
 
 /// An invitation as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,4 +97,25 @@ impl Invitation {
 pub(crate) fn hash(secret: &str) -> String {
     let hash = blake3::derive_key("waypost invitation 1", secret.as_bytes());
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_one_line() {
+        let token = Token {
+            address: "mail.example.org:444".into(),
+            fingerprint: "AB12".into(),
+            id: "0011".into(),
+            secret: "beef".into(),
+        };
+        let text = token.write();
+        assert!(text.starts_with("waypost-join.1.") && !text.contains(char::is_whitespace), "{text}");
+        assert_eq!(Token::read(&format!(" {text}\n")), Ok(token));
+        for bad in ["", "x", "waypost-join.1.", "waypost-join.1.!!!", &text[..text.len() - 9]] {
+            assert!(Token::read(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -26,7 +26,7 @@ pub mod token;
 
 pub use address::{Address, AddressError};
 pub use change::{Directory, NewAccount, NewDomain, NewGroup, end_copy, take_page};
-pub use credential::{AppPassword, Credential, CredentialKind};
+pub use credential::{AppPassword, ClientCertificate, Credential, CredentialKind};
 pub use error::{ChangeError, OpenError};
 pub use model::{
     Account, AccountKind, Domain, DomainKind, Group, GroupId, Limit, Member, Origin, Permission, Protocol,

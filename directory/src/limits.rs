@@ -50,3 +50,29 @@ pub const VERIFIED_MILLIS: i64 = 5 * 60 * 1000;
 
 /// (name, network) pairs whose failures are counted, at about 100 bytes each.
 pub const THROTTLE_ENTRIES_MAX: usize = 65_536;
+
+/// Passwords checked by sources elsewhere at a time. A directory server that hangs holds so many for [`SOURCE_MILLIS`], and the rest
+/// wait for their turn, within the same time.
+pub const SOURCE_CHECKS_AT_ONCE: usize = 32;
+
+/// Milliseconds that a source elsewhere has, the wait for its turn included. Clients give up after 10 to 60 seconds.
+pub const SOURCE_MILLIS: u64 = 8_000;
+
+/// Passwords of one network that may be under way at a time: half of [`HASHING_WAITING_MAX`], so that one network that
+/// guesses leaves room for the others.
+pub const CHECKS_PER_NETWORK_MAX: u32 = 256;
+
+/// Networks remembered per name as those that it signs in from: office, home, telephone, and some travels.
+pub const HOME_NETWORKS_MAX: usize = 16;
+
+/// Names whose networks are remembered, at about 400 bytes each at most.
+pub const HOMES_MAX: usize = 65_536;
+
+/// Milliseconds that a network is remembered after the last sign-in from there: two weeks, a holiday.
+pub const HOME_MILLIS: i64 = 14 * 24 * 60 * 60 * 1000;
+
+/// Certificates of one account.
+pub const CERTIFICATES_MAX: usize = 16;
+
+/// Bytes of a certificate. Those of RSA with 4096 bits and many names have some KiB.
+pub const CERTIFICATE_BYTES_MAX: usize = 64 * 1024;

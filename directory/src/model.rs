@@ -104,7 +104,7 @@ impl Account {
 
     /// Whether this account has a sign-in of its own at all.
     pub fn signs_in(&self) -> bool {
-        self.kind == AccountKind::User
+        matches!(self.kind, AccountKind::User | AccountKind::Monitoring)
     }
 
     pub fn permits(&self, who: AccountId, right: Right) -> bool {
@@ -119,6 +119,8 @@ pub enum AccountKind {
     Shared,
     Room,
     Equipment,
+    /// Nobody's: the server signs in with it to see whether it can be reached. Lists do not show it.
+    Monitoring,
 }
 
 /// The ways in that an account may be switched off for one by one.

@@ -3,7 +3,7 @@
 //! The maps agree with each other at all times: whatever is put in or taken out goes through the few functions at the
 //! end of this file, which keep `addresses`, `names` and `bare` in step with the records.
 
-use crate::credential::Credential;
+use crate::credential::{Credential, CredentialKind};
 use crate::model::{Account, Domain, Group, GroupId, Member};
 use crate::server::Server;
 use crate::token::ApiToken;
@@ -39,6 +39,10 @@ pub struct Snapshot {
     pub(crate) groups: BTreeMap<GroupId, Arc<Group>>,
     pub(crate) members: BTreeMap<GroupId, Arc<BTreeSet<Member>>>,
     pub(crate) credentials: BTreeMap<AccountId, Arc<Vec<Credential>>>,
+    /// Accounts whose password has no keys of SCRAM-SHA-1.
+    pub(crate) without_scram1: BTreeSet<AccountId>,
+    /// Fingerprint of a client's certificate to the account that it belongs to.
+    pub(crate) certificates: HashMap<Box<str>, AccountId>,
     /// Canonical address to owner.
     pub(crate) addresses: HashMap<Box<str>, Owner>,
     /// Lower-case name to owner.
@@ -92,6 +96,18 @@ impl Snapshot {
     /// The credentials of an account: the main one and app passwords.
     pub fn credentials(&self, id: AccountId) -> &[Credential] {
         self.credentials.get(&id).map(|c| c.as_slice()).unwrap_or_default()
+    }
+
+    /// Whether SCRAM-SHA-1 works for everybody who has a password.
+    pub fn all_have_scram1(&self) -> bool {
+        self.without_scram1.is_empty()
+    }
+
+    /// Whose certificate it is, by its fingerprint (SHA-256 in lower-case hexadecimal).
+    pub fn certificate_owner(&self, fingerprint: &str) -> Option<(&Arc<Account>, &Credential)> {
+        let id = self.certificates.get(fingerprint)?;
+        let fits = |c: &&Credential| matches!(&c.kind, CredentialKind::Certificate { fingerprint: f, .. } if f == fingerprint);
+        Some((self.accounts.get(id)?, self.credentials(*id).iter().find(fits)?))
     }
 
     /// Whose exactly this address is, without sub-addressing or catch-all.
@@ -270,6 +286,7 @@ impl Snapshot {
         self.unlist_account(id);
         self.accounts.remove(&id);
         self.credentials.remove(&id);
+        self.note_credentials(id);
         let member = Member::Account(id);
         for members in self.members.values_mut().filter(|m| m.contains(&member)) {
             Arc::make_mut(members).remove(&member);
@@ -337,11 +354,30 @@ impl Snapshot {
             Some(place) => *place = credential,
             None => list.push(credential),
         }
+        self.note_credentials(account);
     }
 
     pub(crate) fn drop_credential(&mut self, account: AccountId, id: u32) {
         if let Some(list) = self.credentials.get_mut(&account) {
             Arc::make_mut(list).retain(|c| c.id != id);
+        }
+        self.note_credentials(account);
+    }
+
+    /// Brings what is derived from an account's credentials up to date.
+    fn note_credentials(&mut self, account: AccountId) {
+        let theirs = self.credentials.get(&account).map(|c| c.as_slice()).unwrap_or_default();
+        let lacks = |c: &Credential| matches!(&c.kind, CredentialKind::Main { scram1: None, .. });
+        if theirs.iter().any(lacks) {
+            self.without_scram1.insert(account);
+        } else {
+            self.without_scram1.remove(&account);
+        }
+        self.certificates.retain(|_, owner| *owner != account);
+        for credential in theirs {
+            if let CredentialKind::Certificate { fingerprint, .. } = &credential.kind {
+                self.certificates.insert(fingerprint.as_str().into(), account);
+            }
         }
     }
 }

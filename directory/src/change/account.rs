@@ -48,7 +48,7 @@ impl Directory {
         let main = match &new.password {
             Some(password) => {
                 check_strength(password)?;
-                Some(self.hasher.main(waypost_sasl::prep::password(password)).await?)
+                Some(self.hasher.main(waypost_sasl::prep::password(password), self.keeps_nt_hashes()).await?)
             }
             None => None,
         };
@@ -117,7 +117,7 @@ impl Directory {
             quotas: new.quotas,
             limits: new.limits,
             permissions: Vec::new(),
-            hidden: false,
+            hidden: new.kind == Some(AccountKind::Monitoring),
             copy_smtp_sent: false,
             forward_to: None,
             deliver_and_forward: false,

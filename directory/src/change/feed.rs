@@ -178,6 +178,10 @@ fn is_mark(key: &[u8]) -> bool {
     matches!(key.get(1), Some(&(rows::EPOCH | rows::NUMBER)))
 }
 
+fn is_proof(key: &[u8]) -> bool {
+    matches!(key.get(1), Some(&(rows::CREDENTIAL | rows::API_TOKEN)))
+}
+
 /// Where it is copied.
 impl Directory {
     /// Takes over changes in order, each in a batch of its own. Where one cannot be taken over, those before it are, and
@@ -227,7 +231,14 @@ pub async fn take_page(engine: &dyn Engine, page: &Page, extent: Extent) -> Resu
     let mut ops = Vec::new();
     while let Some(part) = range {
         let ours = engine.scan(part, false, PAGE_ROWS, u32::MAX).await?;
-        for (key, value) in ours.rows().filter(|(key, _)| extent.has(key) && !is_mark(key)) {
+        for (key, value) in ours.rows().filter(|(key, _)| !is_mark(key)) {
+            if !extent.has(key) {
+                // Our own stay; what proves who somebody is goes when this copy becomes a thin one.
+                if is_proof(key) {
+                    ops.push(Op::Del(key.to_vec()));
+                }
+                continue;
+            }
             match theirs.remove(key) {
                 Some(same) if same == value => {}
                 Some(other) => ops.push(Op::Put(key.to_vec().into(), other.to_vec().into())),

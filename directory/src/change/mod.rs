@@ -41,6 +41,8 @@ pub struct Directory {
     /// Held from reading the snapshot until the change is in it.
     writer: tokio::sync::Mutex<()>,
     hasher: Hasher,
+    /// NTLM is checked here, so that NT hashes of passwords are kept.
+    keep_nt: std::sync::atomic::AtomicBool,
     disguise: [u8; 32],
     feed: feed::Feed,
     /// A copy of what another server keeps: it is changed by that one's feed only.
@@ -100,6 +102,7 @@ impl Directory {
             now: RwLock::new(Arc::new(loaded.snapshot)),
             writer: tokio::sync::Mutex::new(()),
             hasher: Hasher::default(),
+            keep_nt: std::sync::atomic::AtomicBool::new(false),
             disguise,
             feed: feed::Feed::at(mark),
             copy,

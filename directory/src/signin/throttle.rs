@@ -1,11 +1,19 @@
-//! Counting guesses. Failures are kept per (name, client network): who guesses is slowed down and then told "wrong"
-//! whatever they send, while the owner signs in from elsewhere undisturbed. A second count per network alone slows
-//! down those who try one password on many names.
+//! Counting guesses. Failures are kept per (name, client network): who guesses is slowed down and then not listened to
+//! for a while, whatever they send, while the owner signs in from elsewhere undisturbed.
+//!
+//! Two more counts only slow down and never refuse: one per network, for those who try one password on many names; one per
+//! name over all *unknown* networks, for those who guess from many places.
+//!
+//! A network from which the account has signed in lately is a home. Homes are never refused and are not slowed down by what
+//! happens elsewhere, so that nobody can lock people out of their own office: not from outside, and not by a telephone
+//! inside of it that still has the old password.
 
-use crate::limits::THROTTLE_ENTRIES_MAX;
+use crate::limits::{
+    CHECKS_PER_NETWORK_MAX, HOME_MILLIS, HOME_NETWORKS_MAX, HOMES_MAX, THROTTLE_ENTRIES_MAX,
+};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use waypost_base::Timestamp;
 
 /// How guesses are slowed down.
@@ -13,7 +21,7 @@ use waypost_base::Timestamp;
 pub struct Rules {
     /// Failures that cost nothing: people mistype, and phones with an old password ask a few times.
     pub free: u32,
-    /// From this many on, the answer is "wrong" without looking.
+    /// From this many on nothing is looked at, and the answer says so.
     pub refuse_from: u32,
     /// The same as `free` for one network and all names together.
     pub network_free: u32,
@@ -23,6 +31,10 @@ pub struct Rules {
     pub wait_millis_max: u64,
     /// Failures are forgotten this long after the last one.
     pub window_millis: i64,
+    /// The same as `free` for one name and all networks together that are not its homes.
+    pub name_free: u32,
+    /// The longest wait at home.
+    pub home_wait_millis_max: u64,
     /// SCRAM exchanges of one name that may be open at a time before they count as failures: an exchange that fails is
     /// never heard of again.
     pub open_free: u32,
@@ -34,6 +46,8 @@ impl Default for Rules {
             free: 5,
             refuse_from: 20,
             network_free: 50,
+            name_free: 50,
+            home_wait_millis_max: 1_000,
             wait_millis: 250,
             wait_millis_max: 5_000,
             window_millis: 15 * 60 * 1000,
@@ -54,6 +68,8 @@ pub(super) enum Verdict {
 enum Network {
     V4([u8; 3]),
     V6([u8; 8]),
+    /// All that are not homes, together.
+    Unknown,
 }
 
 impl Network {
@@ -80,69 +96,145 @@ struct Entry {
 
 type Key = (Box<str>, Network);
 
+/// Where somebody signs in from, the latest last.
+type Homes = Vec<(Network, Timestamp)>;
+
 #[derive(Debug)]
 pub(super) struct Throttle {
     rules: Rules,
     entries: Mutex<HashMap<Key, Entry>>,
+    homes: Mutex<HashMap<Box<str>, Homes>>,
+    /// Passwords under way, by network.
+    busy: Arc<Mutex<HashMap<Network, u32>>>,
+}
+
+/// A password under way. Given back when dropped.
+pub(super) struct Busy {
+    network: Network,
+    busy: Arc<Mutex<HashMap<Network, u32>>>,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut busy = lock(&self.busy);
+        if let Some(count) = busy.get_mut(&self.network) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                busy.remove(&self.network);
+            }
+        }
+    }
 }
 
 impl Throttle {
     pub fn new(rules: Rules) -> Throttle {
-        Throttle { rules, entries: Mutex::default() }
+        Throttle { rules, entries: Mutex::default(), homes: Mutex::default(), busy: Arc::default() }
     }
 
     pub fn verdict(&self, name: &str, peer: IpAddr, now: Timestamp) -> Verdict {
         let network = Network::of(peer);
-        let entries = self.lock();
+        let home = self.is_home(name, network, now);
+        let entries = lock(&self.entries);
         if entries.is_empty() {
             return Verdict::Go;
         }
         let rules = &self.rules;
-        let live = |name: &str| {
+        let live = |name: &str, network: Network| {
             let entry = entries.get(&(name.into(), network)).copied().unwrap_or_default();
             let old = now.since(entry.last) > rules.window_millis;
             if old { Entry::default() } else { entry }
         };
-        let own = live(name);
+        let own = live(name, network);
         let failures = own.failures.saturating_add(own.open.saturating_sub(rules.open_free));
-        let everybody = live("").failures;
+        let wait = |over: u32, most: u64| match over {
+            0 => Verdict::Go,
+            n => Verdict::Wait(rules.wait_millis.saturating_mul(1 << (n - 1).min(16)).min(most)),
+        };
+        let own_over = failures.saturating_sub(rules.free);
+        if home {
+            return wait(own_over, rules.home_wait_millis_max.min(rules.wait_millis_max));
+        }
         if failures >= rules.refuse_from {
             return Verdict::Refuse(rules.wait_millis_max);
         }
-        let over = failures.saturating_sub(rules.free).max(everybody.saturating_sub(rules.network_free));
-        match over {
-            0 => Verdict::Go,
-            n => Verdict::Wait(
-                rules.wait_millis.saturating_mul(1 << (n - 1).min(16)).min(rules.wait_millis_max),
-            ),
-        }
+        let everybody = live("", network).failures.saturating_sub(rules.network_free);
+        let everywhere = live(name, Network::Unknown).failures.saturating_sub(rules.name_free);
+        wait(own_over.max(everybody).max(everywhere), rules.wait_millis_max)
     }
 
     pub fn failed(&self, name: &str, peer: IpAddr, now: Timestamp) {
-        self.raise(name, peer, now, |e| e.failures = e.failures.saturating_add(1));
-        self.raise("", peer, now, |e| e.failures = e.failures.saturating_add(1));
+        let network = Network::of(peer);
+        let one = |e: &mut Entry| e.failures = e.failures.saturating_add(1);
+        self.raise(name, network, now, one);
+        self.raise("", network, now, one);
+        if !self.is_home(name, network, now) {
+            self.raise(name, Network::Unknown, now, one);
+        }
     }
 
     /// A SCRAM exchange has begun.
     pub fn opened(&self, name: &str, peer: IpAddr, now: Timestamp) {
-        self.raise(name, peer, now, |e| e.open = e.open.saturating_add(1));
+        self.raise(name, Network::of(peer), now, |e| e.open = e.open.saturating_add(1));
     }
 
-    /// The right password was shown: failures of this name from here are forgotten, those of the network are not.
-    pub fn proved(&self, name: &str, peer: IpAddr) {
-        let mut entries = self.lock();
-        let key = (name.into(), Network::of(peer));
-        if let Some(entry) = entries.get_mut(&key) {
-            entry.failures = 0;
-            entry.open = entry.open.saturating_sub(1);
-            if entry.open == 0 {
-                entries.remove(&key);
+    /// The right password was shown: failures of this name from here are forgotten, those of the network are not. It is a
+    /// home from now on.
+    pub fn proved(&self, name: &str, peer: IpAddr, now: Timestamp) {
+        let network = Network::of(peer);
+        {
+            let mut entries = lock(&self.entries);
+            let key = (name.into(), network);
+            if let Some(entry) = entries.get_mut(&key) {
+                entry.failures = 0;
+                entry.open = entry.open.saturating_sub(1);
+                if entry.open == 0 {
+                    entries.remove(&key);
+                }
             }
         }
+        self.seen(name, peer, now);
     }
 
-    fn raise(&self, name: &str, peer: IpAddr, now: Timestamp, change: impl FnOnce(&mut Entry)) {
-        let mut entries = self.lock();
+    /// Somebody has signed in from here.
+    pub fn seen(&self, name: &str, peer: IpAddr, now: Timestamp) {
+        let network = Network::of(peer);
+        let mut homes = lock(&self.homes);
+        if homes.len() >= HOMES_MAX && !homes.contains_key(name) {
+            homes.retain(|_, nets| nets.last().is_some_and(|(_, at)| now.since(*at) <= HOME_MILLIS));
+            if homes.len() >= HOMES_MAX {
+                return;
+            }
+        }
+        let nets = homes.entry(name.into()).or_default();
+        nets.retain(|(n, at)| *n != network && now.since(*at) <= HOME_MILLIS);
+        if nets.len() >= HOME_NETWORKS_MAX {
+            nets.remove(0);
+        }
+        nets.push((network, now));
+    }
+
+    fn is_home(&self, name: &str, network: Network, now: Timestamp) -> bool {
+        let homes = lock(&self.homes);
+        homes
+            .get(name)
+            .is_some_and(|nets| nets.iter().any(|(n, at)| *n == network && now.since(*at) <= HOME_MILLIS))
+    }
+
+    /// A place for a password that is to be checked; `None` where too many of this network are under way.
+    pub fn enter(&self, peer: IpAddr) -> Option<Busy> {
+        let network = Network::of(peer);
+        let mut busy = lock(&self.busy);
+        let count = busy.entry(network).or_default();
+        if *count >= CHECKS_PER_NETWORK_MAX {
+            return None;
+        }
+        *count += 1;
+        drop(busy);
+        Some(Busy { network, busy: self.busy.clone() })
+    }
+
+    fn raise(&self, name: &str, network: Network, now: Timestamp, change: impl FnOnce(&mut Entry)) {
+        let mut entries = lock(&self.entries);
         if entries.len() >= THROTTLE_ENTRIES_MAX {
             entries.retain(|_, e| now.since(e.last) <= self.rules.window_millis);
         }
@@ -153,17 +245,18 @@ impl Throttle {
         if entries.len() >= THROTTLE_ENTRIES_MAX {
             entries.clear();
         }
-        let entry = entries.entry((name.into(), Network::of(peer))).or_default();
+        let entry = entries.entry((name.into(), network)).or_default();
         if now.since(entry.last) > self.rules.window_millis {
             *entry = Entry::default();
         }
         entry.last = now;
         change(entry);
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// A panic elsewhere must not lock everybody out; each of these maps is whole between statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -213,12 +306,45 @@ mod tests {
         let throttle = Throttle::new(Rules::default());
         let peer = ip("::ffff:192.0.2.7");
         (0..6).for_each(|_| throttle.failed("adele", peer, T));
-        throttle.proved("adele", peer);
+        throttle.proved("adele", peer, T);
         assert_eq!(throttle.verdict("adele", peer, T), Verdict::Go);
         (0..64).for_each(|_| throttle.opened("lee", peer, T));
         assert_eq!(throttle.verdict("lee", peer, T), Verdict::Go);
         (0..25).for_each(|_| throttle.opened("lee", peer, T));
         assert_eq!(throttle.verdict("lee", peer, T), Verdict::Refuse(5000));
+    }
+
+    /// Somebody guesses from everywhere, and inside of the office a telephone has the old password.
+    #[test]
+    fn nobody_is_locked_out_of_their_office() {
+        let throttle = Throttle::new(Rules::default());
+        let office = ip("198.51.100.1");
+        throttle.proved("adele", office, T);
+        for n in 0..200 {
+            throttle.failed("adele", ip(&format!("203.0.{n}.9")), T);
+        }
+        // One guess from each network costs nothing there, so that all together have to.
+        assert_eq!(throttle.verdict("adele", ip("192.0.2.9"), T), Verdict::Wait(5000));
+        assert_eq!(throttle.verdict("adele", office, T), Verdict::Go);
+        (0..100).for_each(|_| throttle.failed("adele", office, T));
+        assert_eq!(throttle.verdict("adele", office, T), Verdict::Wait(1000));
+        // Other names of the office are slowed down by what the network does, as before.
+        assert!(matches!(throttle.verdict("lee", office, T), Verdict::Wait(_)));
+        let later = T.plus_millis(HOME_MILLIS + 1);
+        (0..20).for_each(|_| throttle.failed("adele", office, later));
+        assert_eq!(throttle.verdict("adele", office, later), Verdict::Refuse(5000));
+    }
+
+    #[test]
+    fn one_network_leaves_room_for_the_others() {
+        let throttle = Throttle::new(Rules::default());
+        let places: Vec<_> =
+            (0..CHECKS_PER_NETWORK_MAX).map(|_| throttle.enter(ip("192.0.2.7")).unwrap()).collect();
+        assert!(throttle.enter(ip("192.0.2.8")).is_none());
+        assert!(throttle.enter(ip("198.51.100.1")).is_some());
+        drop(places);
+        assert!(throttle.enter(ip("192.0.2.8")).is_some());
+        assert!(lock(&throttle.busy).len() <= 1);
     }
 
     #[test]
@@ -227,6 +353,6 @@ mod tests {
         for n in 0..(THROTTLE_ENTRIES_MAX + 10) {
             throttle.failed(&format!("user{n}"), ip("192.0.2.7"), T);
         }
-        assert!(throttle.lock().len() <= THROTTLE_ENTRIES_MAX);
+        assert!(lock(&throttle.entries).len() <= THROTTLE_ENTRIES_MAX);
     }
 }

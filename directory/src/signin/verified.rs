@@ -7,6 +7,7 @@ use crate::credential::{Credential, random};
 use crate::limits::{VERIFIED_MAX, VERIFIED_MILLIS};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use waypost_base::AccountId;
 use waypost_base::Timestamp;
 use waypost_sasl::Secret;
 use zeroize::Zeroizing;
@@ -38,18 +39,36 @@ impl std::fmt::Debug for Verified {
     }
 }
 
+/// What a password was good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    id: u64,
+    version: u64,
+}
+
+impl Known {
+    pub fn of(credential: &Credential) -> Known {
+        Known { id: u64::from(credential.id), version: credential.version }
+    }
+
+    /// The password of an account that is checked elsewhere, where nobody tells us when it changes.
+    pub fn elsewhere(account: AccountId) -> Known {
+        Known { id: u64::MAX, version: u64::from(account.0) }
+    }
+}
+
 impl Verified {
-    /// Was this password good for this credential, lately?
-    pub fn knows(&self, credential: &Credential, password: &Secret, now: Timestamp) -> bool {
-        let Some(digest) = self.digest(credential, password) else { return false };
+    /// Was this password good for this, lately?
+    pub fn knows(&self, known: &Known, password: &Secret, now: Timestamp) -> bool {
+        let Some(digest) = self.digest(known, password) else { return false };
         let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         // A lookup by keyed hash: its timing tells nothing that helps, since nobody can aim at a digest.
         let at = generations.young.get(&digest).or_else(|| generations.old.get(&digest));
         at.is_some_and(|at| (0..=VERIFIED_MILLIS).contains(&now.since(*at)))
     }
 
-    pub fn remember(&self, credential: &Credential, password: &Secret, now: Timestamp) {
-        let Some(digest) = self.digest(credential, password) else { return };
+    pub fn remember(&self, known: &Known, password: &Secret, now: Timestamp) {
+        let Some(digest) = self.digest(known, password) else { return };
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         if generations.young.len() >= VERIFIED_MAX / 2 {
             generations.old = std::mem::take(&mut generations.young);
@@ -57,10 +76,10 @@ impl Verified {
         generations.young.insert(digest, now);
     }
 
-    fn digest(&self, credential: &Credential, password: &Secret) -> Option<Digest> {
+    fn digest(&self, known: &Known, password: &Secret) -> Option<Digest> {
         let mut hasher = blake3::Hasher::new_keyed(self.key.as_deref()?);
-        hasher.update(&credential.id.to_be_bytes());
-        hasher.update(&credential.version.to_be_bytes());
+        hasher.update(&known.id.to_be_bytes());
+        hasher.update(&known.version.to_be_bytes());
         hasher.update(password.expose());
         Some(*hasher.finalize().as_bytes())
     }
@@ -74,15 +93,15 @@ mod tests {
     #[test]
     fn remembers_for_a_while_and_not_across_versions() {
         let verified = Verified::default();
-        let kind = CredentialKind::Main { argon2: String::new(), scram: None };
+        let kind = CredentialKind::Main { argon2: String::new(), scram: None, scram1: None, nt: None };
         let mut credential = Credential { id: 7, version: 1, kind, created: Timestamp(0) };
         let (good, bad) = (Secret::from("swordfish"), Secret::from("swordfisH"));
-        verified.remember(&credential, &good, Timestamp(1000));
-        assert!(verified.knows(&credential, &good, Timestamp(2000)));
-        assert!(!verified.knows(&credential, &bad, Timestamp(2000)));
-        assert!(!verified.knows(&credential, &good, Timestamp(1001 + VERIFIED_MILLIS)));
-        assert!(!verified.knows(&credential, &good, Timestamp(999)));
+        verified.remember(&Known::of(&credential), &good, Timestamp(1000));
+        assert!(verified.knows(&Known::of(&credential), &good, Timestamp(2000)));
+        assert!(!verified.knows(&Known::of(&credential), &bad, Timestamp(2000)));
+        assert!(!verified.knows(&Known::of(&credential), &good, Timestamp(1001 + VERIFIED_MILLIS)));
+        assert!(!verified.knows(&Known::of(&credential), &good, Timestamp(999)));
         credential.version = 2;
-        assert!(!verified.knows(&credential, &good, Timestamp(2000)));
+        assert!(!verified.knows(&Known::of(&credential), &good, Timestamp(2000)));
     }
 }
