@@ -1,5 +1,7 @@
 //! What integration tests stand on: a real server process on free ports, and a plain line client to speak to it.
 
+#[path = "../server/src/lab/kdc.rs"]
+pub mod kdc;
 pub mod knot;
 pub mod line;
 pub mod mount;

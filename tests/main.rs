@@ -10,6 +10,7 @@ mod corpus;
 mod crash;
 mod faults;
 mod first_light;
+mod kerberos;
 mod mail_authentication;
 mod operation;
 mod sending;

@@ -538,3 +538,6 @@ fn no_credentials(asked: &Asked<'_>, client: &str) -> Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

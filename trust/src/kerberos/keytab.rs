@@ -77,6 +77,15 @@ pub fn parse(bytes: &[u8]) -> Result<Keytab, &'static str> {
         _ => return Err("not a keytab"),
     }
     let mut entries = Vec::new();
+    for slot in slots(rest)? {
+        entries.push(entry(Bytes(slot)).ok_or("an entry that cannot be read")?);
+    }
+    Ok(Keytab { entries })
+}
+
+/// The slots with entries, as they are in the file.
+fn slots(mut rest: Bytes<'_>) -> Result<Vec<&[u8]>, &'static str> {
+    let mut slots = Vec::new();
     while !rest.0.is_empty() {
         let size = rest.u32().ok_or("broken off inside an entry's length")?.cast_signed();
         let length = usize::try_from(size.unsigned_abs()).map_err(|_| "an entry's length is impossible")?;
@@ -87,13 +96,26 @@ pub fn parse(bytes: &[u8]) -> Result<Keytab, &'static str> {
         let slot = rest.take(length).ok_or("broken off inside an entry")?;
         // A negative size marks a slot whose entry was deleted.
         if size > 0 {
-            entries.push(entry(Bytes(slot)).ok_or("an entry that cannot be read")?);
+            slots.push(slot);
         }
-        if entries.len() > KEYTAB_ENTRIES_MAX {
+        if slots.len() > KEYTAB_ENTRIES_MAX {
             return Err("too many keys for a keytab");
         }
     }
-    Ok(Keytab { entries })
+    Ok(slots)
+}
+
+/// A keytab with some of the keys of another.
+pub fn only(bytes: &[u8], mut keep: impl FnMut(&Entry) -> bool) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+    let keytab = parse(bytes)?;
+    let mut file = Zeroizing::new(vec![5, 2]);
+    let head = 2;
+    let slots = slots(Bytes(bytes.get(head..).unwrap_or_default()))?;
+    for (_, slot) in keytab.entries.iter().zip(slots).filter(|(entry, _)| keep(entry)) {
+        file.extend_from_slice(&u32::try_from(slot.len()).unwrap_or_default().to_be_bytes());
+        file.extend_from_slice(slot);
+    }
+    Ok(file)
 }
 
 fn entry(mut slot: Bytes<'_>) -> Option<Entry> {
@@ -165,6 +187,8 @@ pub(super) mod tests {
         let expected = [("smtp/hub@R", 18, 300), ("smtp/hub@R", 23, 2), ("imap/hub@R", 17, 1)];
         assert_eq!(seen, expected.map(|(p, e, k)| (p.to_owned(), e, k)));
         assert_eq!(keytab.principals().len(), 2);
+        let rc4 = parse(&only(&file, |e| e.enctype == Enctype::RC4).unwrap()).unwrap();
+        assert_eq!(rc4.entries, keytab.entries[1..2]);
         assert!(!format!("{keytab:?}").contains("[1, 1"), "keys are not shown");
     }
 

@@ -194,3 +194,100 @@ pub(super) fn generalized_time(bytes: &[u8]) -> Option<Timestamp> {
         i64::from(number(8, 10)?) * 3600 + i64::from(number(10, 12)?) * 60 + i64::from(number(12, 14)?);
     Some(Timestamp::from_seconds(days * 86_400 + second))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::kerberos) fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = content.len();
+        let mut out = vec![tag];
+        match length {
+            0..=0x7f => out.push(length as u8),
+            _ => out.extend([0x82, (length >> 8) as u8, length as u8]),
+        }
+        out.extend(content);
+        out
+    }
+
+    pub(in crate::kerberos) fn sequence(fields: &[(u8, Vec<u8>)]) -> Vec<u8> {
+        let fields: Vec<u8> = fields.iter().flat_map(|(n, field)| der(0xa0 | n, field)).collect();
+        der(0x30, &fields)
+    }
+
+    pub(in crate::kerberos) fn integer(n: i32) -> Vec<u8> {
+        der(2, &n.to_be_bytes())
+    }
+
+    pub(in crate::kerberos) fn name_of(parts: &[&str]) -> Vec<u8> {
+        let parts: Vec<u8> = parts.iter().flat_map(|p| der(0x1b, p.as_bytes())).collect();
+        sequence(&[(0, integer(1)), (1, der(0x30, &parts))])
+    }
+
+    pub(in crate::kerberos) fn sealed_as(enctype: i32, kvno: Option<i32>, cipher: &[u8]) -> Vec<u8> {
+        let kvno = kvno.map(|k| (1, integer(k)));
+        let fields = [Some((0, integer(enctype))), kvno, Some((2, der(4, cipher)))];
+        sequence(&fields.into_iter().flatten().collect::<Vec<_>>())
+    }
+
+    /// An AP-REQ for `smtp/hub@R`, framed as GSS has it.
+    pub(in crate::kerberos) fn ap_req(ticket: Vec<u8>, authenticator: Vec<u8>) -> Vec<u8> {
+        let ticket =
+            sequence(&[(0, integer(5)), (1, der(0x1b, b"R")), (2, name_of(&["smtp", "hub"])), (3, ticket)]);
+        let request = sequence(&[
+            (0, integer(5)),
+            (1, integer(14)),
+            (2, der(3, &[0, 0x20, 0, 0, 0])),
+            (3, der(0x61, &ticket)),
+            (4, authenticator),
+        ]);
+        der(0x60, &[&der(6, OID_KRB5)[..], &[1, 0], &der(0x6e, &request)].concat())
+    }
+
+    fn in_spnego(token: &[u8]) -> Vec<u8> {
+        let init = sequence(&[(0, der(0x30, &der(6, OID_KRB5))), (2, der(4, token))]);
+        der(0x60, &[&der(6, OID_SPNEGO)[..], &der(0xa0, &init)].concat())
+    }
+
+    #[test]
+    fn every_framing_has_the_same_ticket() {
+        let framed = ap_req(sealed_as(18, Some(2), b"cipher"), sealed_as(17, None, b"other"));
+        let Ok(Token::Request(request)) = read(&framed) else { panic!() };
+        assert_eq!(request.ticket.server.to_string(), "smtp/hub@R");
+        assert_eq!((request.ticket.sealed.enctype.0, request.ticket.sealed.kvno), (18, Some(2)));
+        assert_eq!((request.authenticator.enctype.0, request.authenticator.kvno), (17, None));
+        assert!(request.mutual && !request.spnego);
+        let Ok(Token::Request(negotiated)) = read(&in_spnego(&framed)) else { panic!() };
+        assert_eq!((&negotiated.ticket, negotiated.spnego), (&request.ticket, true));
+        let later = der(0xa1, &sequence(&[(2, der(4, &framed))]));
+        assert!(matches!(read(&later), Ok(Token::Request(r)) if r.ticket == request.ticket));
+        // SPNEGO inside SPNEGO is nobody's.
+        assert_eq!(read(&in_spnego(&in_spnego(&framed))), Err(TokenError::NotOurs));
+        assert!(!format!("{request:?}").contains("99"), "no ciphertext: {request:?}");
+        for cut in 0..framed.len() {
+            assert!(read(&framed[..cut]).is_err());
+        }
+    }
+
+    #[test]
+    fn versions_of_32_bits_with_or_without_sign() {
+        for (written, kvno) in [(-1, u32::MAX), (0x0001_0002, 0x0001_0002)] {
+            let framed = ap_req(sealed_as(23, Some(written), b""), sealed_as(23, None, b""));
+            let Ok(Token::Request(request)) = read(&framed) else { panic!() };
+            assert_eq!(request.ticket.sealed.kvno, Some(kvno));
+        }
+    }
+
+    #[test]
+    fn errors_and_strangers() {
+        let error = sequence(&[(4, der(0x18, b"20260303184500Z")), (6, integer(37))]);
+        let time = Timestamp::from_seconds(1_772_563_500);
+        assert_eq!(read(&der(0x7e, &error)), Ok(Token::Error { code: 37, time: Some(time) }));
+        assert_eq!(read(b"NTLMSSP\0rest"), Ok(Token::Ntlm));
+        assert_eq!(read(b""), Err(TokenError::NotOurs));
+        assert_eq!(read(&vec![0x60; TOKEN_BYTES_MAX + 1]), Err(TokenError::TooLarge(TOKEN_BYTES_MAX + 1)));
+        for bad in [&b"20261303184500Z"[..], b"2026030318450Z0", b"202603031845000"] {
+            assert_eq!(generalized_time(bad), None);
+        }
+    }
+}
