@@ -3,6 +3,7 @@
 #[path = "../server/src/lab/kdc.rs"]
 pub mod kdc;
 pub mod knot;
+pub mod ldap;
 pub mod line;
 pub mod mount;
 pub mod peers;

@@ -8,6 +8,7 @@ mod clients;
 mod commands;
 mod corpus;
 mod crash;
+mod directories;
 mod faults;
 mod first_light;
 mod kerberos;

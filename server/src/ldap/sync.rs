@@ -65,9 +65,6 @@ impl fmt::Display for Change {
     }
 }
 
-/// What a synchronisation came to, line by line.
-pub type Synced = Result<Vec<String>, String>;
-
 /// What would have to change about people.
 pub fn people(now: &Snapshot, source: &str, entries: &[Entry]) -> Result<Vec<Change>, String> {
     let mut changes = Vec::new();

@@ -9,10 +9,13 @@ mod jwt;
 use crate::web_client;
 use jwt::{Claims, Keys};
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use waypost_admin::settings::Settings;
 use waypost_base::{Clock, Timestamp};
-use waypost_sasl::Secret;
+use waypost_directory::signin::{TokenProof, TokenVerifier};
+use waypost_sasl::{OpenId, Secret};
 
 /// Keys are good for so long.
 const KEYS_MILLIS: i64 = 60 * 60 * 1000;
@@ -49,6 +52,42 @@ pub struct Verifier {
     kept: Mutex<Option<Kept>>,
     /// One fetch at a time.
     fetching: tokio::sync::Mutex<()>,
+}
+
+/// The provider of the settings, if there is one.
+pub fn verifier(settings: &Settings, data: &Path, clock: &Clock) -> Option<Arc<dyn TokenVerifier>> {
+    let written = &settings.oauth;
+    if written.issuer.is_empty() {
+        return None;
+    }
+    let provider = Provider {
+        issuer: written.issuer.clone(),
+        audiences: written.audiences.clone(),
+        claim: written.user_claim.clone(),
+        scope: written.scope.clone(),
+        ca_file: (!written.ca_file.is_empty()).then(|| data.join(&written.ca_file)),
+    };
+    Some(Arc::new(Verifier::new(provider, clock.clone())))
+}
+
+impl TokenVerifier for Verifier {
+    fn verify<'a>(&'a self, token: &'a Secret) -> Pin<Box<dyn Future<Output = TokenProof> + Send + 'a>> {
+        Box::pin(async move {
+            match Verifier::verify(self, token).await {
+                Ok(user) => TokenProof::Subject(vec![user]),
+                Err(Refused::Wrong(why)) => TokenProof::Wrong(why),
+                Err(Refused::Unavailable(why)) => TokenProof::Unavailable(why),
+            }
+        })
+    }
+
+    fn openid(&self) -> OpenId {
+        let issuer = self.provider.issuer.trim_end_matches('/');
+        OpenId {
+            configuration: format!("{issuer}/.well-known/openid-configuration"),
+            scope: self.provider.scope.clone(),
+        }
+    }
 }
 
 #[derive(Clone)]
