@@ -2,6 +2,7 @@
 //!
 //! Nothing in here reads a clock, opens a file or knows a protocol. Any room may use it; it uses none of ours.
 
+pub mod denials;
 pub mod explain;
 pub mod id;
 pub mod metrics;

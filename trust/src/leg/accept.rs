@@ -12,7 +12,6 @@ use crate::authority::{Bundle, Issued, ServerId, VerifyError};
 use crate::certificate::Facts;
 use crate::channel::BoxStream;
 use std::borrow::Cow;
-use std::fmt;
 use tokio::time::Instant;
 use waypost_base::explain::{Finding, Leg, Outcome, Party};
 use waypost_base::{Clock, Timestamp};
@@ -33,25 +32,11 @@ pub struct Acceptor<'a> {
     pub peer: String,
 }
 
-/// What has come in.
+/// What has come in. `finding`: why the leg is degraded, if it is.
 #[derive(Debug)]
-pub enum Arrival {
-    /// A server of ours. `finding`: why the leg is degraded, if it is.
-    Leg { arrived: Box<Arrived>, finding: Option<Finding> },
-    /// `{"join":…}`: a server that has no inner certificate yet and brings a token. Nothing is proved.
-    Join { stream: Joining, request: serde_json::Value },
-}
-
-/// The stream of somebody who wants to join, and the binding of its channel.
-pub struct Joining {
-    pub stream: BoxStream,
-    pub exporter: [u8; 32],
-}
-
-impl fmt::Debug for Joining {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Joining")
-    }
+pub struct Arrival {
+    pub arrived: Arrived,
+    pub finding: Option<Finding>,
 }
 
 /// Somebody who was not let in. They have been told.
@@ -75,25 +60,15 @@ pub async fn accept(stream: BoxStream, with: Acceptor<'_>) -> Result<Arrival, Bo
         now,
     );
     let mut talk = Talk { stream, leg, with, from: None, service: None, failed: Vec::new() };
-    match talk.first().await {
-        Ok(First::Join(request)) => {
-            let stream = Joining { stream: talk.stream, exporter: talk.with.exporter };
-            Ok(Arrival::Join { stream, request })
-        }
-        Ok(First::Leg(begin)) => {
-            let hello = begin.hello.clone();
-            match talk.judge(*begin).await {
-                Ok((from, by)) => Ok(talk.arrived(from, hello, by)),
-                Err(fault) => Err(talk.not_arrived(fault)),
-            }
-        }
+    let begin = match talk.first().await {
+        Ok(begin) => begin,
+        Err(fault) => return Err(talk.not_arrived(fault)),
+    };
+    let hello = begin.hello.clone();
+    match talk.judge(begin).await {
+        Ok((from, by)) => Ok(talk.arrived(from, hello, by)),
         Err(fault) => Err(talk.not_arrived(fault)),
     }
-}
-
-enum First {
-    Leg(Box<Begin>),
-    Join(serde_json::Value),
 }
 
 struct Talk<'a> {
@@ -106,16 +81,13 @@ struct Talk<'a> {
 }
 
 impl Talk<'_> {
-    async fn first(&mut self) -> Result<First, Fault> {
+    async fn first(&mut self) -> Result<Begin, Fault> {
         let peer = self.with.peer.clone();
-        let mut value: serde_json::Value = wire::receive(&mut self.stream, &peer, FRAME_MAX).await?;
-        if let Some(request) = value.get_mut("join") {
-            return Ok(First::Join(request.take()));
-        }
+        let value: serde_json::Value = wire::receive(&mut self.stream, &peer, FRAME_MAX).await?;
         let version = value.get("waypost").and_then(serde_json::Value::as_u64);
         let begin = serde_json::from_value::<Begin>(value);
         let fault = match begin {
-            Ok(begin) if begin.waypost == wire::VERSION => return Ok(First::Leg(Box::new(begin))),
+            Ok(begin) if begin.waypost == wire::VERSION => return Ok(begin),
             _ => {
                 let text = match version {
                     Some(version) if version != u64::from(wire::VERSION) => format!(
@@ -330,7 +302,7 @@ impl Talk<'_> {
             Some(Fault { cause, text, .. }) => Outcome::Degraded { cause, text },
             None => Outcome::Ok,
         };
-        Arrival::Leg { arrived: Box::new(Arrived { stream, from, hello, leg }), finding }
+        Arrival { arrived: Arrived { stream, from, hello, leg }, finding }
     }
 
     fn not_arrived(self, fault: Fault) -> Box<NotArrived> {

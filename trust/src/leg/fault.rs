@@ -43,7 +43,7 @@ impl Fault {
 
 /// A cause of ours by its code, of legs or of Kerberos.
 pub fn cause_of(code: &str) -> Option<Cause> {
-    cause::find(code)
+    cause::find(code).or_else(|| crate::kerberos::cause::find(code))
 }
 
 /// A fault on the wire.

@@ -15,6 +15,8 @@ pub mod initiate;
 pub mod kerberos;
 pub mod limits;
 pub mod member;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use crate::authority::ServerId;
