@@ -6,6 +6,8 @@ pub mod knot;
 pub mod ldap;
 pub mod line;
 pub mod mount;
+pub mod net;
+pub mod openid;
 pub mod peers;
 pub mod server;
 pub mod sink;

@@ -16,4 +16,5 @@ mod mail_authentication;
 mod operation;
 mod sending;
 mod talk;
+mod tokens;
 mod why;
