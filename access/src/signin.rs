@@ -8,28 +8,18 @@
 //! back however the session ends.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use waypost_base::AccountId;
 use waypost_base::explain::Cause;
 use waypost_base::metrics::{Counter, Figure, Kind};
 use waypost_directory::Protocol;
-use waypost_directory::signin::Asking;
-use waypost_sasl::{Answer, Bindings, Exchange, Failure, Identity, Mechanism, Question, Step, Why, prep};
+use waypost_directory::signin::{Asking, Line, NotNow, Terms, is_loopback};
+use waypost_sasl::{
+    Answer, Bindings, Exchange, Failure, Identity, Mechanism, Protection, Question, Step, Why, prep,
+};
 use waypost_trust::channel::{Channel, TlsFacts};
-
-/// What may be done on a channel that others can read, under Exchange's names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LoginType {
-    /// Everything, even passwords in clear.
-    PlainTextLogin,
-    /// Mechanisms that don't reveal the password; those that do only under TLS.
-    PlainTextAuthentication,
-    /// Nothing before TLS stands.
-    #[default]
-    SecureLogin,
-}
 
 /// What an administrator may set of signing in, per protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +29,8 @@ pub struct Policy {
     pub loopback_is_secure: bool,
     /// Mechanisms that may be used at all.
     pub mechanisms: Vec<Mechanism>,
+    /// Whether GSSAPI, GSS-SPNEGO and NTLM have to be bound to TLS: ExtendedProtectionPolicy.
+    pub protection: Protection,
     /// Sessions that one account may have at once (MaxConnectionsPerUser). Exchange's 16 is what phones and programs
     /// run into; a session costs us a few KiB, so that the bound only has to stop accidents.
     pub sessions_per_user_max: u32,
@@ -53,7 +45,8 @@ impl Default for Policy {
         Policy {
             login_type: LoginType::SecureLogin,
             loopback_is_secure: false,
-            mechanisms: Mechanism::ALL.to_vec(),
+            mechanisms: Terms::usual(),
+            protection: Protection::None,
             sessions_per_user_max: 10_000,
             failures_max: 5,
             failure_delay: Duration::from_millis(500),
@@ -61,7 +54,18 @@ impl Default for Policy {
     }
 }
 
-pub use waypost_directory::signin::{Answering, Authority};
+pub use waypost_directory::signin::{Answering, Authority, LoginType};
+
+impl Policy {
+    fn terms(&self) -> Terms {
+        Terms {
+            login_type: self.login_type,
+            loopback_is_secure: self.loopback_is_secure,
+            mechanisms: self.mechanisms.clone(),
+            protection: self.protection,
+        }
+    }
+}
 
 /// The way in by one protocol. One for all its sessions.
 pub struct Entrance {
@@ -108,9 +112,11 @@ impl Entrance {
         let mut caller = Caller {
             entrance: self.clone(),
             peer: channel.peer,
-            loopback: is_loopback(channel.peer.ip()) && is_loopback(channel.local.ip()),
-            tls: false,
-            bindings: Bindings::default(),
+            line: Line {
+                loopback: is_loopback(channel.peer.ip()) && is_loopback(channel.local.ip()),
+                ..Line::default()
+            },
+            certificate: None,
             failures: 0,
         };
         if let Some(facts) = &channel.tls {
@@ -253,39 +259,28 @@ pub enum Turn {
 pub struct Caller {
     entrance: Arc<Entrance>,
     peer: SocketAddr,
-    loopback: bool,
-    tls: bool,
-    bindings: Bindings,
+    line: Line,
+    certificate: Option<Arc<[u8]>>,
     failures: u32,
 }
 
 impl Caller {
     /// TLS stands now.
     pub fn secured(&mut self, facts: &TlsFacts) {
-        self.tls = true;
-        self.bindings = Bindings { exporter: facts.exporter, end_point: facts.end_point.clone() };
+        self.line.tls = true;
+        self.line.bindings = Bindings { exporter: facts.exporter, end_point: facts.end_point.clone() };
+        self.certificate.clone_from(&facts.client);
+        self.line.certificate = self.certificate.is_some();
     }
 
     /// Whether passwords may be sent in the protocol's own command (LOGIN, USER and PASS). Where not, IMAP says LOGINDISABLED.
     pub fn passwords_allowed(&self) -> bool {
-        self.allows(&self.entrance.policy(), true)
+        self.entrance.policy().terms().passwords_allowed(&self.line)
     }
 
     /// The mechanisms to offer now, strongest first.
     pub fn offered(&self) -> Vec<Mechanism> {
-        let policy = self.entrance.policy();
-        let fits =
-            |m: &Mechanism| policy.mechanisms.contains(m) && self.allows(&policy, m.reveals_password());
-        Mechanism::offered(&self.bindings, true).into_iter().filter(fits).collect()
-    }
-
-    fn allows(&self, policy: &Policy, reveals_password: bool) -> bool {
-        let secure = self.tls || (self.loopback && policy.loopback_is_secure);
-        match policy.login_type {
-            LoginType::PlainTextLogin => true,
-            LoginType::PlainTextAuthentication => secure || !reveals_password,
-            LoginType::SecureLogin => secure,
-        }
+        self.entrance.policy().terms().offered(&self.line, self.entrance.authority.abilities())
     }
 
     fn asking(&self) -> Asking {
@@ -308,7 +303,7 @@ impl Caller {
             Answer::Wrong => Err(Failure::Wrong),
             Answer::NotAllowed(why) => Err(Failure::NotAllowed(why)),
             Answer::Unavailable(text) => Err(Failure::Unavailable(text)),
-            Answer::Keys(_) => Err(Failure::Unavailable("keys in answer to a password".into())),
+            _ => Err(Failure::Unavailable("the answer does not fit the question".into())),
         };
         self.conclude(result, Mechanism::Login.name()).await
     }
@@ -316,14 +311,17 @@ impl Caller {
     /// Begins an exchange; go on with [`Conversation::begin`].
     pub fn begin(&mut self, mechanism: &[u8]) -> Result<Conversation<'_>, NoMechanism> {
         let policy = self.entrance.policy();
-        let known = Mechanism::parse(mechanism).filter(|m| policy.mechanisms.contains(m));
-        let mechanism = known.ok_or(NoMechanism::Unknown)?;
-        if !self.allows(&policy, mechanism.reveals_password()) {
-            return Err(NoMechanism::NeedsTls);
-        }
-        let exchange = match self.entrance.authority.setup(self.bindings.clone()) {
+        let mechanism = Mechanism::parse(mechanism).ok_or(NoMechanism::Unknown)?;
+        policy.terms().judge(mechanism, &self.line, self.entrance.authority.abilities()).map_err(|e| match e {
+            NotNow::Never => NoMechanism::Unknown,
+            NotNow::NeedsTls => NoMechanism::NeedsTls,
+        })?;
+        let exchange = match self.entrance.authority.setup(self.line.bindings.clone()) {
             Ok(mut setup) => {
                 setup.plus_offered = self.offered().iter().any(|m| m.binds_channel());
+                setup.tls = self.line.tls;
+                setup.protection = policy.protection;
+                setup.certificate.clone_from(&self.certificate);
                 Ok(Exchange::start(mechanism, setup).map_err(|_| NoMechanism::Unknown)?)
             }
             Err(text) => Err(text),
@@ -480,10 +478,6 @@ pub fn cause(failure: &Failure) -> (Cause, bool) {
         Failure::Malformed(_) => (MALFORMED, false),
         Failure::Binding(_) => (BINDING, false),
     }
-}
-
-fn is_loopback(ip: IpAddr) -> bool {
-    ip.to_canonical().is_loopback()
 }
 
 /// A panic elsewhere must not lock everybody out; each of these maps is whole between statements.

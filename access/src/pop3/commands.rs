@@ -205,6 +205,10 @@ impl Conversation<'_> {
             Failure::NotAllowed(Why::TooManySessions) => {
                 self.err_code(Code::InUse, "Too many sessions of this user")
             }
+            // Nothing was looked at, so nothing is said of the credentials.
+            Failure::NotAllowed(Why::Locked) => {
+                self.err_code(Code::SysTemp, "Too many failed attempts, try again later")
+            }
             Failure::NotAllowed(why) => self.err_code(Code::Auth, &format!("Not allowed: {why}")),
             Failure::Malformed(why) => self.err(&format!("Sign-in broke off: {why}")),
             Failure::Wrong | Failure::Binding(_) => self.err_code(Code::Auth, "Wrong name or password"),

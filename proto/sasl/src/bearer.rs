@@ -169,7 +169,8 @@ auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01";
 
     #[test]
     fn xoauth2_speaks_its_dialect() {
-        let message = b"user=someuser@example.com\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01";
+        let message =
+            b"user=someuser@example.com\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01";
         let mut server = bearer(Dialect::XOAuth2);
         assert_eq!(server.begin(None), Step::Challenge(vec![]));
         assert_eq!(server.step(message), ask(Some("someuser@example.com")));

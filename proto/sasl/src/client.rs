@@ -131,7 +131,8 @@ impl ClientExchange {
                     Mechanism::XOAuth2 => format!("user={user}"),
                     _ => format!("n,a={},", user.replace('=', "=3D").replace(',', "=2C")),
                 };
-                let message = [head.as_bytes(), b"\x01auth=Bearer ", c.password.expose(), b"\x01\x01"].concat();
+                let message =
+                    [head.as_bytes(), b"\x01auth=Bearer ", c.password.expose(), b"\x01\x01"].concat();
                 self.state = State::Bearing;
                 Some(Secret::new(message))
             }

@@ -3,11 +3,11 @@
 //! Laws: nothing is asked after the exchange is over; a [`Step::Done`] comes only after an [`Answer::Accepted`]; every
 //! path ends in `Done` or `Failed`, and from then on every call says `Failed` again.
 
-use crate::binding::Bindings;
-use crate::limits::{MESSAGE_BYTES_MAX, NONCE_RANDOM_BYTES, SCRAM_ROUNDS};
 use crate::bearer::{Bearer, Dialect};
+use crate::binding::Bindings;
 use crate::external::External;
 use crate::gss::{Gssapi, Spnego};
+use crate::limits::{MESSAGE_BYTES_MAX, NONCE_RANDOM_BYTES, SCRAM_ROUNDS};
 use crate::login::Login;
 use crate::mechanism::Mechanism;
 use crate::ntlm::Ntlm;
@@ -264,7 +264,9 @@ impl std::fmt::Display for Why {
             Why::Locked => "too many failed attempts, try later",
             Why::TooManySessions => "too many sessions of this user",
             Why::NoAccount => "no mailbox here belongs to that identity",
-            Why::Mechanism => "this mechanism cannot be used for this account; sign in with the password over TLS",
+            Why::Mechanism => {
+                "this mechanism cannot be used for this account; sign in with the password over TLS"
+            }
             Why::NeedsTls => "start TLS first",
             Why::Impersonation => "may not act as that user",
             Why::Other(text) => text,

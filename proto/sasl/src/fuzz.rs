@@ -57,7 +57,9 @@ fn answer(question: &Question, choice: u8) -> Answer {
     match (question, choice >> 5) {
         (_, 0) => Answer::Wrong,
         (_, 1) => Answer::Unavailable("no store".into()),
-        (Question::Gss(GssAsk::Accept { .. }), 2) => Answer::Gss(GssReply { token: Some(vec![1]), done: None }),
+        (Question::Gss(GssAsk::Accept { .. }), 2) => {
+            Answer::Gss(GssReply { token: Some(vec![1]), done: None })
+        }
         (Question::Gss(GssAsk::Accept { .. }), _) => {
             Answer::Gss(GssReply { token: None, done: Some(GssDone::default()) })
         }

@@ -4,8 +4,8 @@
 //! soon as the context has the flags for it, unless TLS stands, so that such contexts are refused without TLS.
 
 use crate::exchange::{
-    Answer, ContextId, Failure, GssAsk, GssDone, GssReply, Protection, Question, ServerMechanism, Setup, Step,
-    Why, conclude, failure,
+    Answer, ContextId, Failure, GssAsk, GssDone, GssReply, Protection, Question, ServerMechanism, Setup,
+    Step, Why, conclude, failure,
 };
 use crate::external::authzid;
 use crate::limits::GSS_TOKENS_MAX;
@@ -204,9 +204,7 @@ impl ServerMechanism for Spnego {
                 self.state = State::WantReply;
                 self.context.accept(response)
             }
-            State::WantEmpty(principal) if response.is_empty() => {
-                Spnego::account(&mut self.state, principal)
-            }
+            State::WantEmpty(principal) if response.is_empty() => Spnego::account(&mut self.state, principal),
             _ => Step::Failed(Failure::Malformed("out of turn")),
         }
     }
@@ -283,7 +281,10 @@ mod tests {
         let mut server = start(Mechanism::Gssapi, setup(Protection::Allow, true));
         let data = [b"tls-server-end-point:".as_slice(), &[7; 32]].concat();
         assert_eq!(server.begin(Some(b"ticket")), accept(false, b"ticket", Some(data)));
-        assert_eq!(server.answer(gss(Some(b"mutual"), done(true, true))), Step::Challenge(b"mutual".to_vec()));
+        assert_eq!(
+            server.answer(gss(Some(b"mutual"), done(true, true))),
+            Step::Challenge(b"mutual".to_vec())
+        );
         assert!(matches!(server.step(b""), Step::Ask(Question::Gss(GssAsk::Wrap { .. }))));
         server.answer(Answer::Octets(b"wrapped".to_vec()));
         server.step(b"choice");

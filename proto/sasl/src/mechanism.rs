@@ -215,19 +215,12 @@ mod tests {
         assert_eq!(Mechanism::offered(&tls, true), Mechanism::ALL);
         let few = Facts { abilities: Abilities::default(), ..tls };
         let few = Mechanism::offered(&few, true);
-        assert_eq!(few, [
-            Mechanism::ScramSha256Plus,
-            Mechanism::ScramSha256,
-            Mechanism::Plain,
-            Mechanism::Login
-        ]);
+        assert_eq!(
+            few,
+            [Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login]
+        );
         let clear = Mechanism::offered(&Facts { abilities: ALL, ..clear }, false);
-        assert_eq!(clear, [
-            Mechanism::Gssapi,
-            Mechanism::ScramSha256,
-            Mechanism::ScramSha1,
-            Mechanism::Ntlm
-        ]);
+        assert_eq!(clear, [Mechanism::Gssapi, Mechanism::ScramSha256, Mechanism::ScramSha1, Mechanism::Ntlm]);
         let stranger = Facts { certificate: false, ..tls };
         assert!(!Mechanism::External.possible(&stranger));
     }

@@ -137,7 +137,11 @@ pub(super) struct Authenticate {
 pub(super) enum Response {
     /// Version 1, or nothing at all.
     Old,
-    Version2 { proof: [u8; 16], blob: Vec<u8>, facts: Facts },
+    Version2 {
+        proof: [u8; 16],
+        blob: Vec<u8>,
+        facts: Facts,
+    },
 }
 
 /// What the client says in the pairs of its response; the proof covers them.

@@ -134,7 +134,9 @@ fn version_1_is_never_taken() {
 fn an_empty_beginning_is_answered_by_an_empty_challenge() {
     let mut server = Ntlm::new(setup(Protection::None, None));
     assert_eq!(server.begin(None), Step::Challenge(vec![]));
-    assert!(matches!(server.step(&client::negotiate()), Step::Challenge(c) if c.starts_with(b"NTLMSSP\0\x02")));
+    assert!(
+        matches!(server.step(&client::negotiate()), Step::Challenge(c) if c.starts_with(b"NTLMSSP\0\x02"))
+    );
 }
 
 proptest! {
