@@ -54,6 +54,28 @@ pub fn wanted_names(settings: &Settings, service: PublicService, seen: Vec<Wante
     all
 }
 
+/// What the authority of a certificate said of it, as the server has noted it in `public/ocsp.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Revocation {
+    /// `Good`, `Revoked`, `Unknown`, or `Failed` where no answer could be had.
+    pub state: String,
+    /// Until when it holds.
+    pub next_update: Option<waypost_base::Timestamp>,
+    /// Why there was no answer.
+    pub error: Option<String>,
+}
+
+/// Where the server notes it, by thumbprint.
+pub fn revocation_file(data: &std::path::Path) -> std::path::PathBuf {
+    data.join("public/ocsp.json")
+}
+
+pub fn revocation(data: &std::path::Path, thumbprint: &str) -> Option<Revocation> {
+    let bytes = std::fs::read(revocation_file(data)).ok()?;
+    let mut all: std::collections::BTreeMap<String, Revocation> = serde_json::from_slice(&bytes).ok()?;
+    all.remove(thumbprint)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

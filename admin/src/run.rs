@@ -1,6 +1,7 @@
 //! Running commands: what they work on, and where their output goes.
 
 use crate::catalogue::{Catalogue, Command, Invocation, Value};
+use crate::elsewhere::Elsewhere;
 use crate::failure::{Category, Exit, Failure, Outcome};
 use crate::output::{Event, Progress, Record};
 use crate::rights::Rights;
@@ -44,10 +45,17 @@ pub struct World {
     pub queue: QueueAt,
     /// `None` on a stopped server.
     pub hub: Option<Arc<dyn Hub>>,
+    /// `None` on a stopped server.
+    pub sources: Option<Arc<dyn Sources>>,
     /// Tries changes of the settings out. `None` on a stopped server: there is nobody whom a change could cut off.
     pub rehearse: Option<Arc<dyn Rehearse>>,
     /// `None` on a stopped server.
     pub services: Option<Arc<dyn Services>>,
+    /// The way to the other servers of the organisation. `None` on a stopped server, and for commands that have come from
+    /// another server.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
+    /// Says whether clients would accept a chain of certificates; `None` where there is no TLS library.
+    pub chain_judge: Option<crate::certificates::ChainJudge>,
 }
 
 /// Where the queue is.
@@ -62,30 +70,27 @@ pub enum QueueAt {
 /// What the answer of a [`Hub`] comes as.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Outcome<T>> + Send + 'a>>;
 
+/// The directory sources of a running server, for the commands.
+pub trait Sources: Send + Sync {
+    /// Asks a source, for somebody where one is named, and whether a password is theirs where one is given. What was
+    /// found, as property and value.
+    fn test<'a>(
+        &'a self,
+        source: &'a str,
+        user: Option<&'a str>,
+        password: Option<&'a str>,
+    ) -> Answer<'a, Vec<(&'static str, String)>>;
+
+    /// Makes accounts and groups as a source has them. What was done, line by line; nothing is done where it is only to
+    /// be said.
+    fn sync<'a>(&'a self, source: &'a str, only_say: bool) -> Answer<'a, Vec<String>>;
+}
+
 /// What only a running hub can do, for the commands.
 pub trait Hub: Send + Sync {
     /// Gives up what of an item is not being sent at this moment, with a report to its sender. Says for how many
     /// recipients.
     fn give_up(&self, item: u64, by: &str) -> Answer<'_, u64>;
-
-    /// Asks a directory source for somebody, and whether a password is theirs where one is given. What was found, as
-    /// property and value.
-    fn test_source<'a>(
-        &'a self,
-        source: &'a str,
-        user: Option<&'a str>,
-        password: Option<&'a str>,
-    ) -> Answer<'a, Vec<(&'static str, String)>> {
-        let _ = (user, password);
-        Box::pin(async move { Err(Failure::not_found("directory source", source)) })
-    }
-
-    /// Makes accounts and groups as a directory source has them. What was done, line by line; nothing is done where it is
-    /// only to be said.
-    fn sync_source<'a>(&'a self, source: &'a str, only_say: bool) -> Answer<'a, Vec<String>> {
-        let _ = only_say;
-        Box::pin(async move { Err(Failure::not_found("directory source", source)) })
-    }
 
     /// What back pressure has measured last.
     fn pressure(&self) -> Vec<Meter>;
@@ -132,9 +137,11 @@ impl World {
             mailboxes,
             settings,
             queue: QueueAt::Rows(Arc::new(NullRouter)),
-            hub: None,
+            hub: None, sources: None,
             rehearse: None,
             services: None,
+            elsewhere: None,
+            chain_judge: None,
         }
     }
 }

@@ -40,6 +40,14 @@ pub fn kebab(pascal: &str) -> String {
     out
 }
 
+/// Nouns that are also called otherwise: short form, full form, both in lower case without hyphens.
+const NOUNS: &[(&str, &str)] = &[("certificate", "exchangecertificate")];
+
+/// A command's name (lower case, no hyphens) with the full form of its noun; `None` where it has no short one.
+pub fn full_noun(name: &str) -> Option<String> {
+    NOUNS.iter().find_map(|(short, full)| Some(format!("{}{full}", name.strip_suffix(short)?)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -371,6 +371,15 @@ fn is_selector(label: &str) -> bool {
         && !label.ends_with('-')
 }
 
+/// A new RSA key in PKCS #1, for whoever needs one besides signing mail. Takes up to seconds.
+pub fn rsa_key(bits: u32) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    if !(2_048..=4_096).contains(&bits) {
+        return Err(KeyError::Bits);
+    }
+    let (secret, ..) = make_rsa(bits)?;
+    Ok(secret.0)
+}
+
 fn make_rsa(bits: u32) -> Result<(Secret, String, u32), KeyError> {
     let making = |e: &dyn fmt::Display| KeyError::Making(e.to_string());
     // Only made here: signing is ring's, whose arithmetic takes the same time for every key.

@@ -21,7 +21,7 @@ pub mod sign;
 pub use body::{BodyHasher, BodyHashes};
 pub use check::{Authenticator, Dkim, Dmarc, Input, Iprev, Seals, Spf, Verdict, Word};
 pub use fuzz::fuzz_one;
-pub use keys::{DomainKeys, KeyAlgorithm, KeyError, KeyFolder, KeyInfo, KeyState};
+pub use keys::{DomainKeys, KeyAlgorithm, KeyError, KeyFolder, KeyInfo, KeyState, rsa_key};
 pub use names::{Names, NamesOptions};
 pub use policy::{Action, AuthSettings, DmarcMode, SpfFail};
 pub use sign::Signer;

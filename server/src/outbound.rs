@@ -240,16 +240,14 @@ fn described(certificate: &CertificateDer<'_>) -> PeerCertificate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::Public;
     use waypost_base::Timestamp;
-    use waypost_trust::channel::TlsAccept;
 
     async fn handshake(verify: Verify) -> io::Result<(TlsFacts, PeerCertificate)> {
         let now = crate::machine::clock().now();
         let made = waypost_trust::self_signed(&["mx.example.net"], 30, now).unwrap();
-        let public = Public::new(made.chain_pem.as_bytes(), made.key_pem.as_bytes()).unwrap();
+        let acceptor = crate::tls::show_only(&made).unwrap();
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let server = tokio::spawn(public.accept(Box::new(theirs)));
+        let server = tokio::spawn(acceptor.accept(Box::new(theirs)));
         let client = TlsClient::default();
         let wish = TlsWish { name: "mx.example.net".into(), verify };
         let done = client.connect(Box::new(ours), wish).await;

@@ -210,7 +210,8 @@ impl Catalogue {
             |text: &str| text.chars().filter(|c| *c != '-').flat_map(char::to_lowercase).collect::<String>();
         // `waypost why MESSAGE-ID`
         let wanted = if plain(name) == "why" { plain(crate::commands::why::NAME) } else { plain(name) };
-        self.commands.iter().copied().find(|c| plain(&c.name()) == wanted)
+        let named = |name: &str| self.commands.iter().copied().find(|c| plain(&c.name()) == name);
+        named(&wanted).or_else(|| named(&crate::words::full_noun(&wanted)?))
     }
 
     /// The commands whose names are near, for "did you mean".
@@ -279,7 +280,7 @@ impl Catalogue {
     pub async fn run(&self, context: &Context, invocation: &Invocation, sink: Sink) -> Exit {
         let outcome = self.perform(context, invocation, &sink).await;
         match outcome {
-            Ok(()) => sink.exit(),
+            Ok(exit) => exit,
             Err(failure) => {
                 let exit = failure.exit();
                 let failure = Failure { command: invocation.command.clone(), ..failure };
@@ -289,7 +290,7 @@ impl Catalogue {
         }
     }
 
-    async fn perform(&self, context: &Context, invocation: &Invocation, sink: &Sink) -> Outcome {
+    async fn perform(&self, context: &Context, invocation: &Invocation, sink: &Sink) -> Outcome<Exit> {
         let command = self.find(&invocation.command).ok_or_else(|| self.unknown(&invocation.command))?;
         context.rights.check(command)?;
         check(command, invocation)?;
@@ -299,6 +300,9 @@ impl Catalogue {
                 "This command has to be confirmed; -Confirm:$false does so.",
             ));
         }
+        if let Some(exit) = crate::elsewhere::send(command, context, invocation, sink).await? {
+            return Ok(exit);
+        }
         for param in command.params.iter().filter(|p| invocation.args.contains_key(p.name)) {
             if let Some(why) = param.without_effect {
                 let text = format!("-{} is kept but has no effect in Waypost: {why}.", param.name);
@@ -306,7 +310,8 @@ impl Catalogue {
             }
         }
         let call = Call { command, context, invocation, sink, catalogue: self };
-        (command.run)(&call).await
+        (command.run)(&call).await?;
+        Ok(sink.exit())
     }
 
     fn unknown(&self, name: &str) -> Failure {

@@ -3,6 +3,7 @@
 mod api;
 mod app_password;
 mod cas;
+mod certificate;
 mod component;
 mod directory_source;
 mod dkim;
@@ -43,6 +44,7 @@ pub(crate) fn all() -> Vec<&'static Command> {
         mailbox::COMMANDS,
         api::COMMANDS,
         cas::COMMANDS,
+        certificate::COMMANDS,
         permission::COMMANDS,
         statistics::COMMANDS,
         dkim::COMMANDS,

@@ -135,6 +135,16 @@ pub(super) async fn apply(call: &Call<'_>, edits: Vec<Edit>) -> Outcome {
 /// Rehearses a candidate and puts it in place, or says under -WhatIf what would come of it (`what`, and the verdict).
 /// The caller holds [`SettingsStore::turn`](crate::settings::SettingsStore::turn). `None`: nothing was put in place.
 pub(super) async fn settle(call: &Call<'_>, candidate: &Candidate, what: &str) -> Outcome<Option<Saved>> {
+    settle_forced(call, candidate, what, None).await
+}
+
+/// The same where something else than the rehearsal was against it, and was overruled by -Force.
+pub(super) async fn settle_forced(
+    call: &Call<'_>,
+    candidate: &Candidate,
+    what: &str,
+    forced: Option<String>,
+) -> Outcome<Option<Saved>> {
     let world = call.world()?;
     let report = rehearsed(call, candidate).await?;
     tell(call, &report).await;
@@ -149,6 +159,7 @@ pub(super) async fn settle(call: &Call<'_>, candidate: &Candidate, what: &str) -
     }
     let mut author = call.author();
     author.rehearsal = (verdict != Verdict::Untouched).then(|| report.line());
+    author.forced = forced;
     if let Some(probe) = report.refusal() {
         if !call.invocation.force {
             return Err(refusal(probe));

@@ -17,7 +17,7 @@ macro_rules! common {
         &[
             Param::new("Banner", Kind::Text, "What the greeting says."),
             Param::new("LoginType", Kind::Choice(LoginType::NAMES), "When passwords are taken: over any connection, or over TLS only."),
-            Param::new("X509CertificateName", Kind::Text, "The name in the certificate to be shown.").without_effect("the certificate named in the section tls of the settings is shown"),
+            Param::new("X509CertificateName", Kind::Text, "Which certificate clients are shown where several fit: one that holds this name. Inner legs never look at it."),
             Param::new("SSLBindings", Kind::Edit, "Addresses with port where TLS comes first."),
             Param::new("UnencryptedOrTLSBindings", Kind::Edit, "Addresses with port where TLS is started by command."),
             Param::new("InternalConnectionSettings", Kind::Edit, "HOST:PORT:SSL or HOST:PORT:TLS, shown to users."),
