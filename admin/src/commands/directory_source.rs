@@ -190,8 +190,8 @@ async fn test(call: &Call<'_>) -> Outcome {
     let world = call.world()?;
     let settings = world.settings.current();
     let name = KIND.found(call, &settings, &KIND.names(&settings))?;
-    let hub = world.hub.as_ref().ok_or_else(|| not_running(&name))?;
-    let found = hub.test_source(&name, call.text("User"), call.text("Password")).await?;
+    let sources = world.sources.as_ref().ok_or_else(|| not_running(&name))?;
+    let found = sources.test(&name, call.text("User"), call.text("Password")).await?;
     let mut record = Record::new().with("Source", name.as_str());
     for (property, value) in found {
         record = record.with(property, value);
@@ -204,8 +204,8 @@ async fn sync(call: &Call<'_>) -> Outcome {
     let world = call.world()?;
     let settings = world.settings.current();
     let name = KIND.found(call, &settings, &KIND.names(&settings))?;
-    let hub = world.hub.as_ref().ok_or_else(|| not_running(&name))?;
-    for line in hub.sync_source(&name, call.invocation.what_if).await? {
+    let sources = world.sources.as_ref().ok_or_else(|| not_running(&name))?;
+    for line in sources.sync(&name, call.invocation.what_if).await? {
         call.record(Record::new().with("Change", line)).await;
     }
     Ok(())

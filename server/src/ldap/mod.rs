@@ -5,9 +5,11 @@
 
 mod client;
 mod entry;
+mod hand;
 mod sync;
 
-pub use client::{Client, Denied, Trouble};
+pub use client::{Client, Denied};
+pub use hand::Hand;
 
 use entry::Entry;
 use std::collections::BTreeMap;
@@ -83,7 +85,9 @@ pub fn sources(settings: &Settings, data: &Path) -> signin::Sources {
         }
         match Source::of(name, written, data) {
             Ok(source) => drop(sources.named.insert(name.clone(), Arc::new(Client::new(source)))),
-            Err(e) => tracing::error!(source = name, error = %e, "the password of a directory source is not readable"),
+            Err(e) => {
+                tracing::error!(source = name, error = %e, "the password of a directory source is not readable")
+            }
         }
     }
     sources
@@ -131,7 +135,11 @@ fn belongs(entry: &Entry, account: &Account, source: &str) -> bool {
 }
 
 /// Asks a source step by step, for Test-DirectorySource. What was found, as property and value.
-pub async fn test(client: &Client, user: Option<&str>, password: Option<&str>) -> Vec<(&'static str, String)> {
+pub async fn test(
+    client: &Client,
+    user: Option<&str>,
+    password: Option<&str>,
+) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     match client.connect().await {
         Ok((mut ldap, server)) => {
@@ -139,7 +147,11 @@ pub async fn test(client: &Client, user: Option<&str>, password: Option<&str>) -
             found.push(("Server", server));
         }
         Err(e) => {
-            found.extend([("Server", e.server.clone()), ("Result", "Failure".into()), ("Step", e.step.into())]);
+            found.extend([
+                ("Server", e.server.clone()),
+                ("Result", "Failure".into()),
+                ("Step", e.step.into()),
+            ]);
             found.push(("Error", e.text));
             return found;
         }
@@ -206,10 +218,14 @@ pub async fn keep(
     settings: Arc<waypost_admin::settings::SettingsStore>,
     directory: Arc<Directory>,
     data: std::path::PathBuf,
+    mut stop: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut last: BTreeMap<String, tokio::time::Instant> = BTreeMap::new();
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
         let snapshot = directory.snapshot();
         let ours = snapshot.primary().is_none_or(|p| snapshot.here() == Some(p.id.as_str()));
         let now = settings.current();
