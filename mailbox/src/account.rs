@@ -5,6 +5,7 @@ use crate::flags::Keywords;
 use crate::folders::{FolderTree, Role};
 use crate::keys::{self, Keys, u32_at};
 use crate::limits::{Limits, SEARCH_WORKERS};
+use crate::moving::{Passage, Stage};
 use crate::quota::{Quota, Usage};
 use crate::rows::{AccountRow, FolderRow, counter, damaged, decode_names, encode_names};
 use crate::statistics::Figures;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering:
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use tokio::sync::Notify;
 use waypost_base::{AccountId, Clock, FolderId, MessageId, Timestamp};
-use waypost_store::{Batch, CommitError, Expect, Store};
+use waypost_store::{Batch, Blob, CommitError, Expect, Pending, Store};
 
 /// All mailboxes of a store. Cheap to clone.
 #[derive(Clone)]
@@ -113,6 +114,7 @@ impl Mailboxes {
         };
         let mut batch = Batch::new(keys.partition());
         batch.expect(keys.one(keys::ACCOUNT), Expect::Absent);
+        batch.expect(keys.one(keys::MOVING), Expect::Absent);
         batch.put(keys.one(keys::ACCOUNT), row.encode());
         batch.put(keys.one(keys::FOLDER_IDS), (SPECIAL.len() as u64).to_be_bytes().to_vec());
         let names: Vec<String> = KEYWORDS.iter().map(|k| (*k).to_owned()).collect();
@@ -133,6 +135,9 @@ impl Mailboxes {
         }
         match self.store().commit(batch).await {
             Ok(_) => self.account(id).await,
+            Err(CommitError::Conflict(keys)) if keys.iter().any(|k| k.last() == Some(&keys::MOVING)) => {
+                Err(AccountError::Elsewhere(id))
+            }
             Err(CommitError::Conflict(_)) => Err(AccountError::Exists(id)),
             Err(e) => Err(e.into()),
         }
@@ -160,6 +165,14 @@ impl Mailboxes {
         // Whoever came first has the state that others may have changed already.
         let state = accounts.entry(id).or_insert_with(|| Arc::new(state)).clone();
         Ok(Account { state })
+    }
+
+    /// Forgets an account whoever uses it, and ends that.
+    pub(crate) fn forget(&self, id: AccountId) {
+        let state = lock(&self.room.accounts).remove(&id);
+        if let Some(state) = state {
+            state.gone();
+        }
     }
 
     /// Forgets an account that nobody uses.
@@ -210,6 +223,24 @@ impl Mailboxes {
             if key.get(keys::PREFIX) == Some(&keys::ACCOUNT) && key.len() == keys::PREFIX + 1 {
                 let row = AccountRow::decode(value).ok_or_else(|| damaged(key))?;
                 found.push((AccountId(id), row));
+            }
+            next = id.checked_add(1);
+        }
+        Ok(found)
+    }
+
+    /// Accounts that have left, or are arriving: they have no account row here. One seek for each account.
+    pub(crate) async fn passages(&self) -> Result<Vec<(AccountId, Passage)>, AccountError> {
+        let mut found = Vec::new();
+        let mut next = Some(0u32);
+        while let Some(from) = next {
+            let start = Keys::new(AccountId(from)).one(keys::ACCOUNT);
+            let page = self.store().scan_page(start..vec![keys::ACCOUNTS + 1], false, 1, 4096).await?;
+            let Some((key, value)) = page.row(0) else { break };
+            let id = u32_at(key, 1);
+            if key.get(keys::PREFIX) == Some(&keys::MOVING) && key.len() == keys::PREFIX + 1 {
+                let passage = Passage::decode(value).ok_or_else(|| damaged(key))?;
+                found.push((AccountId(id), passage));
             }
             next = id.checked_add(1);
         }
@@ -309,15 +340,24 @@ pub(crate) struct AccountState {
     /// Last sign-in that was written; 0 when unknown.
     pub(crate) sign_in: AtomicI64,
     removed: AtomicBool,
+    /// Nothing is written: the account is about to leave. Read by whoever puts something in line, written by the move.
+    frozen: RwLock<bool>,
 }
 
 impl AccountState {
     async fn load(core: Arc<Core>, id: AccountId) -> Result<AccountState, AccountError> {
         let keys = Keys::new(id);
-        let kinds = [keys::ACCOUNT, keys::BYTES, keys::MESSAGES, keys::KEYWORDS, keys::SIGN_IN];
+        let kinds = [keys::ACCOUNT, keys::BYTES, keys::MESSAGES, keys::KEYWORDS, keys::SIGN_IN, keys::MOVING];
         let values = core.store.get(kinds.map(|k| keys.one(k)).to_vec()).await?;
         let value = |i: usize| values.get(i).and_then(|v| v.as_deref());
-        let row = value(0).ok_or(AccountError::NoAccount(id))?;
+        let away = value(5)
+            .map(|v| Passage::decode(v).ok_or_else(|| damaged(&keys.one(keys::MOVING))))
+            .transpose()?;
+        let row = match (value(0), &away) {
+            (Some(row), None | Some(Passage { state: Stage::Sealed, .. })) => row,
+            (_, Some(_)) => return Err(AccountError::Elsewhere(id)),
+            (None, None) => return Err(AccountError::NoAccount(id)),
+        };
         let row = AccountRow::decode(row).ok_or_else(|| damaged(&keys.one(keys::ACCOUNT)))?;
         if row.removed {
             return Err(AccountError::NoAccount(id));
@@ -345,8 +385,26 @@ impl AccountState {
             quarantine: Mutex::default(),
             sign_in: AtomicI64::new(counter(value(4)) as i64),
             removed: AtomicBool::new(false),
+            frozen: RwLock::new(away.is_some()),
             core,
         })
+    }
+
+    /// Puts a batch in line. While the account is frozen it is refused as unavailable: whatever is in line before is done
+    /// before the move looks.
+    pub(crate) fn commit(&self, batch: Batch) -> Pending {
+        let frozen = self.frozen.read().unwrap_or_else(PoisonError::into_inner);
+        if *frozen { moving() } else { self.core.store.commit(batch) }
+    }
+
+    /// The same with stored bytes that its rows refer to.
+    pub(crate) fn commit_with(&self, blobs: &[&Blob], batch: Batch) -> Pending {
+        let frozen = self.frozen.read().unwrap_or_else(PoisonError::into_inner);
+        if *frozen { moving() } else { self.core.store.commit_with(blobs, self.keys.partition(), batch) }
+    }
+
+    pub(crate) fn set_frozen(&self, frozen: bool) {
+        *self.frozen.write().unwrap_or_else(PoisonError::into_inner) = frozen;
     }
 
     pub(crate) fn tree(&self) -> Arc<FolderTree> {
@@ -446,7 +504,7 @@ impl AccountState {
             row.version += 1;
             change(&mut row);
             batch.put(self.keys.one(keys::ACCOUNT), row.encode());
-            match self.core.store.commit(batch).await {
+            match self.commit(batch).await {
                 Ok(_) => {
                     *lock(&self.row) = row;
                     return Ok(());
@@ -472,7 +530,7 @@ impl AccountState {
         Ok(())
     }
 
-    fn gone(&self) {
+    pub(crate) fn gone(&self) {
         self.removed.store(true, Relaxed);
         let folders = std::mem::take(&mut *self.folders.write().unwrap_or_else(PoisonError::into_inner));
         folders.values().for_each(|f| f.gone());
@@ -482,6 +540,10 @@ impl AccountState {
     pub(crate) fn is_removed(&self) -> bool {
         self.removed.load(Relaxed)
     }
+}
+
+fn moving() -> Pending {
+    Pending::ready(Err(CommitError::Unavailable("the mailbox is on its way to another server".into())))
 }
 
 /// A commit that is under way.
@@ -506,6 +568,11 @@ impl Account {
         self.state.id
     }
 
+    /// Nothing can be written for a moment: it is about to leave for another server.
+    pub fn is_frozen(&self) -> bool {
+        *self.state.frozen.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Remembers a sign-in, for statistics; written at most once a minute.
     pub async fn signed_in(&self, at: Timestamp) -> Result<(), AccountError> {
         let last = self.state.sign_in.load(Relaxed);
@@ -516,7 +583,7 @@ impl Account {
         let mut batch = Batch::new(self.state.keys.partition());
         batch.expect(self.state.keys.one(keys::ACCOUNT), Expect::Present);
         batch.put(self.state.keys.one(keys::SIGN_IN), at.0.to_be_bytes().to_vec());
-        self.state.core.store.commit(batch).await?;
+        self.state.commit(batch).await?;
         Ok(())
     }
 }

@@ -66,7 +66,7 @@ impl Account {
             });
             // Copies do not raise the writer counter, so a later chunk could pass where an earlier one failed.
             let window = if moving { WINDOW } else { 1 };
-            let progress = pipeline(&self.state.core, window, batches).await;
+            let progress = pipeline(&self.state, window, batches).await;
             old.extend(rows.iter().take(progress.done * COPY_CHUNK).map(|r| r.uid));
             let last = progress.changes.modseqs.first().copied();
             changes.join(progress.changes);

@@ -4,7 +4,7 @@
 //! durable before, and their holder's row is put in line right before the batch, so that both share an fsync.
 
 use crate::account::{Account, Mailboxes};
-use crate::changes::{Changes, Effect, Plan, Settle};
+use crate::changes::{Appended, Changes, Effect, Plan, Settle};
 use crate::error::{AccountError, DeliverError};
 use crate::flags::{Flags, Mark};
 use crate::keys;
@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use waypost_base::{FolderId, MessageId, ThreadId, Timestamp};
 use waypost_mime::{Scanner, Summary};
-use waypost_store::{Batch, Blob, BlobError, BlobWriter, Body, CommitError};
+use waypost_store::{Batch, Blob, BlobError, BlobWriter, Body, CommitError, Expect, Template};
 
 /// The bytes of a message, durable or small, and what is to be remembered of them. Cheap to clone, so that one message
 /// can be delivered to several accounts.
@@ -87,7 +87,8 @@ impl NewMessage {
 pub struct Delivery {
     pub folder: FolderId,
     pub message: NewMessage,
-    /// The same token again does nothing, and gives the first answer, for at least an hour.
+    /// The same token again does nothing, and gives the first answer, for eight days from the hour that is its first four
+    /// bytes, also after the account has moved to another server.
     pub token: Option<[u8; 16]>,
     /// Deliver even over quota.
     pub ignore_quota: bool,
@@ -120,7 +121,10 @@ impl Account {
             self.check_quota(1, delivery.message.content.blob.size).await?;
         }
         let prepared = vec![self.prepare(delivery.message).await?];
-        let changes = self.put(&folder, &prepared, delivery.token).await?;
+        let changes = match self.put(&folder, &prepared, delivery.token).await {
+            Err(e) => return self.delivered_before(delivery.token, e).await,
+            Ok(changes) => changes,
+        };
         changes.shown().await;
         self.state.core.figures.delivered.one();
         Ok(changes)
@@ -170,7 +174,7 @@ impl Account {
                 if failure.is_some() {
                     break;
                 }
-                line.push_back(self.start(&target, &chunk, token.map(|t| numbered(t, number))).await);
+                line.push_back(self.start(&target, &chunk, token.map(|t| numbered(t, number)), None).await);
                 chunk.clear();
                 (size, number) = (0, number + 1);
             }
@@ -277,7 +281,7 @@ impl Account {
         messages: &[Prepared],
         token: Option<[u8; 16]>,
     ) -> Result<Changes, DeliverError> {
-        let settle = self.start(folder, messages, token).await;
+        let settle = self.start(folder, messages, None, token).await;
         self.settle(folder, settle).await
     }
 
@@ -287,14 +291,17 @@ impl Account {
         folder: &Arc<FolderState>,
         messages: &[Prepared],
         token: Option<[u8; 16]>,
+        once: Option<[u8; 16]>,
     ) -> Settle {
         let stored: Vec<&Blob> = messages.iter().filter_map(|m| m.stored.as_ref()).collect();
         let gate =
             if stored.is_empty() { None } else { Some(self.state.blob_gate.clone().read_owned().await) };
-        let (batch, mut plan) = self.put_batch(folder, messages, token);
+        let (mut batch, mut plan) = self.put_batch(folder, messages, token);
+        if let Some(once) = once {
+            self.note_delivered(&mut batch, folder.id, &once);
+        }
         plan.gate = gate;
-        let store = &self.state.core.store;
-        Settle::new(store.commit_with(&stored, self.state.keys.partition(), batch), plan)
+        Settle::new(self.state.commit_with(&stored, batch), plan)
     }
 
     async fn settle(&self, folder: &Arc<FolderState>, settle: Settle) -> Result<Changes, DeliverError> {
@@ -307,6 +314,33 @@ impl Account {
             }
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// The row by which a delivery is known again. UID and message id are the first that its batch allocates.
+    fn note_delivered(&self, batch: &mut Batch, folder: FolderId, token: &[u8; 16]) {
+        let key = self.state.keys.delivered(token);
+        batch.expect(key.clone(), Expect::Absent);
+        let value = Template::new([&[1], folder.0.to_be_bytes().as_slice()].concat());
+        batch.put(key, value.slot4(UID_ALLOC, 0).slot8(IDS_ALLOC, 0));
+    }
+
+    /// The answer of the first delivery under a token, if that is why this one was refused.
+    async fn delivered_before(
+        &self,
+        token: Option<[u8; 16]>,
+        e: DeliverError,
+    ) -> Result<Changes, DeliverError> {
+        let DeliverError::NoFolder(_) = &e else { return Err(e) };
+        let Some(token) = token else { return Err(e) };
+        let row = self.state.core.store.get_one(self.state.keys.delivered(&token)).await?;
+        let Some(row) = row else { return Err(e) };
+        let folder = FolderId(keys::u32_at(&row, 1));
+        let uid_validity = self.folders().by_id(folder).map_or(0, |folder| folder.uid_validity);
+        let mut changes = Changes::default();
+        changes.replayed = true;
+        let (uid, message) = (keys::u32_at(&row, 5), MessageId(keys::u64_at(&row, 9)));
+        changes.appended.push(Appended { folder, uid_validity, uid, message });
+        Ok(changes)
     }
 
     fn put_batch(
@@ -359,6 +393,10 @@ impl Account {
         (batch, plan)
     }
 }
+
+/// Where the UIDs and the message ids stand among the allocations of a batch of new messages.
+const UID_ALLOC: u16 = 0;
+const IDS_ALLOC: u16 = 2;
 
 /// The token of the `number`-th batch of an operation.
 fn numbered(mut token: [u8; 16], number: u32) -> [u8; 16] {

@@ -12,6 +12,9 @@ pub enum AccountError {
     NoAccount(AccountId),
     #[error("account {0} exists")]
     Exists(AccountId),
+    /// Another server holds it, or is about to.
+    #[error("the mailbox of account {0} is on another server")]
+    Elsewhere(AccountId),
     /// Deleted meanwhile, or never there.
     #[error("no folder {0}")]
     NoFolder(FolderId),
@@ -43,7 +46,7 @@ impl AccountError {
     /// Whether the same call may succeed later (answer `NO [UNAVAILABLE]`, or a 4xx).
     pub fn retry(&self) -> bool {
         match self {
-            AccountError::Contention => true,
+            AccountError::Contention | AccountError::Elsewhere(_) => true,
             AccountError::Commit(e) => e.retry(),
             AccountError::Read(e) => matches!(e, ReadError::Unavailable(_)),
             AccountError::Blob(e) => e.retry(),

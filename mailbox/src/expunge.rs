@@ -64,7 +64,7 @@ impl Account {
                 .chunks(EXPUNGE_CHUNK)
                 .zip(writer..)
                 .map(|(rows, at)| self.expunge_batch(&folder, rows, at, for_good));
-            let progress = pipeline(&self.state.core, WINDOW, batches).await;
+            let progress = pipeline(&self.state, WINDOW, batches).await;
             gone.extend(rows.iter().take(progress.done * EXPUNGE_CHUNK).map(|r| (r.uid, r.uid)));
             let last = progress.changes.modseqs.last().copied();
             changes.join(progress.changes);

@@ -156,7 +156,7 @@ impl Account {
         batch.expect(state.keys.one(keys::ACCOUNT), Expect::Present);
         batch.expect(key.clone(), if version == 0 { Expect::Absent } else { Expect::Version(version) });
         batch.put(key.clone(), encode_names(version + 1, &names));
-        match state.core.store.commit(batch).await {
+        match state.commit(batch).await {
             Ok(_) => state.set_keywords(version + 1, names),
             Err(CommitError::Conflict(_)) => {
                 let value =
@@ -194,7 +194,7 @@ impl Account {
             }
             let chunks = todo.rows.chunks(FLAG_CHUNK);
             let batches = chunks.zip(writer..).map(|(rows, at)| self.flag_batch(&folder, rows, at));
-            let progress = pipeline(&self.state.core, WINDOW, batches).await;
+            let progress = pipeline(&self.state, WINDOW, batches).await;
             let changed = &todo.rows[..todo.rows.len().min(progress.done * FLAG_CHUNK)];
             let last = progress.changes.modseqs.last().copied();
             outcome.changes.join(progress.changes);

@@ -538,7 +538,7 @@ impl Account {
             row.version += 1;
             row.uid_validity = change.uid_validity - 1;
             change.batch.put(state.keys.one(keys::ACCOUNT), row.encode());
-            match state.core.store.commit(change.batch).await {
+            match state.commit(change.batch).await {
                 Ok(_) => {
                     *lock(&state.row) = row;
                     let version = change.tree.subscribed_version + 1;
@@ -614,7 +614,7 @@ impl AccountState {
         let mark = self.keys.of_folder(keys::DELETING, folder);
         while let Some(step) = self.core.store.get_one(mark.clone()).await? {
             let (batch, bytes, messages) = self.deletion_step(folder, &mark, counter(Some(&step))).await?;
-            match self.core.store.commit(batch).await {
+            match self.commit(batch).await {
                 Ok(_) => self.used(bytes, messages),
                 // Somebody else has done this step.
                 Err(CommitError::Conflict(_)) => {}

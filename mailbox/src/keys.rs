@@ -1,7 +1,8 @@
 //! The keys of an account, big-endian, so that its rows are neighbours:
 //!
 //! ```text
-//! [0x10][account u32] 01 account row          03 bytes used (counter)     04 last message id (counter)
+//! [0x10][account u32] 01 account row          02 on its way to or from another server
+//!                     03 bytes used (counter)     04 last message id (counter)
 //!                     05 last folder id        06 keyword table            07 messages (counter)
 //!                     08 last sign-in          09 subscribed names without a folder
 //!   10 [folder u32] folder row                 11 [folder] last UID (counter)
@@ -12,6 +13,7 @@
 //!   22 [hash u64] Message-ID of a reply → thread
 //!   23 [message] references beyond the first (counter, absent = 0)
 //!   24 [deleted ms u64][folder][uid] recoverable item
+//!   25 [token 16] a delivery that was made under this token
 //!   32 [blob 32] references to stored bytes (counter)
 //!   40 [change u64] kept free for the account's own change log
 //! ```
@@ -24,6 +26,7 @@ use waypost_store::{BlobId, Key, Partition, Template, prefix_range};
 pub(crate) const ACCOUNTS: u8 = 0x10;
 
 pub(crate) const ACCOUNT: u8 = 0x01;
+pub(crate) const MOVING: u8 = 0x02;
 pub(crate) const BYTES: u8 = 0x03;
 pub(crate) const MESSAGE_IDS: u8 = 0x04;
 pub(crate) const FOLDER_IDS: u8 = 0x05;
@@ -44,6 +47,7 @@ pub(crate) const SMALL: u8 = 0x21;
 pub(crate) const THREAD: u8 = 0x22;
 pub(crate) const REFS: u8 = 0x23;
 pub(crate) const DELETED: u8 = 0x24;
+pub(crate) const DELIVERED: u8 = 0x25;
 pub(crate) const BLOB_REFS: u8 = 0x32;
 
 /// Bytes before the kind byte of a key.
@@ -121,6 +125,13 @@ impl Keys {
 
     pub(crate) fn new_message(self, kind: u8, alloc: u16, plus: u32) -> Template {
         Template::from(self.start(kind, 8)).slot8(alloc, plus)
+    }
+
+    /// What was delivered under a token. Tokens begin with the hour of their making.
+    pub(crate) fn delivered(self, token: &[u8]) -> Key {
+        let mut key = self.start(DELIVERED, 16);
+        key.extend_from_slice(token);
+        key
     }
 
     pub(crate) fn thread(self, hash: u64) -> Key {

@@ -23,6 +23,7 @@ pub mod folders;
 mod keys;
 pub mod limits;
 pub mod message;
+pub mod moving;
 mod qresync;
 pub mod quota;
 mod recover;

@@ -61,3 +61,13 @@ impl Default for Limits {
         }
     }
 }
+
+/// Hours for which a delivery is known again by its token: longer than messages wait in queues.
+pub const DELIVERED_HOURS: u32 = 8 * 24;
+/// Rows and octets of one block of an account on its way to another server.
+pub const BLOCK_ROWS: u32 = 256;
+pub const BLOCK_BYTES: u64 = 256 * 1024;
+/// Octets of a message's bytes that are handed over at a time.
+pub const PIECE_BYTES: u64 = 256 * 1024;
+/// Milliseconds for which what an account left behind stays, for a look at what went wrong.
+pub const LEFT_MILLIS: i64 = 24 * 3_600_000;

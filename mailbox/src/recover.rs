@@ -6,6 +6,7 @@ use crate::error::{AccountError, DeliverError};
 use crate::expunge::DISCARDED;
 use crate::flags::Flags;
 use crate::keys::{self, Keys, u32_at, u64_at};
+use crate::limits::DELIVERED_HOURS;
 use crate::rows::{LogRow, MessageRow, counter, decode_row, new_row};
 use crate::snapshot::Record;
 use crate::view::Row;
@@ -77,7 +78,7 @@ impl Account {
         (plan.bytes, plan.messages) = (i64::from(row.size), 1);
         let record = Record { appended: vec![row], ..Record::default() };
         plan.effects.push(Effect { folder, modseq, writer: None, uid: Some(uid), message: None, record });
-        match Settle::new(self.state.core.store.commit(batch), plan).await {
+        match Settle::new(self.state.commit(batch), plan).await {
             Ok(changes) => {
                 changes.shown().await;
                 Ok(changes)
@@ -137,7 +138,7 @@ impl Account {
         let blobs = self.drop_blobs(&mut batch, &last).await?;
         // The release must not fall between a delivery's holder row and its reference to the same bytes.
         let gate = if blobs.is_empty() { None } else { Some(state.blob_gate.write().await) };
-        match state.core.store.commit(batch).await {
+        match state.commit(batch).await {
             Ok(_) => {}
             // Somebody copied or restored one meanwhile: look again.
             Err(CommitError::Conflict(_)) => return Ok(Expired { more: true, ..Expired::default() }),
@@ -226,6 +227,24 @@ impl Account {
     }
 }
 
+impl Account {
+    /// Forgets deliveries that nobody can repeat any more.
+    pub(crate) async fn trim_delivered(&self, now: Timestamp) -> Result<(), AccountError> {
+        let state = &self.state;
+        let first = state.keys.delivered(&[]);
+        let hour = u32::try_from(now.as_millis() / 3_600_000).unwrap_or(0).saturating_sub(DELIVERED_HOURS);
+        let before = state.keys.delivered(&hour.to_be_bytes());
+        let old = state.core.store.scan_page(first.clone()..before.clone(), false, 1, 1).await?;
+        if old.is_empty() && old.corrupt.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new(state.keys.partition());
+        batch.del_range(first..before);
+        state.commit(batch).await?;
+        Ok(())
+    }
+}
+
 impl AccountState {
     /// Removes change-log rows from before `before`, at most a page for each call; gives how many.
     pub(crate) async fn trim_log(&self, folder: FolderId, before: Timestamp) -> Result<u64, AccountError> {
@@ -244,7 +263,7 @@ impl AccountState {
         expect_folder(&mut batch, keys, folder);
         batch.del_range(keys.log(folder, 0)..keys.log(folder, modseq + 1));
         batch.put(keys.of_folder(keys::LOG_FLOOR, folder), modseq.to_be_bytes().to_vec());
-        match self.core.store.commit(batch).await {
+        match self.commit(batch).await {
             Ok(_) => Ok(count),
             Err(CommitError::Conflict(_)) => Ok(0),
             Err(e) => Err(e.into()),

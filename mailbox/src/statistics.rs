@@ -130,16 +130,19 @@ impl Mailboxes {
             // An account that nobody has used since the start is not kept in memory afterwards.
             let known = self.loaded(id).is_some();
             match self.account(id).await {
+                // What leaves is left as it is.
+                Ok(account) if account.is_frozen() => {}
                 Ok(account) => {
                     self.sweep_account(&account, now, &mut swept).await?;
                     if !known {
                         self.unload(account);
                     }
                 }
-                Err(AccountError::NoAccount(_)) => {}
+                Err(AccountError::NoAccount(_) | AccountError::Elsewhere(_)) => {}
                 Err(e) => return Err(e),
             }
         }
+        swept.accounts += self.sweep_passages(now).await?;
         Ok(swept)
     }
 
@@ -169,6 +172,7 @@ impl Mailboxes {
                 break;
             }
         }
+        account.trim_delivered(now).await?;
         let horizon = now.plus_millis(-self.limits().log_millis);
         for folder in account.folders().iter() {
             loop {
@@ -183,7 +187,7 @@ impl Mailboxes {
     }
 
     /// Removes the rows of a removed account, its own row last, so that a crash in between only leaves work for later.
-    async fn erase_account(&self, id: AccountId) -> Result<(), AccountError> {
+    pub(crate) async fn erase_account(&self, id: AccountId) -> Result<(), AccountError> {
         let keys = Keys::new(id);
         let mut held = Vec::new();
         self.store()

@@ -5,6 +5,7 @@
 use crate::account::Mailboxes;
 use crate::error::AccountError;
 use crate::keys::{self, Keys, PREFIX, last_u32, last_u64, u32_at};
+use crate::moving::Passage;
 use crate::recover::Recoverable;
 use crate::rows::{
     AccountRow, FolderRow, LogRow, MessageRow, counter, decode_names, decode_row, decode_small,
@@ -207,6 +208,8 @@ impl Look {
         match *key.get(PREFIX)? {
             keys::ACCOUNT => AccountRow::decode(value).map(|_| ())?,
             keys::KEYWORDS | keys::SUBSCRIBED => drop(decode_names(value)?),
+            keys::MOVING => drop(Passage::decode(value)?),
+            keys::DELIVERED => (key.len() == PREFIX + 17 && value.len() == 17).then_some(())?,
             keys::BYTES => self.bytes = number,
             keys::MESSAGES => self.messages = number,
             keys::MESSAGE_IDS => self.last_message = number,

@@ -1,6 +1,6 @@
 //! What all writers of a folder share: the lock, the writer counter, chunks that follow each other without waiting.
 
-use crate::account::{AccountState, Core};
+use crate::account::AccountState;
 use crate::changes::{Changes, Plan, Settle};
 use crate::error::AccountError;
 use crate::keys::{self, Keys, u32_at};
@@ -25,7 +25,7 @@ pub(crate) struct Progress {
 /// Commits chunks in order, with up to `window` in line at the same time. More than one is only for chunks that expect what
 /// the one before has written, so that after a failure the later ones fail too.
 pub(crate) async fn pipeline(
-    core: &Core,
+    account: &AccountState,
     window: usize,
     chunks: impl Iterator<Item = (Batch, Plan)>,
 ) -> Progress {
@@ -40,7 +40,7 @@ pub(crate) async fn pipeline(
         if progress.error.is_some() {
             break;
         }
-        waiting.push_back(Settle::new(core.store.commit(batch), plan));
+        waiting.push_back(Settle::new(account.commit(batch), plan));
     }
     for settle in waiting {
         progress.take(settle.await);

@@ -48,6 +48,11 @@ pub(crate) fn put_route(out: &mut Vec<u8>, route: &Route) {
             put_text(out, host);
             out.extend_from_slice(&port.to_be_bytes());
         }
+        Route::Home(server) => {
+            out.push(3);
+            put_text(out, server);
+        }
+        Route::Hub => out.push(4),
     }
 }
 
@@ -181,6 +186,8 @@ impl<'a> Input<'a> {
                 let host = self.text()?.to_owned();
                 Route::Server { host, port: self.u16()? }
             }
+            3 => Route::Home(self.text()?.to_owned()),
+            4 => Route::Hub,
             _ => return None,
         })
     }

@@ -33,12 +33,12 @@ pub use admin::Recall;
 pub use fuzz::fuzz_one;
 pub use holders::QueueHolders;
 pub use lease::{Lease, Loaded, Ticket};
-pub use live::{Queue, QueueError, Submitted, Work};
+pub use live::{Put, Queue, QueueError, Submitted, Work};
 pub use look::{Filter, Page};
 pub use model::{
-    Accepted, Change, Client, Counts, Done, Envelope, Fate, Hop, ItemState, Kind, Local, MessageInfo,
-    MessageStatus, NewItem, NextHop, NullRouter, Params, Place, Priority, QueueInfo, QueueStatus, Reason,
-    Recovered, Rest, Route, Router, State, Target, TargetState,
+    Accepted, Change, Client, Counts, DeliveryId, Done, Envelope, Fate, Hop, ItemState, Kind, Local,
+    MessageInfo, MessageStatus, NewItem, NextHop, NullRouter, Params, Place, Priority, QueueInfo,
+    QueueStatus, Reason, Recovered, Rest, Route, Router, State, Target, TargetState,
 };
 pub use plan::RetryPlan;
 pub use settle::Settling;

@@ -40,5 +40,7 @@ pub const ALONE_MILLIS: u64 = 10_000;
 pub const ASIDE_MILLIS: u64 = 2_000;
 /// Rows of one batch that notes suspects.
 pub const SUSPECTS: usize = 1_000;
+/// Hours for which it is remembered that a delivery of another server was taken: longer than messages wait.
+pub const TAKEN_HOURS: u32 = 8 * 24;
 /// Milliseconds that a hop is left alone that could not be read, so that those behind it have their turn.
 pub const UNREAD_MILLIS: i64 = 60_000;

@@ -2,21 +2,21 @@
 //! never held while something is awaited.
 
 use crate::lease::{Lease, Ticket};
-use crate::limits::{CHANGES, TARGETS, TARGETS_PER_HOP, TOLD, UNSETTLED};
-use crate::model::{Change, Hop, NewItem, NextHop, Route, Router};
+use crate::limits::{CHANGES, TAKEN_HOURS, TARGETS, TARGETS_PER_HOP, TOLD, UNSETTLED};
+use crate::model::{Change, DeliveryId, Hop, NewItem, NextHop, Route, Router};
 use crate::plan::RetryPlan;
 use crate::rows::{self, ITEM, PARTITION, RUN};
 use crate::schedule::{NewEntry, Schedule, Todo, flag, priority_flag};
 use crate::settle::Unsettled;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OnceCell, Semaphore, broadcast};
 use waypost_base::metrics::{Figure, Kind};
 use waypost_base::{AccountId, Clock, Timestamp};
-use waypost_store::{Batch, BlobError, CommitError, Pending, ReadError, Store};
+use waypost_store::{Batch, BlobError, CommitError, Expect, Pending, ReadError, Store};
 
 /// Why the queue could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,8 @@ pub struct Queue {
     /// Whoever handles a hop has one while the queue is careful; a suspect has all.
     pub(crate) turns: Arc<Semaphore>,
     found_poison: Notify,
+    /// When old rows about deliveries of other servers were last taken away.
+    swept_hour: AtomicU32,
 }
 
 /// More than hops that are handled at the same time.
@@ -124,6 +126,14 @@ pub struct Submitted {
     pub local: Option<Lease>,
 }
 
+/// What became of an item that is to be taken once.
+#[derive(Debug)]
+pub enum Put {
+    New(Submitted),
+    /// It was there before: the number that it got then.
+    Before(u64),
+}
+
 /// What the schedule needs of an item that becomes durable.
 #[derive(Debug)]
 pub(crate) struct Meta {
@@ -179,6 +189,7 @@ impl Queue {
             unclean: OnceCell::new(),
             turns: Arc::new(Semaphore::new(TURNS as usize)),
             found_poison: Notify::new(),
+            swept_hour: AtomicU32::new(0),
         })
     }
 
@@ -239,11 +250,33 @@ impl Queue {
     /// comes back leased. An outcome that the store cannot tell is found out by looking.
     pub async fn submit(
         self: &Arc<Self>,
-        mut item: NewItem,
+        item: NewItem,
         claim_local: bool,
     ) -> Result<Submitted, CommitError> {
+        match self.put(item, claim_local, None).await? {
+            Put::New(submitted) => Ok(submitted),
+            Put::Before(_) => Err(CommitError::Invalid("an item that is there already")),
+        }
+    }
+
+    /// The same for what another server of ours hands over: with the same [`Envelope::delivery`](crate::Envelope) again
+    /// nothing is done, also after a restart, for eight days. Gives the number of the item that it became then.
+    pub async fn submit_once(self: &Arc<Self>, item: NewItem, claim_local: bool) -> Result<Put, CommitError> {
+        let delivery = item.envelope.delivery;
+        self.put(item, claim_local, delivery).await
+    }
+
+    async fn put(
+        self: &Arc<Self>,
+        mut item: NewItem,
+        claim_local: bool,
+        once: Option<DeliveryId>,
+    ) -> Result<Put, CommitError> {
         let mut meta = self.prepare(&mut item)?;
         let mut batch = Batch::new(PARTITION);
+        if let Some(delivery) = once {
+            self.note_taken(&mut batch, delivery, item.id);
+        }
         let mut chain = rows::new_item(&item, &mut batch);
         meta.has_pages(!chain.is_empty());
         let pending = if chain.is_empty() {
@@ -260,13 +293,39 @@ impl Queue {
                     return Err(CommitError::Unknown(why));
                 }
             }
+            Err(CommitError::Conflict(keys)) => {
+                let before = match once {
+                    Some(delivery) => {
+                        self.taken(delivery).await.map_err(|e| CommitError::Unavailable(e.to_string()))?
+                    }
+                    None => None,
+                };
+                return before.map(Put::Before).ok_or(CommitError::Conflict(keys));
+            }
             Err(e) => return Err(e),
         }
         let mut submitted = self.enter(&meta, claim_local);
         if let Some(local) = submitted.local.as_mut().filter(|_| item.blob.is_stored()) {
             local.blob = Some(item.blob.id);
         }
-        Ok(submitted)
+        Ok(Put::New(submitted))
+    }
+
+    /// Notes what a delivery became, and now and then forgets what is older than any message.
+    fn note_taken(&self, batch: &mut Batch, delivery: DeliveryId, item: u64) {
+        let key = rows::taken_key(delivery);
+        batch.expect(key.clone(), Expect::Absent).put(key, item.to_be_bytes().to_vec());
+        let hour = u32::try_from(self.clock.now().as_millis() / 3_600_000).unwrap_or(0);
+        if self.swept_hour.swap(hour, Ordering::Relaxed) != hour {
+            let old = rows::taken_before(hour.saturating_sub(TAKEN_HOURS));
+            batch.del_range(rows::taken_before(0)..old);
+        }
+    }
+
+    /// The item that another server's delivery became here, if it was ever taken.
+    pub async fn taken(&self, delivery: DeliveryId) -> Result<Option<u64>, ReadError> {
+        let row = self.store.get_one(rows::taken_key(delivery)).await?;
+        Ok(row.and_then(|row| Some(u64::from_be_bytes(row.get(..8)?.try_into().ok()?))))
     }
 
     /// Brings an item into the form that is written; gives what the schedule needs of it.

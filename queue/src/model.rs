@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use waypost_base::id::Correlation;
 use waypost_base::{AccountId, Timestamp};
 use waypost_smtp::{BodyKind, MailParams, Mailbox, RcptParams, Return, Status};
-use waypost_store::Blob;
+use waypost_store::{Blob, BlobId};
 
 /// What MAIL said, as far as it matters later.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,6 +76,79 @@ pub struct Envelope {
     pub kind: Kind,
     /// Received fields that it had when it came.
     pub hops_seen: u32,
+    /// What another server of ours called this delivery when it handed it over, so that it is the same one whoever
+    /// brings it to its end. `None`: it began here.
+    pub delivery: Option<DeliveryId>,
+}
+
+/// Names one delivery throughout the organisation: whatever servers it goes over, and however often one of them is
+/// interrupted, an account takes it once. Begins with the hour in which it began (4 bytes, big-endian).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId(pub [u8; 16]);
+
+impl DeliveryId {
+    /// Of an item of this server.
+    pub fn of(server: &str, item: u64, blob: &BlobId) -> DeliveryId {
+        let mut hasher = blake3::Hasher::new_derive_key("waypost 2026 delivery of a queue item");
+        hasher.update(&(server.len() as u64).to_be_bytes());
+        hasher.update(server.as_bytes());
+        hasher.update(&item.to_be_bytes());
+        hasher.update(&blob.0);
+        // The upper bits of an item's number are its time in milliseconds.
+        let hour = u32::try_from((item >> 20) / 3_600_000).unwrap_or(u32::MAX);
+        DeliveryId::at(hour, &hasher)
+    }
+
+    /// Of the part of it that is for one account and place.
+    pub fn part(&self, account: AccountId, place: Place) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_derive_key("waypost 2026 delivery to an account");
+        hasher.update(&self.0);
+        hasher.update(&account.0.to_be_bytes());
+        hasher.update(&[match place {
+            // The same, so that a change of mind about what is junk cannot deliver twice.
+            Place::Inbox | Place::Junk => 0,
+            Place::Sent => 1,
+        }]);
+        DeliveryId::at(self.hour(), &hasher).0
+    }
+
+    /// The hour since 1970 in which it began.
+    pub fn hour(&self) -> u32 {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_be_bytes([a, b, c, d])
+    }
+
+    fn at(hour: u32, hasher: &blake3::Hasher) -> DeliveryId {
+        let mut id = [0; 16];
+        hasher.finalize_xof().fill(&mut id);
+        let (first, _) = id.split_at_mut(4);
+        first.copy_from_slice(&hour.to_be_bytes());
+        DeliveryId(id)
+    }
+}
+
+/// 32 hexadecimal digits.
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for DeliveryId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<DeliveryId, ()> {
+        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(());
+        }
+        u128::from_str_radix(text, 16).map(|n| DeliveryId(n.to_be_bytes())).map_err(|_| ())
+    }
 }
 
 impl Envelope {
@@ -95,6 +168,7 @@ impl Envelope {
             client: Client::default(),
             kind: Kind::Mail,
             hops_seen: 0,
+            delivery: None,
         }
     }
 
@@ -150,7 +224,7 @@ pub struct Target {
     pub to: Mailbox,
     /// Number of the accepted recipient that it comes from, from 0.
     pub of: u32,
-    /// Set on the hop to the mailboxes of this server alone.
+    /// Set where it is an account of ours: on hops to the mailboxes of this server and of others.
     pub local: Option<Local>,
 }
 
@@ -163,6 +237,10 @@ pub enum Route {
     Domain(String),
     /// A server that an administrator named (Redirect-Message, draining).
     Server { host: String, port: u16 },
+    /// The server of ours with this id, which holds the targets' accounts.
+    Home(String),
+    /// Any server of ours with the transport role: the whole message, as it was accepted.
+    Hub,
 }
 
 /// One way on, for some targets.
@@ -199,6 +277,10 @@ pub enum NextHop {
         host: String,
         port: u16,
     },
+    /// A server of ours that holds accounts, by its id.
+    Home(String),
+    /// The servers of ours that have the transport role, each of which may take a message.
+    Hub,
     /// No connector leads there now.
     Unreachable,
     /// Suspected of bringing the server down, or damaged. Never leaves by itself.
@@ -206,7 +288,7 @@ pub enum NextHop {
 }
 
 /// The queue's identity, as Get-Queue shows it: `Mailbox`, `Unreachable`, `Poison`, `connector`, `connector/domain`,
-/// `host:port`; `domain` alone when there is no routing table.
+/// `host:port`, `Home/server-2`, `Hubs`; `domain` alone when there is no routing table.
 impl fmt::Display for NextHop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -217,6 +299,8 @@ impl fmt::Display for NextHop {
             }
             NextHop::Connector { connector, domain: Some(domain) } => write!(f, "{connector}/{domain}"),
             NextHop::Server { host, port } => write!(f, "{host}:{port}"),
+            NextHop::Home(server) => write!(f, "Home/{server}"),
+            NextHop::Hub => f.write_str("Hubs"),
             NextHop::Unreachable => f.write_str("Unreachable"),
             NextHop::Poison => f.write_str("Poison"),
         }
@@ -245,6 +329,8 @@ impl Router for NullRouter {
                 NextHop::Connector { connector: String::new(), domain: Some(domain.clone()) }
             }
             Route::Server { host, port } => NextHop::Server { host: host.clone(), port: *port },
+            Route::Home(server) => NextHop::Home(server.clone()),
+            Route::Hub => NextHop::Hub,
         }
     }
 }

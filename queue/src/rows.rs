@@ -8,6 +8,7 @@
 //! [20] 05 [next hop]        state of a queue: suspended, or waiting after a failure to connect
 //! [20] 06                   how often the server has ended without saying so
 //! [20] 07 [id] [hop u32]    the hop's handling has begun; written after such ends alone
+//! [20] 08 [delivery 16]     number of the item that another server's delivery became, so that it becomes one only
 //! [20] F0 [account] [id]    the item is shown in the account's outbox; transport writes these
 //! ```
 //!
@@ -20,7 +21,8 @@ use crate::codec::{
 };
 use crate::limits::{BATCH, PACKED, PAGE};
 use crate::model::{
-    Accepted, Client, Done, Envelope, Hop, Kind, NewItem, NextHop, Params, Priority, Reason, Route, Target,
+    Accepted, Client, DeliveryId, Done, Envelope, Hop, Kind, NewItem, NextHop, Params, Priority, Reason,
+    Route, Target,
 };
 use std::net::IpAddr;
 use waypost_base::id::Correlation;
@@ -38,6 +40,7 @@ pub(crate) const STATE: u8 = 4;
 pub(crate) const QUEUE: u8 = 5;
 pub(crate) const RUN: u8 = 6;
 pub(crate) const ATTEMPT: u8 = 7;
+pub(crate) const TAKEN: u8 = 8;
 /// What such a row says.
 pub(crate) const BEGUN: u8 = 1;
 pub(crate) const SUSPECT: u8 = 2;
@@ -65,6 +68,19 @@ pub(crate) fn number_of(row: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(row.get(10..14)?.try_into().ok()?))
 }
 
+pub(crate) fn taken_key(delivery: DeliveryId) -> Key {
+    let mut key = vec![QUEUE_PREFIX, TAKEN];
+    key.extend_from_slice(&delivery.0);
+    key
+}
+
+/// Where rows about deliveries that began in this hour or later begin.
+pub(crate) fn taken_before(hour: u32) -> Key {
+    let mut key = vec![QUEUE_PREFIX, TAKEN];
+    key.extend_from_slice(&hour.to_be_bytes());
+    key
+}
+
 /// Keeps the item's bytes in segments alive.
 pub(crate) fn holder(id: u64) -> Holder {
     let mut bytes = [QUEUE_PREFIX, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -88,6 +104,7 @@ pub(crate) struct Head {
     utf8: bool,
     has_ip: bool,
     has_envid: bool,
+    has_delivery: bool,
     ret: Option<Return>,
     body: BodyKind,
     kind: Kind,
@@ -183,7 +200,9 @@ fn put_head(row: &mut Vec<u8>, item: &NewItem, paged: bool, pages: usize) {
         Kind::Mail => 0,
         Kind::Report => 1,
     };
-    row.push(ret | body << 2 | flag(e.params.envid.is_some(), 16) | kind << 5);
+    row.push(
+        ret | body << 2 | flag(e.params.envid.is_some(), 16) | kind << 5 | flag(e.delivery.is_some(), 128),
+    );
     row.extend_from_slice(&e.accepted.as_millis().to_be_bytes());
     row.extend_from_slice(&e.expires.as_millis().to_be_bytes());
     row.extend_from_slice(&e.session.0.to_be_bytes());
@@ -236,6 +255,9 @@ fn put_texts(row: &mut Vec<u8>, e: &Envelope) {
         put_text(row, text);
     }
     put_varint(row, e.hops_seen.into());
+    if let Some(delivery) = e.delivery {
+        row.extend_from_slice(&delivery.0);
+    }
 }
 
 impl Head {
@@ -266,6 +288,7 @@ impl Head {
             utf8: flags & UTF8 != 0,
             has_ip: flags & IP != 0,
             has_envid: more & 16 != 0,
+            has_delivery: more & 128 != 0,
             ret: match more & 3 {
                 0 => None,
                 1 => Some(Return::Full),
@@ -278,7 +301,7 @@ impl Head {
                 2 => BodyKind::Binary,
                 _ => return None,
             },
-            kind: match more >> 5 {
+            kind: match more >> 5 & 3 {
                 0 => Kind::Mail,
                 1 => Kind::Report,
                 _ => return None,
@@ -406,6 +429,7 @@ fn texts(input: &mut Input<'_>, head: &Head) -> Option<Envelope> {
         client: Client { ip, helo, connector },
         kind: head.kind,
         hops_seen: input.number()?,
+        delivery: if head.has_delivery { Some(DeliveryId(input.take(16)?.try_into().ok()?)) } else { None },
     })
 }
 
@@ -648,6 +672,11 @@ pub(crate) fn queue_key(hop: &NextHop) -> Option<Key> {
         }
         NextHop::Unreachable => key.push(4),
         NextHop::Poison => key.push(5),
+        NextHop::Home(server) => {
+            key.push(6);
+            put_text(&mut key, server);
+        }
+        NextHop::Hub => key.push(7),
     }
     (key.len() <= waypost_store::limits::KEY_BYTES).then_some(key)
 }
@@ -668,6 +697,8 @@ pub(crate) fn queue_of(key: &[u8]) -> Option<NextHop> {
         }
         4 => NextHop::Unreachable,
         5 => NextHop::Poison,
+        6 => NextHop::Home(input.text()?.to_owned()),
+        7 => NextHop::Hub,
         _ => return None,
     };
     input.0.is_empty().then_some(hop)

@@ -1,7 +1,9 @@
 //! Every invariant of the queue's rows that we can name, looked at row by row.
 
 use crate::codec::Input;
-use crate::rows::{self, ATTEMPT, BYTES, Head, HopState, ITEM, Item, PAGES, QUEUE, QueueState, RUN, STATE};
+use crate::rows::{
+    self, ATTEMPT, BYTES, Head, HopState, ITEM, Item, PAGES, QUEUE, QueueState, RUN, STATE, TAKEN,
+};
 use crate::{OUTBOX_ROWS, QUEUE_PREFIX, lease};
 use std::collections::BTreeSet;
 use waypost_store::{BlobId, Check, Key, ReadError, Report, Store, prefix_range};
@@ -55,7 +57,8 @@ async fn look(store: &Store, report: &mut Report) -> Result<(), ReadError> {
                 Some(QUEUE) if rows::queue_of(key).is_none() || QueueState::decode(row).is_none() => {
                     Some("the state of a queue that cannot be read")
                 }
-                Some(QUEUE | RUN | OUTBOX_ROWS) => None,
+                Some(TAKEN) if key.len() != 18 || row.len() != 8 => Some("a delivery that cannot be read"),
+                Some(QUEUE | RUN | TAKEN | OUTBOX_ROWS) => None,
                 _ => Some("not a key of the queue"),
             };
             if let Some(problem) = problem {

@@ -173,6 +173,26 @@ pub enum Note {
 /// Members of a group that an event names. The rest is counted.
 const MEMBERS_NAMED: usize = 1000;
 
+/// The ways to these accounts: one for those that are here, one for those of each other server.
+pub fn by_home(directory: &Snapshot, targets: Vec<Target>) -> BTreeMap<Route, Vec<Target>> {
+    let mut ways: BTreeMap<Route, Vec<Target>> = BTreeMap::new();
+    for target in targets {
+        let account = target.local.and_then(|local| directory.account(local.account));
+        let away = account.filter(|account| !directory.is_here(account));
+        let route = away.map_or(Route::Mailbox, |account| Route::Home(directory.home_of(account).to_owned()));
+        ways.entry(route).or_default().push(target);
+    }
+    ways
+}
+
+/// The way of a whole message on a server that is no hub: as it was accepted, so that groups, forwardings and everything
+/// else are a hub's affair.
+pub fn to_hub(recipients: impl IntoIterator<Item = Mailbox>) -> Vec<Hop> {
+    let target = |(of, to)| Target { to, of, local: None };
+    let targets: Vec<Target> = (0..).zip(recipients).map(target).collect();
+    if targets.is_empty() { Vec::new() } else { vec![Hop { number: 0, route: Route::Hub, targets }] }
+}
+
 /// Collects targets, each once, in the order in which they were meant.
 pub struct Opening<'a> {
     directory: &'a Snapshot,
@@ -240,10 +260,10 @@ impl<'a> Opening<'a> {
         self.remote.is_empty()
     }
 
-    /// One hop for all accounts here, one for each domain.
+    /// One hop for all accounts here, one for those of each other server, one for each domain.
     pub fn hops(self) -> (Vec<Hop>, Vec<Note>) {
-        let Opening { local, remote, notes, .. } = self;
-        let local = (!local.is_empty()).then_some((Route::Mailbox, local));
+        let Opening { directory, local, remote, notes, .. } = self;
+        let local = by_home(directory, local);
         let remote = remote.into_iter().map(|(domain, targets)| (Route::Domain(domain), targets));
         let hop = |(number, (route, targets))| Hop { number, route, targets };
         ((0..).zip(local.into_iter().chain(remote)).map(hop).collect(), notes)

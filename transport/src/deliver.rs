@@ -7,9 +7,10 @@
 //!   into the same batch.
 
 use crate::hub::Hub;
-use crate::limits::{EVENT_RECIPIENTS, FAN_OUT, TRACE_ROOM, UNREADABLE_MILLIS};
+use crate::limits::{EVENT_RECIPIENTS, FAN_OUT, MOVING_MILLIS, TRACE_ROOM, UNREADABLE_MILLIS};
 use crate::pipeline::{self, Stage};
 use crate::report;
+use crate::send::inside;
 use crate::track::Facts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -62,16 +63,27 @@ pub(crate) enum Undelivered {
     Mailbox(#[from] DeliverError),
     #[error("the message has {size} octets, and this recipient takes {limit} at most")]
     TooLarge { size: u64, limit: u64 },
+    /// To the server with this id.
+    #[error("the mailbox is on {0}")]
+    Moved(String),
+    #[error("the mailbox is on its way to another server")]
+    Moving,
 }
 
 impl Undelivered {
     pub(crate) fn retry(&self) -> bool {
-        matches!(self, Undelivered::Mailbox(e) if e.retry())
+        match self {
+            Undelivered::Mailbox(e) => e.retry(),
+            Undelivered::TooLarge { .. } => false,
+            Undelivered::Moved(_) | Undelivered::Moving => true,
+        }
     }
 
     fn reason(&self) -> Reason {
         let (status, temporary) = match self {
             Undelivered::TooLarge { .. } => (Status(5, 3, 4), false),
+            Undelivered::Moved(_) => (Status(4, 1, 6), true),
+            Undelivered::Moving => (Status(4, 2, 1), true),
             Undelivered::Mailbox(e) if e.disk_full() => (Status(4, 3, 1), true),
             Undelivered::Mailbox(e) if e.retry() => (Status(4, 2, 0), true),
             Undelivered::Mailbox(DeliverError::OverQuota) => (Status(5, 2, 2), false),
@@ -115,8 +127,12 @@ pub(crate) async fn deliver(hub: &Hub, job: Job) -> Result<(), Undelivered> {
 
 async fn into_folder(hub: &Hub, job: Job) -> Result<(), Undelivered> {
     let Job { target, local, content, accepted, token, ignore_quota, .. } = job;
-    let known = hub.directory.snapshot().account(local.account).cloned();
+    let directory = hub.directory.snapshot();
+    let known = directory.account(local.account).cloned();
     let known = known.ok_or(AccountError::NoAccount(local.account)).map_err(DeliverError::from)?;
+    if !directory.is_here(&known) {
+        return Err(Undelivered::Moved(directory.home_of(&known).to_owned()));
+    }
     let settings = hub.settings();
     // Our own trace fields are not the sender's fault.
     let size = content.blob.size.saturating_sub(TRACE_ROOM);
@@ -126,7 +142,12 @@ async fn into_folder(hub: &Hub, job: Job) -> Result<(), Undelivered> {
     {
         return Err(Undelivered::TooLarge { size: content.blob.size, limit });
     }
-    let account = hub.mailbox_of(&known).await.map_err(DeliverError::from)?;
+    let account = match hub.mailbox_of(&known).await {
+        Ok(account) => account,
+        // Copied here already, or not yet given up here: the move is about to end.
+        Err(AccountError::Elsewhere(_)) => return Err(Undelivered::Moving),
+        Err(e) => return Err(DeliverError::from(e).into()),
+    };
     let (folder, flags) = match local.place {
         Place::Inbox if settings.tag_is_folder => (tagged(hub, &account, &target), Flags::NONE),
         Place::Inbox => (account.inbox(), Flags::NONE),
@@ -135,7 +156,11 @@ async fn into_folder(hub: &Hub, job: Job) -> Result<(), Undelivered> {
     };
     let mark = Mark { flags, keywords: 0 };
     let message = NewMessage { content, internal: Some(accepted), mark };
-    account.deliver(Delivery { folder, message, token, ignore_quota }).await?.announce();
+    match account.deliver(Delivery { folder, message, token, ignore_quota }).await {
+        Ok(changes) => changes.announce(),
+        Err(e) if e.retry() && account.is_frozen() => return Err(Undelivered::Moving),
+        Err(e) => return Err(e.into()),
+    }
     Ok(())
 }
 
@@ -160,24 +185,6 @@ fn tagged(hub: &Hub, account: &Account, target: &Target) -> FolderId {
 
 pub(crate) fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
-}
-
-/// The same for the same item and target, always.
-///
-/// The bytes' id stands for the message: a clock that was set back lets a number be given twice.
-pub(crate) fn token(item: u64, blob: &Blob, local: Local) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new_derive_key("waypost 2026 delivery of a queue item to an account");
-    hasher.update(&item.to_be_bytes());
-    hasher.update(&blob.id.0);
-    hasher.update(&local.account.0.to_be_bytes());
-    hasher.update(&[match local.place {
-        // The same, so that a change of mind about what is junk cannot deliver twice.
-        Place::Inbox | Place::Junk => 0,
-        Place::Sent => 1,
-    }]);
-    let mut token = [0; 16];
-    hasher.finalize_xof().fill(&mut token);
-    token
 }
 
 /// What one pass over an item did.
@@ -224,7 +231,20 @@ pub(crate) async fn run(hub: Arc<Hub>, lease: Lease, loaded: Loaded, content: Co
     let mut pass = Pass::default();
     let mut fates = Vec::with_capacity(loaded.targets.len());
     let mut put_off = None;
-    let mut waiting = loaded.targets.iter();
+    let (here, moved) = {
+        let directory = hub.directory.snapshot();
+        let here = directory.here().unwrap_or_default().to_owned();
+        let moved = if here.is_empty() { Vec::new() } else { inside::moved(&directory, &here, &loaded) };
+        (here, moved)
+    };
+    let gone: BTreeSet<u32> = moved.iter().map(|(index, _)| *index).collect();
+    let delivery = inside::delivery_id(&hub, item, &loaded);
+    if !moved.is_empty() {
+        tracing::debug!(item, server = here, mailboxes = moved.len(), "mail for mailboxes that have moved");
+        fates.extend(inside::send_on(&hub, item, &loaded, moved).await);
+        pass.deferred += u64::try_from(gone.len().saturating_sub(fates.len())).unwrap_or(0);
+    }
+    let mut waiting = loaded.targets.iter().filter(|(index, _)| !gone.contains(index));
     let mut under_way = JoinSet::new();
     loop {
         while under_way.len() < FAN_OUT {
@@ -236,7 +256,7 @@ pub(crate) async fn run(hub: Arc<Hub>, lease: Lease, loaded: Loaded, content: Co
                 content: content.clone(),
                 accepted: loaded.envelope.accepted,
                 session: loaded.envelope.session,
-                token: Some(token(item, &content.blob, local)),
+                token: Some(delivery.part(local.account, local.place)),
                 ignore_quota: local.place == Place::Sent || was_asked_for(&loaded, target),
             };
             let (hub, index) = (hub.clone(), *index);
@@ -290,7 +310,11 @@ async fn settle(
     let reports = report::conclude(hub, loaded, &fates).await;
     let rest = match put_off {
         _ if pass.deferred == 0 => Rest::Done,
-        Some(reason) => Rest::Retry { reason, at: None },
+        Some(reason) => {
+            let moving = matches!(reason.status, Status(4, 1, 6) | Status(4, 2, 1));
+            let at = moving.then(|| hub.clock.now().plus_millis(MOVING_MILLIS));
+            Rest::Retry { reason, at }
+        }
         None => Rest::Back,
     };
     if let Err(e) = hub.queue.settle(lease, fates, rest, reports).await {
@@ -364,7 +388,7 @@ pub(crate) fn is_over_quota(e: &Undelivered) -> bool {
 mod tests {
     use super::*;
     use crate::world::{NOW, World};
-    use waypost_queue::{Accepted, Envelope, Hop, NewItem, Route};
+    use waypost_queue::{Accepted, DeliveryId, Envelope, Hop, NewItem, Route};
     use waypost_smtp::Mailbox;
 
     async fn content(hub: &Hub, text: &[u8]) -> Content {
@@ -445,7 +469,9 @@ mod tests {
                         content: content.clone(),
                         accepted: NOW,
                         session: Correlation(1),
-                        token: Some(token(item, &content.blob, local)),
+                        token: Some(
+                            DeliveryId::of("", item, &content.blob.id).part(local.account, local.place),
+                        ),
                         ignore_quota: true,
                     };
                     deliver(&world.hub, job).await.unwrap();

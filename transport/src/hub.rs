@@ -28,6 +28,7 @@ use waypost_queue::pressure::{
 use waypost_queue::{Queue, RetryPlan, Router};
 use waypost_smtp::{BareEnds, Limits};
 use waypost_tracking::TrackSink;
+use waypost_trust::proxy::{Alone, Homes};
 
 /// What an administrator may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +129,7 @@ impl Parts {
         clock: Clock,
         settings: Settings,
     ) -> Parts {
-        let routes = Arc::new(RoutingTable::new(settings.send.clone()));
+        let routes = Arc::new(RoutingTable::new(settings.send.clone()).at(&directory));
         let router = routes.clone() as Arc<dyn Router>;
         let queue = Queue::new(mailboxes.store().clone(), clock.clone(), settings.retry.clone(), router);
         Parts {
@@ -175,7 +176,11 @@ pub struct Hub {
     /// Messages of this minute, by address.
     rates: Mutex<BTreeMap<IpAddr, (i64, u32)>>,
     stop: watch::Sender<bool>,
+    /// Of the sessions that began since the last restart of the doors.
+    sessions_stop: RwLock<watch::Sender<bool>>,
     state: watch::Sender<ComponentState>,
+    /// Where accounts and hubs are, once it is known; before that everything is here.
+    homes: OnceLock<Arc<dyn Homes>>,
     /// Set once the server is up; XWHY is offered from then on.
     why: OnceLock<Arc<dyn WhySource>>,
 }
@@ -210,7 +215,9 @@ impl Hub {
             pressed: AtomicBool::new(false),
             rates: Mutex::default(),
             stop: watch::Sender::new(false),
+            sessions_stop: RwLock::new(watch::Sender::new(false)),
             state: watch::Sender::new(ComponentState::Active),
+            homes: OnceLock::new(),
             why: OnceLock::new(),
         })
     }
@@ -218,6 +225,15 @@ impl Hub {
     /// Some agents want to be asked before the message. That changes with their settings.
     pub(crate) fn staged(&self) -> bool {
         self.agents.iter().any(|agent| agent.stages() != Stages::default())
+    }
+
+    /// Where accounts and hubs are, in an organisation of several servers. Said once, before the first session.
+    pub fn set_homes(&self, homes: Arc<dyn Homes>) {
+        let _ = self.homes.set(homes);
+    }
+
+    pub(crate) fn homes(&self) -> &dyn Homes {
+        self.homes.get().map_or(&Alone, |homes| homes.as_ref())
     }
 
     /// From now on users can ask what became of their mail (XWHY). The first source stays.
@@ -289,6 +305,20 @@ impl Hub {
     /// Tells every session to finish its message and go (421), and new ones to go at once. Cannot be taken back.
     pub fn stop(&self) {
         self.stop.send_replace(true);
+        self.sessions_stop.read().unwrap_or_else(PoisonError::into_inner).send_replace(true);
+    }
+
+    /// Tells every session that stands to finish its message and go (421). Sessions that begin from now on go on, and so
+    /// does everything that is sent.
+    pub fn end_sessions(&self) {
+        let mut stop = self.sessions_stop.write().unwrap_or_else(PoisonError::into_inner);
+        let stopped = *self.stop.borrow();
+        stop.send_replace(true);
+        *stop = watch::Sender::new(stopped);
+    }
+
+    pub(crate) fn session_stopping(&self) -> watch::Receiver<bool> {
+        self.sessions_stop.read().unwrap_or_else(PoisonError::into_inner).subscribe()
     }
 
     /// Resolves when [`Hub::stop`] was called.
@@ -314,9 +344,19 @@ impl Hub {
         self.mailbox_of(&known).await
     }
 
-    /// The same, for an account that was looked up.
+    /// Whether groups are opened here, mail is sent to others from here, and agents look at it. A server that does not hands
+    /// what it has accepted to one that does.
+    pub(crate) fn is_transport(&self) -> bool {
+        let directory = self.directory.snapshot();
+        directory.here().and_then(|here| directory.server(here)).is_none_or(|server| server.roles.transport)
+    }
+
+    /// The same, for an account that was looked up. Those of other servers are not to be had here.
     pub(crate) async fn mailbox_of(&self, known: &Person) -> Result<Account, AccountError> {
         let id = known.id;
+        if !self.directory.snapshot().is_here(known) {
+            return Err(AccountError::Elsewhere(id));
+        }
         match self.mailboxes.account(id).await {
             Err(AccountError::NoAccount(_)) => {}
             answer => return answer,

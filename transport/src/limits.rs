@@ -46,6 +46,13 @@ pub const LINGER_MILLIS: u64 = 2_000;
 pub const LINGER_BYTES: usize = 64 * 1024;
 /// Milliseconds that a reply may take to be written, so that a peer who does not read holds nothing.
 pub const WRITE_MILLIS: u64 = 5 * 60_000;
+/// Milliseconds for an inner leg to come about.
+pub const INNER_OPEN_MILLIS: u64 = 30_000;
+/// Milliseconds after which mail is tried again for a mailbox that is on its way to another server: a move holds it up for
+/// a moment only.
+pub const MOVING_MILLIS: i64 = 2_000;
+/// Milliseconds for which a message waits for the hub that may have taken it, before another gets it.
+pub const IN_DOUBT_MILLIS: i64 = 10 * 60_000;
 /// Addresses of one next hop that are tried for one connection.
 pub const ADDRESSES: usize = 20;
 /// Milliseconds until an address that does not answer is given up.

@@ -58,7 +58,8 @@ pub(super) static COMMANDS: &[Command] = &[
         verb: "Get",
         noun: "Queue",
         about: "Shows where messages wait, and why.",
-        detail: "There is a queue for the mailboxes of this server, one for each domain that is reached by MX, one for each \
+        detail: "There is a queue for the mailboxes of this server, one for those of each other server, one for all hubs together \
+                 on a server that is none, one for each domain that is reached by MX, one for each \
                  connector with smart hosts, and Unreachable for what no connector takes. Poison holds messages that are \
                  damaged or broke the server; it never empties itself.",
         params: &[
@@ -194,7 +195,8 @@ const fn delivery_type(hop: &NextHop) -> &'static str {
         NextHop::Mailbox => "SmtpDeliveryToMailbox",
         NextHop::Connector { domain: Some(_), .. } => "DnsConnectorDelivery",
         NextHop::Connector { domain: None, .. } => "SmartHostConnectorDelivery",
-        NextHop::Server { .. } => "SmtpRelayToServers",
+        NextHop::Server { .. } | NextHop::Hub => "SmtpRelayToServers",
+        NextHop::Home(_) => "SmtpDeliveryToMailbox",
         NextHop::Unreachable => "Unreachable",
         NextHop::Poison => "Undefined",
     }
@@ -213,6 +215,8 @@ fn names(hop: &NextHop, settings: &Settings) -> (String, String, &'static str) {
             (domain.clone().unwrap_or_else(hosts), connector.clone(), "External")
         }
         NextHop::Server { host, port } => (format!("{host}:{port}"), String::new(), "Internal"),
+        NextHop::Home(server) => (server.clone(), String::new(), "Internal"),
+        NextHop::Hub => ("hubs".into(), String::new(), "Internal"),
         NextHop::Unreachable => ("Unreachable Domain".into(), String::new(), "External"),
         NextHop::Poison => ("Poison Message".into(), String::new(), "Internal"),
     }

@@ -61,6 +61,8 @@ pub const PATH: usize = 256;
 pub const ENVID: usize = 100;
 /// Characters of an ORCPT value; RFC 3461 §4.2.
 pub const ORCPT: usize = 500;
+/// Characters of a decoded XWAYPOST value; encoded, it and the rest must fit into [`Limits::line_extended`].
+pub const INNER: usize = 1000;
 /// Parameters of one MAIL or RCPT, far above what there are.
 pub const PARAMS: usize = 16;
 /// Body ranges handed out by one `input`; each dot-stuffed line begins another.

@@ -56,6 +56,9 @@ pub struct Config {
     pub bare_ends: BareEnds,
     /// Hand out [`Out::Heard`] for every command line, for a protocol log.
     pub heard: bool,
+    /// XWAYPOST is offered: [`MailParams::inner`] and [`RcptParams::inner`]. Only where the peer is known to be a server of
+    /// ours; never at a door for others.
+    pub inner: bool,
     /// XWHY is offered to those who have signed in, and [`Question::Why`] asked.
     pub why: bool,
     pub limits: Limits,
@@ -72,6 +75,7 @@ impl Config {
             auth: Vec::new(),
             bare_ends: BareEnds::Refuse,
             heard: false,
+            inner: false,
             why: false,
             limits: Limits::default(),
         }
@@ -194,6 +198,8 @@ pub struct MailParams {
     pub envid: Option<String>,
     /// `AUTH=` of RFC 4954 §5: who submitted it first; `Some(None)` for `AUTH=<>`.
     pub auth: Option<Option<String>>,
+    /// What a server of ours says about the message besides, decoded; for the caller to read.
+    pub inner: Option<String>,
 }
 
 /// NOTIFY of RFC 3461 §4.1. All false: NEVER.
@@ -216,4 +222,6 @@ pub struct OriginalRecipient {
 pub struct RcptParams {
     pub notify: Option<Notify>,
     pub orcpt: Option<OriginalRecipient>,
+    /// What a server of ours says about the recipient besides, decoded; for the caller to read.
+    pub inner: Option<String>,
 }

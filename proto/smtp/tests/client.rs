@@ -756,9 +756,9 @@ fn delivery_reports() {
     let orcpt =
         |kind: &str, address: &str| Some(OriginalRecipient { kind: kind.into(), address: address.into() });
     message.recipients[0].params =
-        RcptParams { notify: Some(notify), orcpt: orcpt("rfc822", "a=b@c.example") };
+        RcptParams { notify: Some(notify), orcpt: orcpt("rfc822", "a=b@c.example"), inner: None };
     message.recipients[1].params =
-        RcptParams { notify: Some(Notify::default()), orcpt: orcpt("utf-8", "é@c.example") };
+        RcptParams { notify: Some(Notify::default()), orcpt: orcpt("utf-8", "é@c.example"), inner: None };
     send(
         "DSN PIPELINING",
         &message,

@@ -217,7 +217,8 @@ fn smtp() -> Config {
     config
 }
 
-const PLAIN: &str = "MailParams { size: 0, body: SevenBit, utf8: false, ret: None, envid: None, auth: None }";
+const PLAIN: &str =
+    "MailParams { size: 0, body: SevenBit, utf8: false, ret: None, envid: None, auth: None, inner: None }";
 
 fn with_plain(script: &str) -> String {
     script.replace("{plain}", PLAIN)
@@ -385,10 +386,10 @@ fn parameters() {
         C: MAIL FROM:<é@b>
         S: 550 5.6.7 A sender address beyond ASCII needs SMTPUTF8
         C: MAIL FROM: <é@b> SMTPUTF8 size=10 body=8bitmime RET=HDRS ENVID=a+2Bb AUTH=<>
-        *: mail é@b MailParams { size: 10, body: EightBit, utf8: true, ret: Some(Headers), envid: Some("a+b"), auth: Some(None) }
+        *: mail é@b MailParams { size: 10, body: EightBit, utf8: true, ret: Some(Headers), envid: Some("a+b"), auth: Some(None), inner: None }
         S: 250 2.1.0 Sender OK
         C: RCPT TO:<å@b> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;x+2By@z
-        *: rcpt å@b RcptParams { notify: Some(Notify { success: true, failure: true, delay: false }), orcpt: Some(OriginalRecipient { kind: "rfc822", address: "x+y@z" }) }
+        *: rcpt å@b RcptParams { notify: Some(Notify { success: true, failure: true, delay: false }), orcpt: Some(OriginalRecipient { kind: "rfc822", address: "x+y@z" }), inner: None }
         S: 250 2.1.5 Recipient OK
         C: RCPT TO:<a@b> NOTIFY=NEVER,SUCCESS
         S: 501 5.5.4 Syntax error in parameters
@@ -400,7 +401,7 @@ fn parameters() {
         *: reset
         S: 250 2.0.0 OK
         C: MAIL FROM:<a@b> AUTH=ann+2B1@x.example
-        *: mail a@b MailParams { size: 0, body: SevenBit, utf8: false, ret: None, envid: None, auth: Some(Some("ann+1@x.example")) }
+        *: mail a@b MailParams { size: 0, body: SevenBit, utf8: false, ret: None, envid: None, auth: Some(Some("ann+1@x.example")), inner: None }
         S: 250 2.1.0 Sender OK
         C: RCPT TO:<å@b>
         S: 553 5.6.7 A recipient address beyond ASCII needs SMTPUTF8
@@ -417,7 +418,7 @@ fn chunks() {
         C: abcd\
         S: 503 5.5.1 MAIL and RCPT come first
         C: MAIL FROM:<a@b> BODY=BINARYMIME
-        *: mail a@b MailParams { size: 0, body: Binary, utf8: false, ret: None, envid: None, auth: None }
+        *: mail a@b MailParams { size: 0, body: Binary, utf8: false, ret: None, envid: None, auth: None, inner: None }
         S: 250 2.1.0 Sender OK
         C: RCPT TO:<ann@b>
         S: 250 2.1.5 Recipient OK

@@ -17,6 +17,7 @@ fn accepted() -> impl Strategy<Value = Accepted> {
             params: RcptParams {
                 notify: notify.map(|[success, failure, delay]| Notify { success, failure, delay }),
                 orcpt: orcpt.map(|address| OriginalRecipient { kind: "rfc822".into(), address }),
+                inner: None,
             },
         },
     )
@@ -27,6 +28,8 @@ fn route() -> impl Strategy<Value = Route> {
         Just(Route::Mailbox),
         "[a-z.]{0,9}".prop_map(Route::Domain),
         ("[a-z.]{0,9}", any::<u16>()).prop_map(|(host, port)| Route::Server { host, port }),
+        "[a-z0-9-]{1,9}".prop_map(Route::Home),
+        Just(Route::Hub),
     ]
 }
 
@@ -97,6 +100,7 @@ proptest! {
         e.client.helo.clone_from(&texts[1]);
         (e.subject, e.message_id, e.headers_from) = (texts[2].clone(), texts[3].clone(), texts[4].clone());
         e.hops_seen = numbers[2];
+        e.delivery = bits[0].then(|| DeliveryId([numbers[1] as u8; 16]));
         let (row, pages) = rows_of(&item);
         let read = Item::decode(&row, &pages).unwrap();
         prop_assert_eq!(&read.envelope, &item.envelope);

@@ -119,6 +119,16 @@ impl BlobWriter {
         self.durable(id, draft).await
     }
 
+    /// The same, but never to travel inside a batch: for bytes that another store has in segments, so that rows say the
+    /// same here.
+    pub async fn finish_stored(mut self) -> Result<Blob, BlobError> {
+        let Some(draft) = self.draft.as_mut() else { return Err(lost()) };
+        if draft.chunks.is_empty() {
+            self.flush().await?;
+        }
+        self.finish().await
+    }
+
     async fn durable(&self, id: BlobId, draft: Draft) -> Result<Blob, BlobError> {
         self.blobs.inner.segments.sync().await?;
         let Draft { chunks, size, pin, .. } = draft;

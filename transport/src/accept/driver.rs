@@ -1,9 +1,11 @@
 //! The session's loop: bytes from the stream to the session, its wishes done, its replies gathered and written once.
 
 use super::gate::Gate;
+use super::handover::{Carried, Detail, Handed, out_of_service};
 use super::intake::Intake;
 use super::log::Log;
 use super::policy::blob_failed;
+use super::resume::Taken;
 use super::{Kind, Service, is_loopback};
 use crate::agent::{About, Verdict};
 use crate::categorize::Meaning;
@@ -13,8 +15,8 @@ use crate::limits::{
     GRACE_MILLIS, IDLE_BUFFER, LINGER_BYTES, LINGER_MILLIS, MESSAGE_BUFFER, READ_BUFFER, WRITE_BUFFER,
     WRITE_MILLIS,
 };
+use crate::send::inside::Told;
 use crate::sink::Event;
-use crate::state::ComponentState;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -26,9 +28,9 @@ use waypost_base::Timestamp;
 use waypost_base::explain::{Leg, Party, Step};
 use waypost_base::id::Correlation;
 use waypost_directory::Address;
-use waypost_queue::Accepted;
+use waypost_queue::{Accepted, Place};
 use waypost_sasl::{Exchange, Identity};
-use waypost_smtp::{Answer, MailParams, Mailbox, Out, Question, Reply, Session, Tls};
+use waypost_smtp::{Answer, Begun, MailParams, Mailbox, Out, Question, Reply, Session, Tls};
 use waypost_trust::channel::{BoxStream, Channel, TlsAccept, TlsFacts};
 
 /// One connection.
@@ -68,6 +70,10 @@ pub(super) struct Conn {
     closing: bool,
     /// A 421 was said.
     leaving: bool,
+    /// The session goes on at another server.
+    pub(super) handed: Option<Box<Handed>>,
+    /// How the leg came about, where the peer is a server of ours.
+    inner: Option<Box<Leg>>,
 }
 
 /// A message on its way in.
@@ -91,11 +97,15 @@ pub(super) struct Message {
     pub(super) leg: Leg,
     pub(super) rcpt_micros: u64,
     pub(super) data_begun: Instant,
+    /// What a server of ours says about it.
+    pub(super) told: Option<Told>,
 }
 
 pub(super) struct Recipient {
     pub(super) accepted: Accepted,
     pub(super) meaning: Meaning,
+    /// Where in the account it goes, where a hub of ours has decided that.
+    pub(super) place: Option<Place>,
 }
 
 impl Message {
@@ -121,6 +131,7 @@ impl Message {
             leg,
             rcpt_micros: 0,
             data_begun: Instant::now(),
+            told: None,
         }
     }
 }
@@ -130,48 +141,68 @@ enum End {
     Local,
     Remote,
     Broken(io::Error),
+    /// It goes on at another server.
+    Handed,
 }
 
-pub(super) async fn run(channel: Channel, service: Arc<Service>, correlation: Correlation) {
+pub(super) async fn run(
+    channel: Channel,
+    service: Arc<Service>,
+    correlation: Correlation,
+    inner: Option<Box<Leg>>,
+) {
+    // In a box of its own, which is gone when the session has been handed over.
+    if let Some(carried) = Box::pin(begin(channel, service, correlation, inner)).await {
+        carried.carry().await;
+    }
+}
+
+/// A session from its greeting.
+async fn begin(
+    channel: Channel,
+    service: Arc<Service>,
+    correlation: Correlation,
+    inner: Option<Box<Leg>>,
+) -> Option<Carried> {
     let hub = service.hub.clone();
     hub.metrics.sessions.one();
     let _open = hub.metrics.sessions_open.hold();
     let settings = hub.settings();
     let gate = Gate::choose(&settings, service.kind, channel.peer.ip());
-    let Some(gate) = gate.filter(|_| hub.state() == ComponentState::Active) else {
-        let text = match hub.state() {
-            ComponentState::Active => "this server takes no connections from your address",
-            ComponentState::Draining => "the server is draining, please try another one",
-            ComponentState::Inactive => "the server is out of service, please try another one",
-        };
-        turn_away(channel, &format!("421 4.3.2 {} Service not available: {text}\r\n", settings.host)).await;
-        return;
-    };
-    let mut conn = Conn::new(channel, service, settings, gate, correlation);
-    conn.log.write(Event::Connect, "", "");
-    let end = match conn.welcome().await {
-        Some(reply) => {
-            conn.out.extend_from_slice(&reply.to_bytes());
-            conn.flush().await.map(|()| End::Local)
+    let closed = out_of_service(&hub, service.kind);
+    let gate = match (gate, closed) {
+        (Some(gate), None) => gate,
+        (_, closed) => {
+            let text = closed.unwrap_or("this server takes no connections from your address");
+            turn_away(channel, &format!("421 4.3.2 {} Service not available: {text}\r\n", settings.host))
+                .await;
+            return None;
         }
-        None => conn.converse().await,
     };
-    let end = end.unwrap_or_else(End::Broken);
-    let how = match &end {
-        End::Local => "Local",
-        End::Remote => "Remote",
-        End::Broken(_) => "Remote(SocketError)",
+    let mut conn = Conn::new(channel, service, settings, gate, correlation, None);
+    if let Some(leg) = inner {
+        conn.steps.clone_from(&leg.steps);
+        conn.inner = Some(leg);
+    }
+    conn.hold().await
+}
+
+/// A session that another server has begun.
+pub(super) async fn go_on(taken: Taken, service: Arc<Service>, correlation: Correlation) {
+    let hub = service.hub.clone();
+    hub.metrics.sessions.one();
+    let _open = hub.metrics.sessions_open.hold();
+    let settings = hub.settings();
+    let Taken { channel, detail, from } = taken;
+    let Some(gate) = Gate::choose(&settings, service.kind, channel.peer.ip()) else {
+        let text = "this server takes no connections from your address";
+        return turn_away(channel, &format!("421 4.3.2 {} Service not available: {text}\r\n", settings.host))
+            .await;
     };
-    conn.log.write(Event::Disconnect, "", how);
-    hub.agents.iter().for_each(|agent| agent.disconnect(correlation));
-    if let End::Broken(e) = &end {
-        tracing::debug!(session = %correlation, error = %e, "connection broken");
-    }
-    if let Some(stream) = conn.stream.take() {
-        drop(conn);
-        let linger = part(stream, matches!(end, End::Local));
-        let _ = tokio::time::timeout(Duration::from_millis(LINGER_MILLIS), linger).await;
-    }
+    let mut conn = Conn::new(channel, service, settings, gate, correlation, Some(detail));
+    conn.info(&format!("Proxied session from {from}"));
+    // It is not handed on once more: it was asked whether it belongs here.
+    let _ = conn.hold().await;
 }
 
 /// Says why there is no conversation. A greeting may be 421 (RFC 5321 §3.1 and §4.3.2).
@@ -200,17 +231,27 @@ async fn part(mut stream: BoxStream, linger: bool) -> io::Result<()> {
 }
 
 impl Conn {
+    /// `begun`: how far another server has come with it.
     fn new(
         channel: Channel,
         service: Arc<Service>,
         settings: Arc<Settings>,
         gate: Gate,
         correlation: Correlation,
+        begun: Option<Detail>,
     ) -> Conn {
         let Channel { ref tls, peer, local, .. } = channel;
-        let binding = tls.as_ref().map(|tls| Tls { binding: has_binding(tls) });
+        let tls = tls.as_ref().map(|tls| Tls { binding: has_binding(tls) });
         let now = service.hub.clock.now();
-        let session = Session::new(service.config(&channel, &settings, &gate), binding, now);
+        let config = service.config(&channel, &settings, &gate);
+        let greeted = begun.is_some();
+        let signed = begun.as_ref().and_then(|begun| begun.signed.clone());
+        let session = match begun {
+            None => Session::new(config, tls, now),
+            Some(Detail { helo, signed, .. }) => {
+                Session::resumed(config, Begun { helo, tls, user: signed.map(|s| s.address) }, now)
+            }
+        };
         Conn {
             log: Log::new(service.clone(), &settings.host, &gate, correlation, (local, peer)),
             service,
@@ -230,26 +271,78 @@ impl Conn {
             out: Vec::new(),
             deadline: now,
             exchange: None,
-            mechanism: "anonymous",
+            mechanism: signed.as_ref().map_or("anonymous", |signed| signed.mechanism()),
             auth_micros: 0,
-            identity: None,
+            identity: signed.as_ref().map(|signed| signed.identity()),
             message: None,
             messages: 0,
             steps: Vec::new(),
             since: Instant::now(),
-            greeted: false,
+            greeted,
             closing: false,
             leaving: false,
+            handed: None,
+            inner: None,
         }
     }
 
+    /// The conversation, to its end or until it goes on elsewhere.
+    async fn hold(mut self) -> Option<Carried> {
+        self.log.write(Event::Connect, "", "");
+        let end = match self.welcome().await {
+            Some(reply) => {
+                self.out.extend_from_slice(&reply.to_bytes());
+                self.flush().await.map(|()| End::Local)
+            }
+            None => self.converse().await,
+        };
+        let end = end.unwrap_or_else(End::Broken);
+        let hub = self.service.hub.clone();
+        hub.agents.iter().for_each(|agent| agent.disconnect(self.correlation));
+        let how = match &end {
+            End::Handed => return self.leave(),
+            End::Local => "Local",
+            End::Remote => "Remote",
+            End::Broken(_) => "Remote(SocketError)",
+        };
+        self.log.write(Event::Disconnect, "", how);
+        if let End::Broken(e) = &end {
+            tracing::debug!(session = %self.correlation, error = %e, "connection broken");
+        }
+        if let Some(stream) = self.stream.take() {
+            drop(self);
+            let linger = part(stream, matches!(end, End::Local));
+            let _ = tokio::time::timeout(Duration::from_millis(LINGER_MILLIS), linger).await;
+        }
+        None
+    }
+
+    /// What is left of the session here when it goes on elsewhere.
+    fn leave(self) -> Option<Carried> {
+        let Handed { server, to, whole_command } = *self.handed?;
+        let from = if whole_command { self.base } else { self.start };
+        Some(Carried {
+            client: self.stream?,
+            server,
+            first: self.buffer.get(from..).unwrap_or_default().to_vec(),
+            to,
+            service: self.service,
+            log: self.log,
+            hello: (self.correlation, self.peer),
+        })
+    }
+
     async fn converse(&mut self) -> io::Result<End> {
-        let mut stopping = self.service.hub.stopping();
+        let mut stopping = self.service.hub.session_stopping();
         let mut grace: Option<Instant> = None;
         loop {
             let now = self.service.hub.clock.now();
             while let Some(out) = self.session.poll(now) {
                 self.act(out).await?;
+                if self.handed.is_some() {
+                    self.flush().await?;
+                    return Ok(End::Handed);
+                }
             }
             if self.closing || self.leaving {
                 self.flush().await?;
@@ -288,7 +381,7 @@ impl Conn {
                         return Ok(End::Local);
                     }
                 }
-                _ = stopping.changed(), if grace.is_none() => {}
+                Ok(()) = stopping.changed(), if grace.is_none() => {}
             }
         }
     }
@@ -308,6 +401,9 @@ impl Conn {
             }
             Out::Ask(id, question) => {
                 let answer = self.answer(question).await;
+                if self.handed.is_some() {
+                    return Ok(());
+                }
                 let refusal = match &answer {
                     Answer::Refuse(reply) => Some(reply.code),
                     _ => None,
@@ -334,7 +430,10 @@ impl Conn {
 
     async fn answer(&mut self, question: Question) -> Answer {
         match question {
-            Question::Mail { from, params } => self.mail(from, *params).await,
+            Question::Mail { from, params } => match self.hand_over_to_hub().await {
+                Some(answer) => answer,
+                None => self.mail(from, *params).await,
+            },
             Question::Rcpt { to, params } => self.rcpt(to, *params).await,
             Question::Begin => self.begin().await,
             Question::Finish { .. } => self.finish().await,
@@ -348,7 +447,7 @@ impl Conn {
     /// The agents that look at connections. `Some`: there is no conversation.
     async fn welcome(&mut self) -> Option<Reply> {
         let hub = self.service.hub.clone();
-        if !hub.staged() {
+        if !self.staged() {
             return None;
         }
         let about = self.about(None);
@@ -366,19 +465,22 @@ impl Conn {
         let hub = &self.service.hub;
         let (helo, _) = self.session.helo().unwrap_or_default();
         let recipients = message.map(|m| m.recipients.as_slice()).unwrap_or_default();
+        let told = message.and_then(|message| message.told.as_ref());
         About {
             session: self.correlation,
             id: message.map(|m| m.id.clone()).unwrap_or_default(),
-            peer: self.peer,
+            peer: told.and_then(|told| told.client.ip).map_or(self.peer, |ip| SocketAddr::new(ip, 0)),
             local: self.local,
             host: self.settings.host.clone(),
-            helo: helo.to_owned(),
+            helo: told.map_or(helo, |told| told.client.helo.as_str()).to_owned(),
             tls: self.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.cipher)),
             connector: self.gate.name.clone(),
-            account: self.identity.as_ref().map(|i| (i.account, i.address.clone())),
+            account: self.author(message),
             mechanism: if self.identity.is_some() { self.mechanism } else { "" },
             trusted: self.is_trusted(),
-            submission: self.service.kind.is_submission() || self.identity.is_some(),
+            submission: self.service.kind.is_submission()
+                || self.identity.is_some()
+                || told.is_some_and(|told| told.owner.is_some()),
             from: message.and_then(|m| m.from.clone()),
             params: message.map(|m| m.params.clone()).unwrap_or_default(),
             recipients: recipients.iter().map(|r| r.accepted.to.clone()).collect(),
@@ -515,11 +617,15 @@ impl Conn {
         let (role, helper) = match self.service.kind {
             Kind::Smtp => ("server", "front end"),
             Kind::Submission | Kind::Submissions => ("client", "front end"),
-            Kind::Lmtp => ("server", "mailbox"),
+            Kind::Lmtp | Kind::Hub | Kind::Delivery => ("server", "mailbox"),
         };
         let initiator = Party::new(role, self.peer.to_string());
         let acceptor = Party::new(helper, self.local.to_string());
-        let mut leg = Leg::start(self.service.kind.operation(), initiator, acceptor, hub.clock.now());
+        let now = hub.clock.now();
+        let mut leg = match &self.inner {
+            Some(leg) => Leg { started: now, ..Leg::clone(leg) },
+            None => Leg::start(self.service.kind.operation(), initiator, acceptor, now),
+        };
         leg.correlation = Some(self.correlation);
         leg.steps = std::mem::take(&mut self.steps);
         if let Some(identity) = &self.identity {

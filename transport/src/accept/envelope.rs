@@ -1,6 +1,5 @@
 //! What agents changed of sender and recipients, between the message's end and its categorizing.
 
-use super::Kind;
 use super::driver::{Conn, Message, Recipient};
 use crate::categorize::{self, Meaning};
 use crate::draft::EnvelopeChanges;
@@ -16,7 +15,7 @@ impl Conn {
             message.address = from.as_ref().and_then(|from| Address::parse(&from.to_string()).ok());
             message.from.clone_from(from);
         }
-        if self.service.kind == Kind::Lmtp {
+        if self.service.kind.answers_each() {
             return true;
         }
         message.recipients.retain(|recipient| !changes.removed.contains(&recipient.accepted.to));
@@ -29,7 +28,7 @@ impl Conn {
                 }
                 meaning => {
                     let accepted = Accepted { to: to.clone(), params: RcptParams::default() };
-                    message.recipients.push(Recipient { accepted, meaning });
+                    message.recipients.push(Recipient { accepted, meaning, place: None });
                 }
             }
         }

@@ -4,11 +4,13 @@
 //! accounts and other servers follow without holding up the reply. LMTP: each account by itself, since each recipient
 //! has its own reply.
 
-use super::driver::{Conn, Message};
+use super::Kind;
+use super::driver::{Conn, Message, Recipient};
+use super::inner::{MOVING, moved};
 use super::intake::{HEADER_TOO_LARGE, Taken};
 use super::policy::{DISK_FULL, STORE_DOWN, TOO_LARGE_TO_GET, blob_failed, too_large_to_send};
 use crate::agent::Verdict;
-use crate::categorize::{Meaning, Note, Opening};
+use crate::categorize::{Meaning, Note, Opening, to_hub};
 use crate::deliver::{self, Job, Undelivered};
 use crate::draft::{Draft, fields};
 use crate::limits::{HEADER, LOCAL_HOPS};
@@ -19,8 +21,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 use waypost_base::AccountId;
 use waypost_base::explain::{Cause, Outcome};
+use waypost_directory::Account;
 use waypost_mailbox::Content;
-use waypost_queue::{Accepted, Client, Envelope, Hop, Loaded, Local, NewItem, Params, Place, Route, Target};
+use waypost_queue::{
+    Accepted, Client, Envelope, Hop, Loaded, Local, NewItem, Params, Place, Put, Route, Target,
+};
 use waypost_smtp::{Answer, Reply, Status};
 use waypost_store::{BlobError, CommitError};
 
@@ -229,19 +234,27 @@ impl Conn {
     }
 
     async fn commit(&mut self, message: &Message, item: u64, content: Content, junk: bool) -> Answer {
-        let sent = self.sent_copy();
+        if self.service.kind == Kind::Delivery {
+            return self.each(message, item, content, junk).await;
+        }
+        let here = |account: &Account| self.service.hub.directory.snapshot().is_here(account);
+        let sent = self.sent_copy(message);
         let single = matches!(message.recipients.as_slice(), [one]
-            if matches!(&one.meaning, Meaning::Account(account) if account.forward_to.is_none()));
+            if matches!(&one.meaning, Meaning::Account(account) if account.forward_to.is_none() && here(account)));
         let reports = message.recipients.iter().any(|r| report::wants_success(&r.accepted));
         let apart = reports || message.traced;
-        if self.service.kind == super::Kind::Lmtp
+        if self.service.kind == Kind::Lmtp
             && !apart
             && message
                 .recipients
                 .iter()
-                .all(|r| matches!(&r.meaning, Meaning::Account(a) if a.forward_to.is_none()))
+                .all(|r| matches!(&r.meaning, Meaning::Account(a) if a.forward_to.is_none() && here(a)))
         {
             return self.each(message, item, content, junk).await;
+        }
+        if !self.service.hub.is_transport() {
+            let hops = to_hub(message.recipients.iter().map(|r| r.accepted.to.clone()));
+            return self.several(message, item, content, hops, &[]).await;
         }
         if single
             && sent.is_none()
@@ -283,8 +296,8 @@ impl Conn {
     }
 
     /// The account whose Sent folder gets a copy, where it asked for that.
-    fn sent_copy(&self) -> Option<AccountId> {
-        let me = self.identity.as_ref()?.account;
+    fn sent_copy(&self, message: &Message) -> Option<AccountId> {
+        let (me, _) = self.author(Some(message))?;
         let copies = self.service.hub.directory.snapshot().account(me).is_some_and(|a| a.copy_smtp_sent);
         copies.then_some(me)
     }
@@ -294,10 +307,10 @@ impl Conn {
             target: target.clone(),
             local: target.local?,
             content,
-            accepted: message.accepted,
+            accepted: message.told.as_ref().map_or(message.accepted, |told| told.accepted),
             session: self.correlation,
-            token: None,
-            ignore_quota: false,
+            token: message.told.as_ref().zip(target.local).map(|(t, l)| t.delivery.part(l.account, l.place)),
+            ignore_quota: target.local.is_some_and(|local| local.place == Place::Sent),
         })
     }
 
@@ -355,7 +368,18 @@ impl Conn {
         });
         let new = NewItem { id: item, envelope, blob: content.blob.clone(), recipients, hops };
         let expanded = report::expanded(&hub, &new).await;
-        let submitted = match hub.queue.submit(new, loaded.is_some()).await {
+        let submitted = match message.told {
+            None => hub.queue.submit(new, loaded.is_some()).await,
+            Some(_) => match hub.queue.submit_once(new, loaded.is_some()).await {
+                Ok(Put::New(submitted)) => Ok(submitted),
+                Ok(Put::Before(before)) => {
+                    tracing::info!(session = %self.correlation, item = before, "handed over again: it is here already");
+                    return Answer::Accept(accepted(&message.id));
+                }
+                Err(e) => Err(e),
+            },
+        };
+        let submitted = match submitted {
             Ok(submitted) => submitted,
             Err(e) => return Answer::Refuse(commit_failed(&e)),
         };
@@ -385,6 +409,21 @@ impl Conn {
         let (helo, _) = self.session.helo().unwrap_or_default();
         let hops = summary.fields.iter().filter(|f| f.name.eq_ignore_ascii_case("received")).count();
         let expiration = self.settings.retry.expiration_millis;
+        if let Some(told) = &message.told {
+            return Envelope {
+                params: Params::from(&message.params),
+                owner: told.owner,
+                expires: told.expires,
+                subject: summary.subject.clone(),
+                message_id: summary.message_id.clone(),
+                headers_from: headers_from(summary),
+                client: told.client.clone(),
+                kind: told.kind,
+                hops_seen: u32::try_from(hops).unwrap_or(u32::MAX),
+                delivery: Some(told.delivery),
+                ..Envelope::new(message.from.clone(), told.accepted, told.session)
+            };
+        }
         Envelope {
             params: Params::from(&message.params),
             owner: self.identity.as_ref().map(|i| i.account),
@@ -402,22 +441,22 @@ impl Conn {
         }
     }
 
-    /// LMTP: a reply for each recipient, in order; recipients that are the same account share one delivery.
+    /// LMTP, and mail from a hub of ours: a reply for each recipient, in order; recipients that are the same account (and
+    /// place in it) share one delivery.
     async fn each(&mut self, message: &Message, item: u64, content: Content, junk: bool) -> Answer {
         let hub = self.service.hub.clone();
         let place = if junk { Place::Junk } else { Place::Inbox };
         let mut seen = BTreeSet::new();
         let mut targets = Vec::new();
         for (of, recipient) in (0..).zip(&message.recipients) {
-            if let Meaning::Account(account) = &recipient.meaning
-                && seen.insert(account.id)
+            if let Some(local) = local_of(recipient, place)
+                && seen.insert(local)
             {
-                let local = Local { account: account.id, place };
                 targets.push(Target { to: recipient.accepted.to.clone(), of, local: Some(local) });
             }
         }
         let mut under_way = tokio::task::JoinSet::new();
-        let mut results: BTreeMap<AccountId, Reply> = BTreeMap::new();
+        let mut results: BTreeMap<Local, Reply> = BTreeMap::new();
         if hub.tracking.is_some() {
             self.track_taken(message, item, &content, &[]);
         }
@@ -425,28 +464,25 @@ impl Conn {
             let Some(job) = self.job(message, content.clone(), target) else { continue };
             if targets.len() == 1 {
                 let done = deliver::deliver(&hub, job.clone()).await;
-                results.insert(job.local.account, self.outcome(done, &message.id));
+                results.insert(job.local, self.outcome(done, &message.id));
             } else {
                 let hub = hub.clone();
-                under_way.spawn(async move { (job.local.account, deliver::deliver(&hub, job).await) });
+                under_way.spawn(async move { (job.local, deliver::deliver(&hub, job).await) });
             }
         }
         while let Some(joined) = under_way.join_next().await {
-            if let Ok((account, done)) = joined {
-                results.insert(account, self.outcome(done, &message.id));
+            if let Ok((local, done)) = joined {
+                results.insert(local, self.outcome(done, &message.id));
             }
         }
         let has_it = |target: &&Target| {
-            target.local.and_then(|l| results.get(&l.account)).is_some_and(Reply::is_positive)
+            target.local.and_then(|local| results.get(&local)).is_some_and(Reply::is_positive)
         };
         for target in targets.iter().filter(has_it) {
             self.track_delivered(message, item, &content, target);
         }
-        let reply = |meaning: &Meaning| match meaning {
-            Meaning::Account(account) => results.get(&account.id).cloned(),
-            _ => None,
-        };
-        Answer::Each(message.recipients.iter().map(|r| reply(&r.meaning).unwrap_or(STORE_DOWN)).collect())
+        let reply = |recipient| results.get(&local_of(recipient, place)?).cloned();
+        Answer::Each(message.recipients.iter().map(|r| reply(r).unwrap_or(STORE_DOWN)).collect())
     }
 
     fn outcome(&self, done: Result<(), Undelivered>, id: &str) -> Reply {
@@ -459,6 +495,8 @@ impl Conn {
     fn not_delivered(&self, e: &Undelivered) -> Reply {
         match e {
             Undelivered::TooLarge { .. } => TOO_LARGE_TO_GET,
+            Undelivered::Moved(home) => moved(home),
+            Undelivered::Moving => MOVING,
             e if deliver::is_over_quota(e) => self.over_quota(),
             Undelivered::Mailbox(e) if e.disk_full() => DISK_FULL,
             e => {
@@ -519,6 +557,16 @@ fn commit_failed(e: &CommitError) -> Reply {
             tracing::warn!(error = %e, "message could not be queued");
             STORE_DOWN
         }
+    }
+}
+
+/// The account that a recipient is, and where in it the message goes.
+fn local_of(recipient: &Recipient, usual: Place) -> Option<Local> {
+    match &recipient.meaning {
+        Meaning::Account(account) => {
+            Some(Local { account: account.id, place: recipient.place.unwrap_or(usual) })
+        }
+        _ => None,
     }
 }
 

@@ -67,9 +67,10 @@ impl Gate {
             Kind::Smtp => Door::Smtp,
             Kind::Submission => Door::Submission,
             Kind::Submissions => Door::Submissions,
-            Kind::Lmtp => {
+            Kind::Lmtp | Kind::Hub | Kind::Delivery => {
                 let servers = Permissions { servers: true, ..Permissions::default() };
-                return Some(Gate::usual("Mailbox delivery", servers, Duration::ZERO));
+                let name = if kind == Kind::Hub { "Intra-Organization" } else { "Mailbox delivery" };
+                return Some(Gate::usual(name, servers, Duration::ZERO));
             }
         };
         let mut here = settings.receive.iter().filter(|c| c.door == door).peekable();

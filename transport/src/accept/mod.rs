@@ -10,9 +10,12 @@ mod driver;
 mod envelope;
 mod finish;
 mod gate;
+mod handover;
+mod inner;
 mod intake;
 mod log;
 mod policy;
+mod resume;
 #[cfg(test)]
 mod rules;
 mod sign_in;
@@ -22,16 +25,18 @@ mod told;
 mod trace;
 mod why;
 
+pub use resume::resume;
 pub use why::WhySource;
 
 use crate::hub::{Hub, Settings};
 use gate::Gate;
 use std::net::IpAddr;
 use std::sync::Arc;
+use waypost_base::explain::Leg;
 use waypost_base::id::Correlation;
 use waypost_sasl::Mechanism as Sasl;
 use waypost_smtp::{Config, Flavour, Mechanism};
-use waypost_trust::channel::Channel;
+use waypost_trust::channel::{BoxStream, Channel};
 
 /// Which listener it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,11 +49,25 @@ pub enum Kind {
     Submissions,
     /// Local delivery by a server that we trust.
     Lmtp,
+    /// Whole messages from a server of ours that is no hub, over an inner leg.
+    Hub,
+    /// Messages for accounts that are here, from a hub of ours, over an inner leg. An answer for each of them.
+    Delivery,
 }
 
 impl Kind {
     pub const fn is_submission(self) -> bool {
         matches!(self, Kind::Submission | Kind::Submissions)
+    }
+
+    /// The peer is a server of ours, proved.
+    pub const fn is_inner(self) -> bool {
+        matches!(self, Kind::Hub | Kind::Delivery)
+    }
+
+    /// Each recipient gets an answer of its own.
+    pub(crate) const fn answers_each(self) -> bool {
+        matches!(self, Kind::Lmtp | Kind::Delivery)
     }
 
     /// What its legs are called.
@@ -57,14 +76,16 @@ impl Kind {
             Kind::Smtp => "smtp.receive",
             Kind::Submission | Kind::Submissions => "smtp.submit",
             Kind::Lmtp => "lmtp.receive",
+            Kind::Hub => "inner.hub",
+            Kind::Delivery => "inner.delivery",
         }
     }
 
     const fn flavour(self) -> Flavour {
         match self {
-            Kind::Smtp => Flavour::Smtp,
+            Kind::Smtp | Kind::Hub => Flavour::Smtp,
             Kind::Submission | Kind::Submissions => Flavour::Submission,
-            Kind::Lmtp => Flavour::Lmtp,
+            Kind::Lmtp | Kind::Delivery => Flavour::Lmtp,
         }
     }
 }
@@ -95,6 +116,7 @@ impl Service {
         // Made anew, so that a change of the settings is there at the next connection.
         let mut config = Config::new(self.kind.flavour(), settings.host.clone());
         config.starttls = starttls;
+        config.inner = self.kind.is_inner();
         config.tls_required = gate.require_tls;
         config.auth_required = gate.needs_sign_in();
         if gate.auth {
@@ -125,5 +147,13 @@ fn is_loopback(peer: IpAddr) -> bool {
 
 /// Speaks with the peer until either side has had enough. `correlation` names the session in logs and traces.
 pub async fn serve(channel: Channel, service: Arc<Service>, correlation: Correlation) {
-    driver::run(channel, service, correlation).await;
+    driver::run(channel, service, correlation, None).await;
+}
+
+/// The same with a server of ours, whose leg has been let in. `correlation` is the leg's own.
+pub async fn serve_inner(arrived: (BoxStream, Leg), service: Arc<Service>, correlation: Correlation) {
+    let (stream, leg) = arrived;
+    let nowhere = crate::send::inside::NO_ADDRESS;
+    let channel = Channel { stream, local: nowhere, peer: nowhere, tls: None, upgrade: None };
+    driver::run(channel, service, correlation, Some(Box::new(leg))).await;
 }

@@ -1,5 +1,6 @@
 //! May they, is it ours, is there room: the answers to MAIL, RCPT, VRFY, and to the wish to send data.
 
+use super::Kind;
 use super::authorship::{Author, NOT_YOURS, Use, may_use};
 use super::driver::{Conn, Message, Recipient};
 use super::intake::{Completion, Intake};
@@ -36,7 +37,7 @@ const TOO_FAST: Reply = Reply::new(
     Status(4, 4, 2),
     "Message submission rate for this client has exceeded the configured limit",
 );
-const NO_RECIPIENT: Reply = Reply::new(550, Status(5, 1, 1), "No such recipient here");
+pub(super) const NO_RECIPIENT: Reply = Reply::new(550, Status(5, 1, 1), "No such recipient here");
 const TOO_MANY_REACHED: Reply =
     Reply::new(452, Status(4, 5, 3), "These groups reach too many recipients for one message");
 
@@ -47,6 +48,10 @@ impl Conn {
         if let Some(reply) = self.not_now().await {
             return Answer::Refuse(reply);
         }
+        let told = match self.told(&params) {
+            Ok(told) => told,
+            Err(reply) => return Answer::Refuse(reply),
+        };
         let directory = self.service.hub.directory.snapshot();
         let address = from.as_ref().and_then(|from| Address::parse(&from.to_string()).ok());
         let refusal = match self.identity.as_ref().map(|i| i.account) {
@@ -59,6 +64,7 @@ impl Conn {
         self.messages += 1;
         let id = format!("{}-{}", self.correlation, self.messages);
         let mut message = Message::new(id, from, address, params, self.leg());
+        message.told = told;
         if let Some(reply) = self.agents_at_mail(&message).await {
             return Answer::Refuse(reply);
         }
@@ -71,6 +77,8 @@ impl Conn {
     async fn not_now(&mut self) -> Option<Reply> {
         let hub = self.service.hub.clone();
         match hub.state() {
+            // Accounts take their mail whether or not this server is a hub now.
+            _ if self.service.kind == Kind::Delivery => {}
             ComponentState::Active => {}
             ComponentState::Draining => {
                 return Some(Reply::new(
@@ -150,7 +158,7 @@ impl Conn {
 
     async fn agents_at_mail(&mut self, message: &Message) -> Option<Reply> {
         let hub = self.service.hub.clone();
-        if !hub.staged() {
+        if !self.staged() {
             return None;
         }
         let about = self.about(Some(message));
@@ -176,6 +184,9 @@ impl Conn {
     }
 
     async fn recipient(&mut self, to: Mailbox, params: RcptParams) -> Answer {
+        if self.service.kind == Kind::Delivery {
+            return self.for_account(to, params).await;
+        }
         let hub = self.service.hub.clone();
         let directory = hub.directory.snapshot();
         let Some(message) = &self.message else { return Answer::Refuse(STORE_DOWN) };
@@ -193,7 +204,7 @@ impl Conn {
         let meaning = categorize::meaning(&directory, &to, sender);
         let reach = message.reach.saturating_add(meaning.reach());
         let size = message.params.size;
-        let about = hub.staged().then(|| self.about(Some(message)));
+        let about = self.staged().then(|| self.about(Some(message)));
         let refusal = match &meaning {
             Meaning::Not(why) => Some(refusal(why)),
             Meaning::Elsewhere(_) if !self.may_relay() => Some(RELAYING),
@@ -210,7 +221,7 @@ impl Conn {
         }
         if let Some(message) = &mut self.message {
             message.reach = reach;
-            message.recipients.push(Recipient { accepted: Accepted { to, params }, meaning });
+            message.recipients.push(Recipient { accepted: Accepted { to, params }, meaning, place: None });
         }
         Answer::Ok
     }
@@ -220,7 +231,8 @@ impl Conn {
         let address = message.address.as_ref();
         let account = match &self.identity {
             Some(identity) => Some(identity.account),
-            None if self.is_trusted() && self.service.kind != super::Kind::Lmtp => {
+            None if self.service.kind.is_inner() => message.told.as_ref().and_then(|told| told.owner),
+            None if self.is_trusted() && self.service.kind != Kind::Lmtp => {
                 let known = address.map(|address| directory.resolve(address.as_str()));
                 match known {
                     Some(Known::Account { account, .. }) => Some(account.id),
@@ -235,12 +247,12 @@ impl Conn {
     /// Whether mail for other organisations is taken from this peer.
     fn may_relay(&self) -> bool {
         let may = self.gate.permissions;
-        let trusted = self.is_trusted() && self.service.kind != super::Kind::Lmtp;
+        let trusted = self.is_trusted() && !self.service.kind.answers_each();
         self.identity.is_some() || trusted || may.relay
     }
 
     /// Quota and size of a recipient, as far as they can be told before the message has come.
-    async fn no_room(&mut self, account: &Arc<Account>, size: u64) -> Option<Reply> {
+    pub(super) async fn no_room(&mut self, account: &Arc<Account>, size: u64) -> Option<Reply> {
         let hub = self.service.hub.clone();
         let limit = account.limits.receive_bytes.or(self.settings.max_receive);
         if limit.is_some_and(|limit| size > limit) {
@@ -249,7 +261,9 @@ impl Conn {
         if account.forward_to.is_some() && !account.deliver_and_forward {
             return None;
         }
-        match hub.mailbox(account.id).await {
+        match hub.mailbox_of(account).await {
+            // The server that holds it looks.
+            Err(AccountError::Elsewhere(_)) => None,
             Ok(mailbox) if mailbox.usage().would_exceed(1, size) => Some(self.over_quota()),
             Ok(_) => None,
             // The directory has it and the store does not: it is being removed, or we are broken.
@@ -316,7 +330,7 @@ impl Conn {
         let text = message.params.body != BodyKind::Binary;
         message.traced = hub.tracing.is_some()
             && settings.tracing.as_ref().is_some_and(|tracing| tracing.wants(message.from.as_ref(), at));
-        if !hub.agents.is_empty() {
+        if self.shows_agents() {
             let about = Box::new(self.about(Some(message)));
             message.wanted = hub.agents.iter().map(|agent| agent.wants(&about)).collect();
             message.about = Some(about);
@@ -337,7 +351,7 @@ impl Conn {
         let trace = Trace {
             helo,
             extended,
-            lmtp: self.service.kind == super::Kind::Lmtp,
+            lmtp: self.service.kind.answers_each(),
             utf8: message.params.utf8,
             signed_in: self.identity.is_some(),
             peer: self.peer.ip(),

@@ -66,6 +66,9 @@ impl Conn {
                 }
                 Step::Done(identity) => {
                     self.exchange = None;
+                    if let Some(answer) = self.hand_over_to_home(&identity).await {
+                        return answer;
+                    }
                     self.service.hub.metrics.sign_ins.one();
                     let name = identity.address.clone();
                     self.info(&format!("signed in as {name} by {}", self.mechanism));
@@ -80,7 +83,7 @@ impl Conn {
         }
     }
 
-    fn not_signed_in(&mut self, failure: &Failure) -> Reply {
+    pub(super) fn not_signed_in(&mut self, failure: &Failure) -> Reply {
         let metrics = &self.service.hub.metrics;
         let (counter, note, reply) = match failure {
             Failure::Wrong => (&metrics.sign_in_wrong, "wrong credentials".to_owned(), WRONG),

@@ -55,6 +55,8 @@ impl Trace<'_> {
         out.push_str("Received: from ");
         self.name(&mut out);
         match self.peer.to_canonical() {
+            // A server of ours, of which only its name matters.
+            peer if peer.is_unspecified() => {}
             IpAddr::V4(v4) => {
                 let _ = write!(out, " ([{v4}])");
             }

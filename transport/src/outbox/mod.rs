@@ -198,6 +198,11 @@ impl Keeper {
 
     /// Tells the task of an account what has changed; or begins one.
     fn wake(self: &Arc<Self>, account: AccountId, news: News) {
+        let directory = self.hub.directory.snapshot();
+        if directory.account(account).is_some_and(|account| !directory.is_here(account)) {
+            // The server that holds it shows what is under way from there.
+            return;
+        }
         let mut live = self.live();
         if let Some(live) = live.get(&account) {
             // It ends only when the map does not have it any more, unless it has panicked.
@@ -225,7 +230,8 @@ impl Keeper {
                 () = stopped(&mut stopping) => return,
             };
             if let Err(error) = kept {
-                if self.hub.directory.snapshot().account(account).is_none() {
+                let directory = self.hub.directory.snapshot();
+                if directory.account(account).is_none_or(|account| !directory.is_here(account)) {
                     self.live().remove(&account);
                     return;
                 }

@@ -8,11 +8,12 @@
 //! - NOTIFY is what the sender asked for (RFC 3461 §4.1): without it, failures and delays are told, success is not.
 
 use super::paper::{Original, Paper, Person, Trouble, What};
+use crate::categorize::by_home;
 use crate::hub::Hub;
 use crate::limits::{REPORT_DEFAULT, REPORT_FULL, REPORT_HEADER};
 use std::collections::BTreeSet;
 use waypost_base::Timestamp;
-use waypost_directory::{Address, Recipient, Sender};
+use waypost_directory::{Address, Recipient, Sender, Snapshot};
 use waypost_mime::{Limits, Summary};
 use waypost_queue::{
     Accepted, Envelope, Fate, Hop, Kind, Loaded, Local, NewItem, Params, Place, Reason, Route, Target,
@@ -167,7 +168,7 @@ async fn report(hub: &Hub, about: &Envelope, blob: &Blob, people: Vec<Person>) -
         people,
         original,
     };
-    let outside = hops.iter().any(|hop| hop.route != Route::Mailbox);
+    let outside = hops.iter().any(|hop| !matches!(hop.route, Route::Mailbox | Route::Home(_) | Route::Hub));
     let mut written = write(hub, &paper, &summary.references, outside).await;
     if written.is_err() {
         // What is small needs no file: the disk may be full.
@@ -216,10 +217,10 @@ fn way(hub: &Hub, to: &Mailbox) -> Option<Vec<Hop>> {
     let inbox =
         |account| Target { to: to.clone(), of: 0, local: Some(Local { account, place: Place::Inbox }) };
     let (route, targets) = match directory.resolve(&crate::categorize::text(to)) {
-        Recipient::Account { account, .. } => (Route::Mailbox, vec![inbox(account.id)]),
+        Recipient::Account { account, .. } => return homes(hub, &directory, vec![inbox(account.id)]),
         Recipient::Group(group) => {
             let members = directory.expand(&group, Sender { account: None, address: None }).accounts;
-            (Route::Mailbox, members.iter().map(|account| inbox(account.id)).collect())
+            return homes(hub, &directory, members.iter().map(|account| inbox(account.id)).collect());
         }
         Recipient::Relay(_) | Recipient::NotOurs => {
             let domain = match Address::parse(&to.to_string()) {
@@ -228,11 +229,22 @@ fn way(hub: &Hub, to: &Mailbox) -> Option<Vec<Hop>> {
                 Err(_) if to.domain.starts_with('[') => to.domain.to_ascii_lowercase(),
                 Err(_) => return None,
             };
-            (Route::Domain(domain), vec![Target { to: to.clone(), of: 0, local: None }])
+            let route = if hub.is_transport() { Route::Domain(domain) } else { Route::Hub };
+            (route, vec![Target { to: to.clone(), of: 0, local: None }])
         }
         Recipient::Disabled(_) | Recipient::Unknown | Recipient::Malformed(_) => return None,
     };
     (!targets.is_empty()).then(|| vec![Hop { number: 0, route, targets }])
+}
+
+fn homes(hub: &Hub, directory: &Snapshot, targets: Vec<Target>) -> Option<Vec<Hop>> {
+    let ways = by_home(directory, targets);
+    if !hub.is_transport() && ways.keys().any(|route| *route != Route::Mailbox) {
+        let to = ways.into_values().flatten().map(|target| target.to).next();
+        return to.map(|to| crate::categorize::to_hub([to]));
+    }
+    let hop = |(number, (route, targets))| Hop { number, route, targets };
+    (!ways.is_empty()).then(|| (0..).zip(ways).map(hop).collect())
 }
 
 /// What is returned of the message itself: the whole of a failed one where that was asked for, or where it is small and

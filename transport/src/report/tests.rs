@@ -30,6 +30,7 @@ async fn loaded(world: &World, from: &str, to: &[(&str, Option<Notify>)]) -> Loa
             params: RcptParams {
                 notify: *notify,
                 orcpt: Some(OriginalRecipient { kind: "rfc822".into(), address: format!("x-{to}") }),
+                inner: None,
             },
         })
         .collect();

@@ -2,6 +2,12 @@
 
 use waypost_base::explain::Cause;
 
+pub(crate) const INSIDE: Cause = Cause {
+    code: "SEND-INSIDE",
+    meaning: "no server of the organisation can take the message now",
+    remedy: "see Get-ExchangeServer, Get-ServerComponentState and Get-ServiceLeg for who should, and why it does not",
+    reference: "docs/servers.md",
+};
 pub(crate) const DNS: Cause = Cause {
     code: "SEND-DNS",
     meaning: "the name servers gave no usable answer about the recipient's domain or its mail hosts",

@@ -21,7 +21,9 @@ use waypost_trust::channel::Verify;
 pub(crate) struct Connected {
     pub(crate) link: Link,
     /// It works, but not as it was wanted.
-    pub(crate) degraded: Option<String>,
+    pub(crate) degraded: Option<(Cause, String)>,
+    /// How it came about, where it is an inner leg.
+    pub(crate) leg: Option<Box<Leg>>,
 }
 
 /// Why there is none.
@@ -42,6 +44,9 @@ struct Attempt {
 
 /// How a server is called in reasons and reports: `mx.example.net (192.0.2.1)`.
 pub(crate) fn server_name(stop: &Stop) -> String {
+    if stop.address.ip().is_unspecified() {
+        return stop.host.clone();
+    }
     let (ip, port) = (stop.address.ip(), stop.address.port());
     let port = if port == 25 { String::new() } else { format!(":{port}") };
     let ip = match ip {
@@ -59,6 +64,9 @@ pub(crate) fn party(stop: &Stop) -> Party {
 
 impl Journey {
     pub(crate) async fn connect(&self, way: &Way) -> Result<Connected, NoWay> {
+        if let Some(inside) = &way.inside {
+            return self.connect_inside(way, inside).await;
+        }
         let begun = Instant::now();
         let settings = self.hub.settings();
         let source = way.connector.source;
@@ -103,7 +111,7 @@ impl Journey {
         let mut failed = match self.attempt(way, stop, host, false, &dns).await {
             Ok(link) => {
                 let degraded = doubtful(way, &link);
-                return Ok(Connected { link, degraded });
+                return Ok(Connected { link, degraded, leg: None });
             }
             Err(failed) => failed,
         };
@@ -112,7 +120,7 @@ impl Journey {
                 Ok(link) => {
                     self.hub.metrics.sent_in_clear.one();
                     let text = format!("sent in clear, because TLS failed: {}", failed.reason.text);
-                    return Ok(Connected { link, degraded: Some(text) });
+                    return Ok(Connected { link, degraded: Some((cause::TLS, text)), leg: None });
                 }
                 Err(again) => failed = again,
             }
@@ -185,11 +193,12 @@ impl Journey {
 }
 
 /// What the certificate lacks that the connector would like.
-fn doubtful(way: &Way, link: &Link) -> Option<String> {
+fn doubtful(way: &Way, link: &Link) -> Option<(Cause, String)> {
     let tls = &way.connector.tls;
     match &link.tls {
         Some((_, certificate)) if tls.verify > Verify::Any => {
-            certificate.fault.as_ref().map(|fault| format!("the certificate was not verified: {fault}"))
+            let fault = certificate.fault.as_ref()?;
+            Some((cause::TLS, format!("the certificate was not verified: {fault}")))
         }
         _ => None,
     }

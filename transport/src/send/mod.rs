@@ -9,6 +9,7 @@ mod connect;
 mod expire;
 #[cfg(test)]
 pub(crate) mod fake;
+pub(crate) mod inside;
 mod link;
 pub mod log;
 mod mx;
@@ -36,6 +37,7 @@ use waypost_queue::{Reason, Ticket, Work};
 use waypost_smtp::Status;
 use waypost_trust::channel::{Dial, TlsConnect};
 use waypost_trust::dns::Dns;
+use waypost_trust::leg::Inner;
 
 /// What sending needs of the world outside.
 #[derive(Clone)]
@@ -45,6 +47,8 @@ pub struct Network {
     pub tls: Arc<dyn TlsConnect>,
     /// Random bits: the order of hosts that are equally good, and the numbers of sessions.
     pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Legs to other servers of the organisation; `None` where there are none.
+    pub inner: Option<Arc<dyn Inner>>,
     /// Where our own doors are. Mail that is routed by MX never goes there: it would come back. An unspecified address
     /// (`0.0.0.0`, `::`) stands for every address in `own_addresses` and loopback.
     pub own_listeners: Vec<SocketAddr>,
@@ -68,6 +72,7 @@ impl Network {
             dial,
             tls,
             random,
+            inner: None,
             own_listeners: Vec::new(),
             own_addresses: Vec::new(),
             log: None,

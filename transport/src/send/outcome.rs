@@ -4,6 +4,14 @@ use waypost_queue::{Fate, Reason, Rest, Target};
 use waypost_smtp::client::{By, Delivery, Outcome, Stage};
 use waypost_smtp::{Reply, Status};
 
+/// How a reason ends that leaves it open whether the server has the message.
+const IN_DOUBT: &str = "after the message was sent: whether it arrived is not known";
+
+/// Whether the server that it names may have the message.
+pub(crate) fn says_in_doubt(reason: &Reason) -> bool {
+    reason.code.is_none() && reason.text.ends_with(IN_DOUBT)
+}
+
 /// What a message's answers come to.
 #[derive(Debug)]
 pub(crate) struct Sorted {
@@ -66,7 +74,7 @@ pub(crate) fn sort(delivery: &Delivery, targets: &[(u32, Target)], server: &str,
                     code: None,
                     server: Some(server.to_owned()),
                     text: if *in_doubt {
-                        format!("{fault}, after the message was sent: whether it arrived is not known")
+                        format!("{fault}, {IN_DOUBT}")
                     } else {
                         format!("{fault} ({stage})")
                     },

@@ -5,10 +5,14 @@
 
 use crate::connector::SendConnector;
 use std::sync::{Arc, PoisonError, RwLock};
+use waypost_directory::Directory;
 use waypost_queue::{NextHop, Route, Router};
 
 /// Items delivered to mailboxes of this server at a time.
 const DELIVERIES: u32 = 64;
+
+/// Inner legs to one server, or to all hubs together, at a time.
+const INNER_CONNECTIONS: u32 = 8;
 
 /// What Exchange says, so that people find the answer they know.
 pub const NO_CONNECTOR: &str = "A matching connector cannot be found to route the external recipient";
@@ -16,7 +20,11 @@ pub const NO_CONNECTOR: &str = "A matching connector cannot be found to route th
 /// The connectors, as they are now. Handed to the queue before the hub is there, and changed when the settings change;
 /// after a change the queue has to be told to route anew.
 #[derive(Debug, Default)]
-pub struct RoutingTable(RwLock<Arc<Vec<Arc<SendConnector>>>>);
+pub struct RoutingTable {
+    connectors: RwLock<Arc<Vec<Arc<SendConnector>>>>,
+    /// Which server this is.
+    directory: Option<Arc<Directory>>,
+}
 
 impl RoutingTable {
     pub fn new(connectors: Vec<SendConnector>) -> RoutingTable {
@@ -25,9 +33,19 @@ impl RoutingTable {
         table
     }
 
+    /// The table of the server that this directory is on.
+    pub fn at(self, directory: &Arc<Directory>) -> RoutingTable {
+        RoutingTable { directory: Some(Arc::clone(directory)), ..self }
+    }
+
+    fn is_here(&self, server: &str) -> bool {
+        let directory = self.directory.as_ref().map(|directory| directory.snapshot());
+        directory.is_some_and(|now| now.here().is_some_and(|here| here.eq_ignore_ascii_case(server)))
+    }
+
     /// Answers whether anything changed.
     pub fn set(&self, connectors: Vec<SendConnector>) -> bool {
-        let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.connectors.write().unwrap_or_else(PoisonError::into_inner);
         if now.len() == connectors.len() && now.iter().zip(&connectors).all(|(a, b)| **a == *b) {
             return false;
         }
@@ -45,7 +63,7 @@ impl RoutingTable {
     }
 
     fn all(&self) -> Arc<Vec<Arc<SendConnector>>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.connectors.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -54,6 +72,9 @@ impl Router for RoutingTable {
         match route {
             Route::Mailbox => NextHop::Mailbox,
             Route::Server { host, port } => NextHop::Server { host: host.clone(), port: *port },
+            Route::Home(server) if self.is_here(server) => NextHop::Mailbox,
+            Route::Home(server) => NextHop::Home(server.clone()),
+            Route::Hub => NextHop::Hub,
             Route::Domain(domain) => match self.connector_for(domain) {
                 None => NextHop::Unreachable,
                 Some(connector) => NextHop::Connector {
@@ -72,6 +93,7 @@ impl Router for RoutingTable {
                 self.named(connector).map_or(usual, |c| c.connections_per_domain).max(1)
             }
             NextHop::Server { .. } => usual,
+            NextHop::Home(_) | NextHop::Hub => INNER_CONNECTIONS,
             NextHop::Unreachable | NextHop::Poison => 1,
         }
     }

@@ -6,15 +6,17 @@
 //! - What is returned to the sender was refused for good by a server, or by the name servers: never by a guess of ours.
 
 use super::connect::{Connected, NoWay, party, server_name};
+use super::inside::{self, Told};
 use super::link::{Body, Event, Link};
 use super::log::{Connectivity, Direction};
 use super::mx::{Lost, Stop};
 use super::outcome::{self, Sorted};
 use super::route::NO_CONNECTOR;
-use super::way::Way;
+use super::way::{Inside, Way};
 use super::{Journey, cause, tell};
 use crate::limits::{
-    IDLE_CONNECTION_MILLIS, IDLE_LOOK_MILLIS, RECIPIENTS_AT_ONCE, SETTLING, UNREADABLE_MILLIS,
+    IDLE_CONNECTION_MILLIS, IDLE_LOOK_MILLIS, IN_DOUBT_MILLIS, MOVING_MILLIS, RECIPIENTS_AT_ONCE, SETTLING,
+    UNREADABLE_MILLIS,
 };
 use crate::report;
 use crate::sink::Event as Line;
@@ -22,7 +24,7 @@ use crate::state::ComponentState;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use waypost_base::Timestamp;
-use waypost_base::explain::{Leg, Outcome as LegOutcome, Party};
+use waypost_base::explain::{Cause, Leg, Outcome as LegOutcome, Party};
 use waypost_directory::address::canonical_domain;
 use waypost_queue::{Fate, Lease, Loaded, NewItem, QueueError, Reason, Rest, Route, Target};
 use waypost_smtp::client::{Delivery, Fault, Outcome, Outgoing, Recipient, Stage};
@@ -59,14 +61,15 @@ impl Journey {
     }
 
     async fn messages(&self, way: &Way, connected: Connected) {
-        let Connected { mut link, degraded } = connected;
+        let Connected { mut link, degraded, leg } = connected;
+        let came = Came { degraded, leg };
         let mut settling = JoinSet::new();
         let mut next = self.ticket.next();
         if next.is_some() {
             self.ticket.ok();
         }
         while let Some(lease) = next {
-            if !self.message(way, &mut link, lease, degraded.as_deref(), &mut settling).await {
+            if !self.message(way, &mut link, lease, &came, &mut settling).await {
                 break;
             }
             while settling.len() > SETTLING {
@@ -116,7 +119,7 @@ impl Journey {
         way: &Way,
         link: &mut Link,
         mut lease: Lease,
-        degraded: Option<&str>,
+        came: &Came,
         settling: &mut JoinSet<()>,
     ) -> bool {
         let item = lease.item();
@@ -127,6 +130,8 @@ impl Journey {
                 return link.is_idle();
             }
         };
+        let host = link.stop.host.clone();
+        let Some(lease) = self.still_goes_there(way, &host, lease, &loaded).await else { return true };
         others_first(&mut loaded, most_recipients(link));
         let started = self.hub.clock.now();
         let server = server_name(&link.stop);
@@ -139,8 +144,11 @@ impl Journey {
             return true;
         }
         let first = link.messages == 0;
-        let delivery = self.speak(link, &lease, &loaded).await;
-        let sorted = outcome::sort(&delivery, &loaded.targets, &server, first);
+        let delivery = self.speak(way, link, &lease, &loaded).await;
+        let mut sorted = outcome::sort(&delivery, &loaded.targets, &server, first);
+        if way.inside.is_some() {
+            soon(&mut sorted, self.hub.clock.now());
+        }
         let taken = sorted.fates.iter().any(|(_, fate)| matches!(fate, Fate::Relayed { .. }));
         if taken {
             link.messages += 1;
@@ -150,9 +158,41 @@ impl Journey {
             self.ticket.failed(reason.clone());
         }
         let over = sorted.over;
-        self.leg(way, link, started, &loaded, &sorted, degraded);
+        self.leg(way, link, started, &loaded, &sorted, came);
         self.finish(way, &link.stop.clone(), lease, &loaded, sorted, settling).await;
         !over
+    }
+
+    /// What is for accounts that have moved goes after them; what another hub may have waits for that one. `None`: nothing
+    /// is left to be sent now.
+    async fn still_goes_there(&self, way: &Way, host: &str, lease: Lease, loaded: &Loaded) -> Option<Lease> {
+        match &way.inside {
+            None => Some(lease),
+            Some(Inside::Home(server)) => {
+                let moved = inside::moved(&self.hub.directory.snapshot(), server, loaded);
+                if moved.is_empty() {
+                    return Some(lease);
+                }
+                let fates = inside::send_on(&self.hub, lease.item(), loaded, moved).await;
+                settle(&self.hub, lease, fates, Rest::Back, Vec::new()).await;
+                None
+            }
+            Some(Inside::Hub) => {
+                let now = self.hub.clock.now();
+                let fresh = now.since(loaded.envelope.accepted) < IN_DOUBT_MILLIS;
+                let doubt = loaded.last_error.as_ref().filter(|last| fresh && outcome::says_in_doubt(last));
+                let Some(doubt) = doubt else { return Some(lease) };
+                let elsewhere = doubt.server.as_deref().is_some_and(|server| {
+                    server != host && inside::is_known(&self.hub.directory.snapshot(), server)
+                });
+                if !elsewhere {
+                    return Some(lease);
+                }
+                let rest = Rest::Retry { reason: doubt.clone(), at: Some(now.plus_millis(MOVING_MILLIS)) };
+                settle(&self.hub, lease, Vec::new(), rest, Vec::new()).await;
+                None
+            }
+        }
     }
 
     /// A damaged item is with the poisoned when its lease goes; any other is there again, after a pause.
@@ -163,7 +203,7 @@ impl Journey {
         }
     }
 
-    async fn speak(&self, link: &mut Link, lease: &Lease, loaded: &Loaded) -> Delivery {
+    async fn speak(&self, way: &Way, link: &mut Link, lease: &Lease, loaded: &Loaded) -> Delivery {
         let limit = most_recipients(link);
         let some = loaded.targets.iter().take(limit);
         let recipients: Vec<Recipient> = some.map(|(_, t)| recipient(loaded, t, lease.route())).collect();
@@ -185,6 +225,9 @@ impl Journey {
             utf8: loaded.envelope.params.utf8 && self.header_is_international(loaded).await,
             ret: loaded.envelope.params.ret,
             envid: loaded.envelope.params.envid.clone(),
+            inner: way.inside.as_ref().map(|_| {
+                Told::of(&loaded.envelope, inside::delivery_id(&self.hub, lease.item(), loaded)).to_string()
+            }),
             require_tls: false,
             recipients,
         };
@@ -243,7 +286,7 @@ impl Journey {
         metrics.sent.add(count(relayed));
         metrics.send_failed.add(count(sorted.fates.len() - relayed));
         metrics.send_deferred.add(count(sorted.put_off.len()));
-        if sorted.in_doubt {
+        if sorted.in_doubt && way.inside.is_none() {
             metrics.in_doubt.one();
             tracing::warn!(item, session = %loaded.envelope.session, server = server_name(stop),
                 "the answer to a message got lost: it is sent again and may arrive twice");
@@ -306,20 +349,25 @@ impl Journey {
         started: Timestamp,
         loaded: &Loaded,
         sorted: &Sorted,
-        degraded: Option<&str>,
+        came: &Came,
     ) {
         let steps = link.take_steps();
         let Some(legs) = &self.hub.legs else { return };
         let host = self.hub.settings().host.clone();
-        let mut leg = Leg::start("smtp.send", Party::new("hub", host), party(&link.stop), started);
+        let mut leg = match &came.leg {
+            Some(leg) => Leg { started, ..Leg::clone(leg) },
+            None => Leg::start("smtp.send", Party::new("hub", host), party(&link.stop), started),
+        };
         leg.correlation = Some(loaded.envelope.session);
         leg.steps = steps;
         if way.connector.credentials.is_some() {
             let plain = link.client().extensions().auth.iter().any(|m| m == "PLAIN");
             leg.mechanism = if plain { "PLAIN".into() } else { "LOGIN".into() };
         }
-        leg.key = link.tls.as_ref().map(|(_, certificate)| certificate.fingerprint.clone());
-        leg.outcome = leg_outcome(sorted, degraded);
+        if let Some((_, certificate)) = &link.tls {
+            leg.key = Some(certificate.fingerprint.clone());
+        }
+        leg.outcome = leg_outcome(sorted, came.degraded.as_ref());
         legs.leg(&loaded.envelope.message_id, leg);
     }
 
@@ -338,6 +386,24 @@ impl Journey {
 
     pub(super) fn note(&self, way: &Way, description: &str) {
         self.line(way, Direction::Note, description);
+    }
+}
+
+/// How a connection came about, for the legs of what goes over it.
+struct Came {
+    degraded: Option<(Cause, String)>,
+    leg: Option<Box<Leg>>,
+}
+
+/// A mailbox that has just moved, or is about to, takes its mail in a moment.
+fn soon(sorted: &mut Sorted, now: Timestamp) {
+    let moving = |(_, reason): &(u32, Reason)| {
+        matches!(reason.status, Status(4, 1, 6) | Status(4, 2, 1)) && reason.code.is_some()
+    };
+    if let Rest::Retry { at, .. } = &mut sorted.rest
+        && sorted.put_off.iter().all(moving)
+    {
+        *at = Some(now.plus_millis(MOVING_MILLIS));
     }
 }
 
@@ -381,7 +447,7 @@ pub(super) fn settle(
     }
 }
 
-fn leg_outcome(sorted: &Sorted, degraded: Option<&str>) -> LegOutcome {
+fn leg_outcome(sorted: &Sorted, degraded: Option<&(Cause, String)>) -> LegOutcome {
     if sorted.in_doubt {
         let text = sorted.put_off.first().map(|(_, reason)| reason.to_string()).unwrap_or_default();
         return LegOutcome::Failed { cause: cause::IN_DOUBT, text, retry: true };
@@ -399,7 +465,7 @@ fn leg_outcome(sorted: &Sorted, degraded: Option<&str>) -> LegOutcome {
         return LegOutcome::Failed { cause, text: reason.to_string(), retry: true };
     }
     match degraded {
-        Some(text) => LegOutcome::Degraded { cause: cause::TLS, text: text.to_owned() },
+        Some((cause, text)) => LegOutcome::Degraded { cause: *cause, text: text.clone() },
         None => LegOutcome::Ok,
     }
 }
@@ -411,7 +477,9 @@ fn recipient(loaded: &Loaded, target: &Target, route: &Route) -> Recipient {
         to.domain.clone_from(domain);
     }
     let accepted = usize::try_from(target.of).ok().and_then(|of| loaded.recipients.get(of));
-    Recipient { to: ascii_domain(to), params: accepted.map(|a| a.params.clone()).unwrap_or_default() }
+    let mut params = accepted.map(|a| a.params.clone()).unwrap_or_default();
+    params.inner = target.local.map(inside::recipient);
+    Recipient { to: ascii_domain(to), params }
 }
 
 fn ascii_domain(mut mailbox: Mailbox) -> Mailbox {
@@ -453,7 +521,7 @@ mod tests {
         assert_eq!(code(&refused(By::Peer), None), "SEND-REFUSED");
         let ok = sort(Outcome::Accepted { reply: Reply::new(250, Status(2, 0, 0), "ok") });
         assert_eq!(code(&ok, None), "");
-        assert_eq!(code(&ok, Some("in clear")), "SEND-TLS");
+        assert_eq!(code(&ok, Some(&(cause::TLS, "in clear".to_owned()))), "SEND-TLS");
     }
 
     #[test]

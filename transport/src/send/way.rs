@@ -5,10 +5,14 @@ use super::route::RoutingTable;
 use crate::connector::{SendConnector, SmartHost, TlsLevel};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use waypost_queue::NextHop;
 use waypost_smtp::Flavour;
 use waypost_smtp::client::{Config, Credentials, StartTls, Timeouts};
 use waypost_trust::channel::{TlsWish, Verify};
+
+/// A server of ours that says nothing for so long is held up: others may be better off.
+const INNER_INACTIVITY: Duration = Duration::from_secs(120);
 
 /// The connector, and what there is to find by it.
 #[derive(Clone, Debug)]
@@ -18,6 +22,17 @@ pub(crate) struct Way {
     domain: Option<String>,
     /// As the connectivity log names it.
     pub(crate) destination: String,
+    /// Set where it goes over inner legs: to no address, but to a server of ours.
+    pub(crate) inside: Option<Inside>,
+}
+
+/// What there is to reach within the organisation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Inside {
+    /// The server with this id, for the accounts that it holds.
+    Home(String),
+    /// One of the hubs.
+    Hub,
 }
 
 impl Way {
@@ -29,15 +44,35 @@ impl Way {
                 let names =
                     || connector.smart_hosts.iter().map(|h| h.host.as_str()).collect::<Vec<_>>().join(";");
                 let destination = domain.clone().unwrap_or_else(names);
-                Some(Way { connector, domain: domain.clone(), destination })
+                Some(Way { connector, domain: domain.clone(), destination, inside: None })
             }
             NextHop::Server { host, port } => {
                 let mut connector = SendConnector::new("Redirect", Vec::new());
                 connector.smart_hosts = vec![SmartHost { host: host.clone(), port: Some(*port) }];
-                Some(Way { connector: Arc::new(connector), domain: None, destination: host.clone() })
+                let destination = host.clone();
+                Some(Way { connector: Arc::new(connector), domain: None, destination, inside: None })
             }
+            NextHop::Home(server) => Some(Way::inner(Inside::Home(server.clone()), server.clone())),
+            NextHop::Hub => Some(Way::inner(Inside::Hub, "hubs".to_owned())),
             NextHop::Mailbox | NextHop::Unreachable | NextHop::Poison => None,
         }
+    }
+
+    fn inner(inside: Inside, destination: String) -> Way {
+        let name = match inside {
+            Inside::Home(_) => "Intra-Organization delivery",
+            Inside::Hub => "Intra-Organization relay",
+        };
+        let mut connector = SendConnector::new(name, Vec::new());
+        connector.tls.level = TlsLevel::None;
+        connector.protocol_log = true;
+        connector.inactivity = INNER_INACTIVITY;
+        Way { connector: Arc::new(connector), domain: None, destination, inside: Some(inside) }
+    }
+
+    /// What is spoken: where accounts are, each of them answers for itself.
+    fn flavour(&self) -> Flavour {
+        if matches!(self.inside, Some(Inside::Home(_))) { Flavour::Lmtp } else { Flavour::Smtp }
     }
 
     pub(crate) fn goal(&self) -> Goal<'_> {
@@ -51,7 +86,7 @@ impl Way {
     /// `clear`: TLS was tried with this address, and failed.
     pub(crate) fn config(&self, host: &str, address: IpAddr, clear: bool) -> Arc<Config> {
         let connector = &self.connector;
-        let mut config = Config::new(Flavour::Smtp, connector.fqdn.as_deref().unwrap_or(host));
+        let mut config = Config::new(self.flavour(), connector.fqdn.as_deref().unwrap_or(host));
         config.starttls = match connector.tls.level {
             TlsLevel::None => StartTls::Never,
             TlsLevel::Opportunistic if clear => StartTls::Never,

@@ -21,6 +21,8 @@ pub struct Extensions {
     pub enhanced_status: bool,
     /// RFC 8689.
     pub require_tls: bool,
+    /// A server of ours, which knows us for one too.
+    pub inner: bool,
     /// Upper-case mechanism names.
     pub auth: Vec<String>,
     /// RFC 9422: messages of a connection, recipients of a message, domains among them.
@@ -58,6 +60,7 @@ impl Extensions {
             "STARTTLS" => self.starttls = true,
             "ENHANCEDSTATUSCODES" => self.enhanced_status = true,
             "REQUIRETLS" => self.require_tls = true,
+            "XWAYPOST" => self.inner = true,
             "AUTH" => {
                 for word in words.map(str::to_ascii_uppercase) {
                     if self.auth.len() < limits::MECHANISMS && !self.auth.contains(&word) {

@@ -2,7 +2,7 @@
 
 use super::extensions::Extensions;
 use super::types::{Config, Outcome, Outgoing, Recipient, Stage};
-use crate::limits::{ENVID, ORCPT};
+use crate::limits::{ENVID, INNER, ORCPT};
 use crate::path::Mailbox;
 use crate::reply::Status;
 use crate::types::{BodyKind, OriginalRecipient, Return};
@@ -145,11 +145,19 @@ pub(super) fn mail_line(has: &Extensions, message: &Outgoing, utf8: bool) -> Str
             let _ = write!(line, " ENVID={}", xtext::encode(id));
         }
     }
+    push_inner(&mut line, has, message.inner.as_deref());
     line
+}
+
+fn push_inner(line: &mut String, has: &Extensions, inner: Option<&str>) {
+    if let Some(inner) = inner.filter(|inner| has.inner && inner.len() <= INNER) {
+        let _ = write!(line, " XWAYPOST={}", xtext::encode(inner));
+    }
 }
 
 pub(super) fn rcpt_line(has: &Extensions, recipient: &Recipient) -> String {
     let mut line = format!("RCPT TO:<{}>", recipient.to);
+    push_inner(&mut line, has, recipient.params.inner.as_deref());
     if !has.dsn {
         return line;
     }

@@ -80,6 +80,9 @@ pub struct Outgoing {
     pub utf8: bool,
     pub ret: Option<Return>,
     pub envid: Option<String>,
+    /// For XWAYPOST, where the peer offers it: what one server of ours tells another about the message. That about a
+    /// recipient stands in its parameters.
+    pub inner: Option<String>,
     /// RFC 8689: only over TLS, and only to a server that promises the same.
     pub require_tls: bool,
     /// International domains with an ASCII local part are best written as A-labels: such an address needs no SMTPUTF8.

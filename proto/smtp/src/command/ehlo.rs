@@ -37,6 +37,9 @@ fn keywords(s: &Session) -> String {
             text.push_str(mechanism.name);
         }
     }
+    if s.config.inner {
+        text.push_str("\nXWAYPOST");
+    }
     if s.config.why && s.user.is_some() {
         text.push_str("\nXWHY");
     }

@@ -1,7 +1,7 @@
 //! MAIL (RFC 5321 §4.1.1.2) with the parameters of RFC 1870, 6152, 3030, 6531, 3461 and 4954.
 
 use super::SYNTAX;
-use crate::limits::ENVID;
+use crate::limits::{ENVID, INNER};
 use crate::param;
 use crate::path::{self, Mailbox, Path};
 use crate::reply::{Reply, Status};
@@ -29,7 +29,7 @@ pub(crate) fn run(s: &mut Session, now: Timestamp, arg: &str) {
         s.close();
         return;
     }
-    match parse(arg, extended) {
+    match parse(arg, extended, s.config.inner) {
         Err(reply) => s.error(reply),
         Ok((_, params)) if params.size > s.config.limits.message => {
             s.error(too_big(s.config.limits.message));
@@ -67,7 +67,12 @@ pub(super) fn after_colon<'a>(arg: &'a str, word: &str) -> Option<&'a str> {
     key.trim_end_matches(' ').eq_ignore_ascii_case(word).then(|| rest.trim_start_matches(' '))
 }
 
-fn parse(arg: &str, extended: bool) -> Result<(Option<Mailbox>, MailParams), Reply> {
+/// What a server of ours says besides.
+pub(super) fn inner_value(value: &str) -> Result<String, Reply> {
+    xtext::decode(value).filter(|text| text.len() <= INNER).ok_or(SYNTAX)
+}
+
+fn parse(arg: &str, extended: bool, inner: bool) -> Result<(Option<Mailbox>, MailParams), Reply> {
     let text = after_colon(arg, "FROM").ok_or(SYNTAX)?;
     let bad_path = Reply::new(501, Status(5, 1, 7), "Bad sender address, <user@domain> is wanted");
     let (path, rest) = path::path(text).ok_or(bad_path.clone())?;
@@ -81,7 +86,10 @@ fn parse(arg: &str, extended: bool) -> Result<(Option<Mailbox>, MailParams), Rep
         if !extended {
             return Err(Reply::new(555, Status(5, 5, 4), "Parameters need EHLO"));
         }
-        parameter(&mut params, &key, value)?;
+        match value {
+            Some(v) if inner && key == "XWAYPOST" => params.inner = Some(inner_value(v)?),
+            value => parameter(&mut params, &key, value)?,
+        }
     }
     if !params.utf8 && from.as_ref().is_some_and(Mailbox::is_international) {
         return Err(Reply::new(550, Status(5, 6, 7), "A sender address beyond ASCII needs SMTPUTF8"));

@@ -1,7 +1,7 @@
 //! RCPT (RFC 5321 §4.1.1.3) with the parameters of RFC 3461.
 
 use super::SYNTAX;
-use super::mail::after_colon;
+use super::mail::{after_colon, inner_value};
 use crate::limits::ORCPT;
 use crate::param;
 use crate::path::{self, Mailbox, Path};
@@ -17,7 +17,7 @@ pub(crate) fn run(s: &mut Session, arg: &str) {
         return;
     };
     mail.tried = true;
-    let (to, params) = match parse(arg, extended, mail.utf8) {
+    let (to, params) = match parse(arg, extended, mail.utf8, s.config.inner) {
         Ok(parsed) => parsed,
         Err(reply) => {
             s.error(reply);
@@ -63,7 +63,7 @@ pub(crate) fn answered(s: &mut Session, domain: String, answer: Answer) {
     s.say(reply);
 }
 
-fn parse(arg: &str, extended: bool, utf8: bool) -> Result<(Mailbox, RcptParams), Reply> {
+fn parse(arg: &str, extended: bool, utf8: bool, inner: bool) -> Result<(Mailbox, RcptParams), Reply> {
     let text = after_colon(arg, "TO").ok_or(SYNTAX)?;
     let bad_path = Reply::new(501, Status(5, 1, 3), "Bad recipient address, <user@domain> is wanted");
     let (path, rest) = path::path(text).ok_or(bad_path.clone())?;
@@ -83,6 +83,7 @@ fn parse(arg: &str, extended: bool, utf8: bool) -> Result<(Mailbox, RcptParams),
         match (key.as_str(), value) {
             ("NOTIFY", Some(v)) => params.notify = Some(notify(v).ok_or(SYNTAX)?),
             ("ORCPT", Some(v)) => params.orcpt = Some(orcpt(v).ok_or(SYNTAX)?),
+            ("XWAYPOST", Some(v)) if inner => params.inner = Some(inner_value(v)?),
             ("NOTIFY" | "ORCPT", None) => return Err(SYNTAX),
             _ => {
                 return Err(Reply::with(555, Status(5, 5, 4), format!("Parameter {key} is not known here")));
