@@ -4,6 +4,17 @@
 use super::value::{Bytes, Span};
 
 /// Text that goes into one line of a protocol.
+/// Names of mechanisms of SASL.
+pub(super) fn sasl_names(list: &Vec<String>) -> Result<(), String> {
+    match list.iter().find(|name| waypost_sasl::Mechanism::parse(name.as_bytes()).is_none()) {
+        Some(bad) => {
+            let known: Vec<&str> = waypost_sasl::Mechanism::ALL.iter().map(|m| m.name()).collect();
+            Err(format!("has {bad:?}, which is not one of {}", known.join(", ")))
+        }
+        None => Ok(()),
+    }
+}
+
 pub(super) fn line(text: &String) -> Result<(), String> {
     if text.len() > 400 || text.chars().any(char::is_control) {
         return Err("must be one line of at most 400 bytes".into());

@@ -3,7 +3,9 @@
 
 use super::checks::*;
 use super::hub::{BackPressure, Dns, MailAuthentication, Transport};
+use super::legs::Legs;
 use super::named::{MailFilter, ReceiveConnector, SendConnector};
+use super::kerberos::Kerberos;
 use super::oauth::OAuth;
 use super::source::DirectorySource;
 use super::value::{Bytes, Kind, Span, Unlimited, choice};
@@ -396,11 +398,12 @@ section_types! {
         external_connection_settings: Vec<String> = Vec::new(), connection_settings;
         /// Without effect: sizes are always exact.
         enable_exact_rfc822_size: bool = true;
-        /// Without effect until Kerberos is set up.
+        /// Offer GSSAPI, GSS-SPNEGO and NTLM, where they are set up and among sign_in.mechanisms.
         enable_gssapi_and_ntlm_auth: bool = true;
         /// Without effect: no leg to another server is made yet.
         enforce_certificate_errors: bool = false;
-        /// Without effect; SCRAM's channel binding does this job.
+        /// What becomes of channel bindings in GSSAPI, GSS-SPNEGO and NTLM: None does not look at them, Allow refuses wrong
+        /// ones, Require also refuses those who send none. SCRAM's -PLUS mechanisms are bound whatever stands here.
         extended_protection_policy: ExtendedProtection = ExtendedProtection::None;
         /// Without effect: messages are given as they were sent.
         message_retrieval_mime_format: MimeFormat = MimeFormat::BestBodyFormat;
@@ -453,11 +456,12 @@ section_types! {
         external_connection_settings: Vec<String> = Vec::new(), connection_settings;
         /// Without effect: sizes are always exact.
         enable_exact_rfc822_size: bool = true;
-        /// Without effect until Kerberos is set up.
+        /// Offer GSSAPI, GSS-SPNEGO and NTLM, where they are set up and among sign_in.mechanisms.
         enable_gssapi_and_ntlm_auth: bool = true;
         /// Without effect: no leg to another server is made yet.
         enforce_certificate_errors: bool = false;
-        /// Without effect; SCRAM's channel binding does this job.
+        /// What becomes of channel bindings in GSSAPI, GSS-SPNEGO and NTLM: None does not look at them, Allow refuses wrong
+        /// ones, Require also refuses those who send none. SCRAM's -PLUS mechanisms are bound whatever stands here.
         extended_protection_policy: ExtendedProtection = ExtendedProtection::None;
         /// Without effect: messages are given as they were sent.
         message_retrieval_mime_format: MimeFormat = MimeFormat::BestBodyFormat;
@@ -487,8 +491,14 @@ section_types! {
         max_errors: u32 = 50, at_least_1;
         /// A client that says nothing for so long is sent away. RFC 5321 §4.5.3.2.7 asks for 5 minutes.
         timeout: Span = Span::minutes(5), |n| span_in(10, 3_600, n);
-        /// Take passwords over TLS only.
+        /// PlainTextLogin: sign in with everything, even in clear. PlainTextAuthentication: passwords over TLS only.
+        /// SecureLogin: nothing before TLS.
         login_type: LoginType = LoginType::SecureLogin;
+        /// Offer GSSAPI, GSS-SPNEGO and NTLM, where they are set up and among sign_in.mechanisms.
+        enable_gssapi_and_ntlm_auth: bool = true;
+        /// What becomes of channel bindings in GSSAPI, GSS-SPNEGO and NTLM: None does not look at them, Allow refuses wrong
+        /// ones, Require also refuses those who send none.
+        extended_protection_policy: ExtendedProtection = ExtendedProtection::None;
         /// Write every line into a log in Exchange's layout.
         protocol_log_enabled: bool = false;
         /// Where; relative to the data folder.
@@ -517,16 +527,31 @@ section_types! {
     SignIn {
         /// Wrong passwords for one name from one network that cost nothing.
         free_failures: u32 = 5, |n| number_in(1, 1_000, n);
-        /// From this many on every password from there is wrong, until nothing was tried for `failure_window`.
+        /// From this many on nothing from there is looked at, until nothing was tried for `failure_window`. Networks from which
+        /// the account has signed in lately are slowed down at most, so that nobody can lock people out of their office.
         refuse_after: u32 = 20, |n| number_in(2, 10_000, n);
         /// Wrong passwords from one network, all names together, that cost nothing.
         network_free_failures: u32 = 50, |n| number_in(1, 100_000, n);
+        /// Wrong passwords for one name from all networks together that are not known for it and cost nothing.
+        name_free_failures: u32 = 50, |n| number_in(1, 100_000, n);
         /// Longest wait before an answer.
         delay_max: Span = Span::seconds(5), |n| span_in(0, 60, n);
         /// How long failures count.
         failure_window: Span = Span::minutes(15), |n| span_in(60, 86_400, n);
         /// Ask clients for a certificate, with which the mechanism EXTERNAL signs in. They need not have one.
         client_certificates: bool = false;
+        /// Files in PEM of the authorities whose certificates sign in by the mail address or principal name in them; relative
+        /// to the data folder. Other certificates have to be entered for their mailbox by Add-MailboxCertificate.
+        client_ca: Vec<String> = Vec::new(), at_most_1000;
+        /// The mechanisms that may be used, where they can work. NTLM is not among them unless it is written here.
+        mechanisms: Vec<String> = sasl_mechanisms(), sasl_names;
+        /// Connections of this machine to itself count as if nobody could read them.
+        loopback_is_secure: bool = true;
+        /// Check NTLM by hashes of our own, which are kept from the next time that a password is set or used. Whoever reads
+        /// such a hash can sign in by NTLM with it.
+        ntlm_hashes: bool = false;
+        /// Check NTLM by Samba's program ntlm_auth instead, on a machine that is joined to a domain.
+        ntlm_helper: String = String::new(), line;
     }
 
     /// Logs. How the server's own is written is a matter of the command line (--log).
@@ -600,6 +625,11 @@ sections! {
         MailAuthentication, mail_authentication;
         /// DNS, which sending and mail authentication ask.
         Dns, dns;
+        /// Legs between the servers of the organisation: by which mechanisms they prove themselves to each other, in the
+        /// order of preference. What is not listed is forbidden. Every leg has the inner certificates of both ends besides.
+        Legs, legs;
+        /// Kerberos: which keys this server has, and as whom it takes part. Where tickets come from is a matter of krb5.conf.
+        Kerberos, kerberos;
         /// Tokens of an OpenID provider.
         OAuth, oauth;
     }
@@ -621,6 +651,11 @@ sections! {
     }
 }
 
+/// All but NTLM.
+fn sasl_mechanisms() -> Vec<String> {
+    waypost_directory::signin::Terms::usual().into_iter().map(|m| m.name().to_owned()).collect()
+}
+
 fn addresses(port: u16) -> Vec<SocketAddr> {
     vec![SocketAddr::from(([0, 0, 0, 0], port)), SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port))]
 }
@@ -632,6 +667,7 @@ impl SignIn {
             free: self.free_failures,
             refuse_from: self.refuse_after,
             network_free: self.network_free_failures,
+            name_free: self.name_free_failures,
             wait_millis_max: self.delay_max.0,
             window_millis: i64::try_from(self.failure_window.0).unwrap_or(i64::MAX),
             ..Default::default()

@@ -153,6 +153,16 @@ impl SettingsStore {
         })
     }
 
+    /// One that has these settings, whatever the documents say: for services that are brought up to be tried out.
+    pub fn holding(data: &Path, settings: Arc<Settings>) -> SettingsStore {
+        SettingsStore {
+            data: data.to_owned(),
+            now: watch::Sender::new(settings),
+            writing: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
     pub fn current(&self) -> Arc<Settings> {
         self.now.borrow().clone()
     }

@@ -146,8 +146,11 @@ pub enum GssAsk {
         /// SPNEGO is expected, and not bare Kerberos.
         spnego: bool,
         token: Vec<u8>,
-        /// The channel's data (`tls-server-end-point:` and the hash), where bindings are to be checked.
-        binding: Option<Vec<u8>>,
+        /// What the channel is called, each with its prefix (`tls-server-end-point:` and the hash), where bindings are
+        /// to be checked: any of these is right, another one is not.
+        bindings: Vec<Vec<u8>>,
+        /// A client that binds to nothing is refused.
+        required: bool,
     },
     /// Protects a message for its integrity only. Answer: `Octets`.
     Wrap { context: ContextId, message: Vec<u8> },

@@ -28,14 +28,24 @@ impl Context {
         if token.is_empty() || self.tokens > GSS_TOKENS_MAX {
             return Step::Failed(Failure::Malformed("no token, or too many"));
         }
-        let end_point = self.setup.bindings.end_point.as_deref();
-        let binding = end_point.filter(|_| self.setup.protection != Protection::None);
+        let bindings = match self.setup.protection {
+            Protection::None => Vec::new(),
+            Protection::Allow | Protection::Require => self.names_of_channel(),
+        };
         Step::Ask(Question::Gss(GssAsk::Accept {
             context: self.id(),
             spnego: self.spnego,
             token: token.to_vec(),
-            binding: binding.map(application_data),
+            bindings,
+            required: self.setup.protection == Protection::Require,
         }))
+    }
+
+    /// Windows binds to the end point, others to what is the connection's own (RFC 9266).
+    fn names_of_channel(&self) -> Vec<Vec<u8>> {
+        let bindings = &self.setup.bindings;
+        let exporter = bindings.exporter.map(|e| [b"tls-exporter:".as_slice(), &e].concat());
+        bindings.end_point.as_deref().map(application_data).into_iter().chain(exporter).collect()
     }
 
     /// Whether the context is as good as it has to be.
@@ -248,7 +258,9 @@ mod tests {
     }
 
     fn accept(spnego: bool, token: &[u8], binding: Option<Vec<u8>>) -> Step {
-        Step::Ask(Question::Gss(GssAsk::Accept { context: [1; 18], spnego, token: token.to_vec(), binding }))
+        let (token, bindings) = (token.to_vec(), binding.into_iter().collect());
+        let ask = GssAsk::Accept { context: [1; 18], spnego, token, bindings, required: false };
+        Step::Ask(Question::Gss(ask))
     }
 
     fn whose(authzid: Option<&str>) -> Step {

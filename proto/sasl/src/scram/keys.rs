@@ -149,7 +149,7 @@ impl ScramKeys {
     }
 
     /// Keys for a user who does not exist: always the same salt for the same name, and keys that nothing fits.
-    pub(crate) fn invented(hash: Hash, authcid: &str, disguise: &[u8; 32], rounds: u32) -> ScramKeys {
+    pub fn invented(hash: Hash, authcid: &str, disguise: &[u8; 32], rounds: u32) -> ScramKeys {
         let key = hmac::Key::new(hmac::HMAC_SHA256, disguise);
         let make = |what: &[u8]| {
             let mut context = hmac::Context::with_key(&key);
