@@ -30,6 +30,26 @@ pub struct Credential {
     place: Range<usize>,
 }
 
+impl Credential {
+    /// One that is nowhere in a file: no times, no flags.
+    pub fn new(client: Principal, server: Principal, session_enctype: Enctype) -> Credential {
+        let (start, end) = (Timestamp(0), Timestamp(0));
+        let place = 0..0;
+        Credential {
+            client,
+            server,
+            enctype: None,
+            kvno: None,
+            session_enctype,
+            start,
+            end,
+            renew_until: None,
+            flags: 0,
+            place,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ccache {
     pub principal: Principal,

@@ -135,7 +135,7 @@ fn enctype_missing(seen: &Seen<'_>, request: &Request, own: &[&Entry]) -> Fault 
     fault.remedy = vec![
         format!("klist -e -k -t {}", path.display()),
         export(server, path),
-        format!("Clear-KerberosTicket -Server {server}"),
+        format!("Clear-KerberosTicket -Service {server}"),
         format!(
             "in Active Directory: look at msDS-SupportedEncryptionTypes of the account that has {server}, and set its \
              password anew if it is older than the domain's support of {}",
@@ -171,7 +171,7 @@ fn other_version(seen: &Seen<'_>, request: &Request, of_type: &[&Entry]) -> Faul
         keys(of_type)
     );
     let mut fault = Fault::new(cause::TICKET_OLD, text);
-    fault.remedy = vec![format!("Clear-KerberosTicket -Server {server}"), format!("kvno {server}")];
+    fault.remedy = vec![format!("Clear-KerberosTicket -Service {server}"), format!("kvno {server}")];
     fault
 }
 
@@ -186,7 +186,7 @@ fn mismatch(seen: &Seen<'_>, request: &Request) -> Fault {
     fault.remedy = vec![
         format!("look for a second account with the name {server} (setspn -Q {})", server.parts.join("/")),
         export(server, path),
-        format!("Clear-KerberosTicket -Server {server}"),
+        format!("Clear-KerberosTicket -Service {server}"),
     ];
     fault
 }

@@ -5,13 +5,13 @@
 
 use super::bytes::Bytes;
 use super::limits::{KEYTAB_BYTES_MAX, KEYTAB_ENTRIES_MAX};
-use super::name::{Enctype, Principal};
+use super::name::{Enctype, KeyName, Principal};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
-use waypost_base::Timestamp;
+use waypost_base::{Timestamp, denials};
 use zeroize::Zeroizing;
 
 #[derive(Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl KeytabError {
 pub fn load(path: &Path) -> Result<Keytab, KeytabError> {
     let failed = |source| KeytabError::Io { path: path.to_owned(), source };
     let mut bytes = Zeroizing::new(Vec::new());
-    let file = File::open(path).map_err(failed)?;
+    let file = denials::report_in(path, "read", File::open(path)).map_err(failed)?;
     file.take(KEYTAB_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     parse(&bytes).map_err(|text| KeytabError::Content { path: path.to_owned(), text })
 }
@@ -132,6 +132,16 @@ fn entry(mut slot: Bytes<'_>) -> Option<Entry> {
 }
 
 impl Keytab {
+    /// A line for each principal: `smtp/hub.example.org@EXAMPLE.ORG: aes256-cts kvno 2, arcfour-hmac kvno 2`.
+    pub fn lines(&self) -> Vec<String> {
+        let keys = |p: &Principal| {
+            let keys: Vec<String> =
+                self.of(p).map(|e| KeyName(e.enctype, Some(e.kvno)).to_string()).collect();
+            keys.join(", ")
+        };
+        self.principals().iter().map(|p| format!("{p}: {}", keys(p))).collect()
+    }
+
     pub fn of<'a, 'p>(&'a self, principal: &'p Principal) -> impl Iterator<Item = &'a Entry> + use<'a, 'p> {
         self.entries.iter().filter(move |e| e.principal == *principal)
     }
