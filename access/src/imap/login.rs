@@ -125,7 +125,9 @@ impl Session {
         self.caller = None;
         // What only matters before sign-in is given back.
         self.upgrade = None;
+        let line_max = self.svc.settings().command_bytes_max;
         self.inbox.framer().signed_in();
+        self.inbox.framer().set_line_max(line_max);
     }
 
     /// The account is at another server, which answers the command.

@@ -160,8 +160,10 @@ pub async fn serve(channel: Channel, service: Arc<ImapService>, correlation: Cor
 }
 
 /// Takes over a session that another server of the organisation has signed in, and serves it to its end.
-pub async fn resume(arrived: Arrived, service: Arc<ImapService>, now: &Snapshot) {
-    let Some(offered) = Offered::look(arrived, now, Protocol::Imap).await else { return };
+pub async fn resume(arrived: Arrived, service: Arc<ImapService>, now: Arc<Snapshot>) {
+    let offered = Offered::look(arrived, &now, Protocol::Imap).await;
+    drop(now);
+    let Some(offered) = offered else { return };
     let id = offered.detail.account;
     let Some(place) = service.entrance.seat(id) else {
         return offered.refuse(&No::TooMany, "as many sessions as the account may have").await;

@@ -14,6 +14,8 @@ pub struct ImapSettings {
     pub pre_authenticated_timeout: Duration,
     /// Bytes of the largest message that APPEND takes.
     pub append_max: u64,
+    /// Bytes of a command line after sign-in, collected literals included.
+    pub command_bytes_max: usize,
     /// Whether COMPRESS=DEFLATE is offered.
     pub compress: bool,
     /// How often a client in IDLE hears that we are still there, which also finds dead connections; zero for never.
@@ -27,6 +29,7 @@ impl Default for ImapSettings {
             authenticated_timeout: Duration::from_secs(30 * 60),
             pre_authenticated_timeout: Duration::from_secs(60),
             append_max: 150 * 1024 * 1024,
+            command_bytes_max: waypost_imap::limits::LINE_MAX,
             compress: true,
             idle_keepalive: Duration::from_secs(120),
         }

@@ -185,8 +185,10 @@ pub async fn serve(channel: Channel, service: Arc<Service>, correlation: Correla
 }
 
 /// Takes over a session that another server of the organisation has signed in, and serves it to its end.
-pub async fn resume(arrived: Arrived, service: Arc<Service>, now: &Snapshot) {
-    let Some(offered) = Offered::look(arrived, now, Protocol::Pop).await else { return };
+pub async fn resume(arrived: Arrived, service: Arc<Service>, now: Arc<Snapshot>) {
+    let offered = Offered::look(arrived, &now, Protocol::Pop).await;
+    drop(now);
+    let Some(offered) = offered else { return };
     let id = offered.detail.account;
     let Some(place) = service.entrance.seat(id) else {
         return offered.refuse(&No::TooMany, "as many sessions as the account may have").await;
