@@ -256,9 +256,10 @@ async fn worker(mailboxes: Mailboxes, seed: u64, folders: [FolderId; 2]) {
         let work = async {
             match kind {
                 0..=3 => {
-                    let mut token = [0; 16];
-                    token[..8].copy_from_slice(&seed.to_be_bytes());
-                    token[8] = i;
+                    // Of an hour that is not past.
+                    let mut token = [0xFF; 16];
+                    token[4..12].copy_from_slice(&seed.to_be_bytes());
+                    token[12] = i;
                     let delivery = Delivery {
                         folder: here,
                         message: NewMessage::new(content.clone()),
