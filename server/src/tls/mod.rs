@@ -5,8 +5,11 @@
 //! services that it is bound to: such a service goes on with another certificate that it has, or without TLS, and says
 //! so. Inner trust does not pass through here.
 
+mod judge;
 mod shelf;
 mod watch;
+
+pub use judge::chain_judge;
 
 use rustls::ServerConfig;
 use rustls::server::Acceptor;
@@ -39,6 +42,8 @@ pub struct Publics(Arc<Inside>);
 struct Inside {
     data: PathBuf,
     clock: Clock,
+    /// This is only a trial: nothing is told, and nothing stands in for a certificate that cannot be used.
+    trial: bool,
     store: PublicStore,
     state: RwLock<State>,
     seen: Mutex<Seen>,
@@ -46,6 +51,8 @@ struct Inside {
     challenges: RwLock<BTreeMap<String, Arc<ServerConfig>>>,
     /// What certificate authorities have said, by thumbprint.
     staples: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// What others have found to be wrong: the authority, ACME; by who says so.
+    extras: Mutex<BTreeMap<String, Problem>>,
 }
 
 struct State {
@@ -64,6 +71,10 @@ impl fmt::Debug for Publics {
 impl Publics {
     /// Loads what the settings bind. Whatever cannot be used is told of, not an error: everything else goes on.
     pub fn open(data: &Path, settings: &Settings, clock: &Clock) -> io::Result<Publics> {
+        Publics::make(data, settings, clock, false)
+    }
+
+    fn make(data: &Path, settings: &Settings, clock: &Clock, trial: bool) -> io::Result<Publics> {
         let state = State {
             makings: Makings::new(settings.sign_in.client_certificates)?,
             shelves: BTreeMap::new(),
@@ -73,19 +84,22 @@ impl Publics {
         let publics = Publics(Arc::new(Inside {
             data: data.to_owned(),
             clock: clock.clone(),
+            trial,
             store: PublicStore::of(data),
             state: RwLock::new(state),
             seen: Mutex::new(Seen::load(data)),
             challenges: RwLock::default(),
             staples: Mutex::default(),
+            extras: Mutex::default(),
         }));
         publics.reload(settings);
         Ok(publics)
     }
 
-    /// Another set with other settings, to be tried out: nothing that it does is seen by clients of this one.
+    /// Another set with other settings, to be tried out: nothing that it does is seen by clients of this one. A bound
+    /// certificate that cannot be used leaves its service without TLS, so that the trial shows it.
     pub fn rehearsal(&self, settings: &Settings) -> io::Result<Publics> {
-        Publics::open(&self.0.data, settings, &self.0.clock)
+        Publics::make(&self.0.data, settings, &self.0.clock, true)
     }
 
     /// What a door of this service needs for TLS.
@@ -124,10 +138,14 @@ impl Publics {
                 found.extend(bound.is_empty().then(|| problem.clone()));
             }
             let preferred = preferred(settings, service).to_owned();
-            shelves.insert(service, Shelf { bound, default: default.clone().ok(), preferred });
+            let broken = found.iter().any(|p| p.refuses);
+            let stand_in = default.clone().ok().filter(|_| !(inside.trial && broken));
+            shelves.insert(service, Shelf { bound, default: stand_in, preferred });
             problems.insert(service, found);
         }
-        watch::tell(&told, &problems, &shelves);
+        if !inside.trial {
+            watch::tell(&told, &problems, &shelves);
+        }
         let mut state = inside.state.write().unwrap_or_else(PoisonError::into_inner);
         *state = State { makings, shelves, problems, settings: Arc::new(settings.clone()) };
     }
@@ -146,7 +164,29 @@ impl Publics {
                 all.push(problem);
             }
         }
-        all.iter().map(|p| p.finding(now)).collect()
+        let extras = self.0.extras.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().chain(extras.values()).map(|p| p.finding(now)).collect()
+    }
+
+    /// Something that is wrong besides, by whoever found it; `None` when it is over.
+    pub fn set_extra(&self, by: &str, problem: Option<Problem>) {
+        let mut extras = self.0.extras.lock().unwrap_or_else(PoisonError::into_inner);
+        match problem {
+            Some(problem) => {
+                if extras.get(by) != Some(&problem) {
+                    tracing::warn!(code = problem.cause.code, remedy = problem.cause.remedy, "certificate: {}", problem.text);
+                }
+                extras.insert(by.to_owned(), problem);
+            }
+            None => {
+                extras.remove(by);
+            }
+        }
+    }
+
+    /// What [`set_extra`](Publics::set_extra) was told and is not over.
+    pub fn extras(&self) -> Vec<Problem> {
+        self.0.extras.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Answers ACME's challenge for a name from now on, on every door; `None` takes the answer away.
