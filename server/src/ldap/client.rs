@@ -114,7 +114,7 @@ impl Client {
         let base = &self.source.base_dn;
         ldap.with_timeout(self.source.timeout);
         let found = ldap.search(base, Scope::Subtree, &filter, ATTRIBUTES).await;
-        let (entries, result) = found.map_err(|e| trouble(server, "search", &e))?.into_parts();
+        let ldap3::SearchResult(entries, result) = found.map_err(|e| trouble(server, "search", &e))?;
         if result.rc != 0 && entries.is_empty() {
             let text = format!("result code {} {}", result.rc, result.text);
             return Err(Trouble { server: server.to_owned(), step: "search", text });

@@ -34,7 +34,7 @@ const PEOPLE: [(&str, &str); 4] = [
 ];
 
 /// Ports that need no privilege: the usual ones plus 2000.
-const PORTS: [(&str, u16); 10] = [
+const PORTS: [(&str, u16); 11] = [
     ("smtp", 2025),
     ("submission", 2587),
     ("submissions", 2465),
