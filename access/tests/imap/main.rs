@@ -11,5 +11,6 @@ mod folders;
 mod garbage;
 mod idle;
 mod limits;
+mod proxy;
 mod search;
 mod world;
