@@ -3,16 +3,30 @@
 //! There is one inner door for each server. What arrives there has been judged before it is handed to the [`Handler`] of
 //! its service; services are registered in [`crate::run::services::Services::handlers`].
 
+pub mod ask;
+pub mod back;
+pub mod board;
+pub mod command;
+pub mod dial;
+pub mod door;
+pub mod front;
+pub mod identity;
+pub mod join;
+pub mod record;
+pub mod renew;
+pub mod replicate;
+pub mod tls;
+
 use crate::run::services::Services;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use waypost_base::Clock;
-use waypost_base::explain::{Cause, Confidence, Finding, Leg, Outcome, Party};
-use waypost_trust::leg::{Arrived, Hello, Inner, NotOpened, Opening, Refusal, Service};
+use waypost_trust::channel::BoxStream;
+use waypost_trust::leg::{Arrived, Refusal, Service, cause};
 
 pub type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -30,25 +44,44 @@ where
     }
 }
 
+/// What takes newcomers that want to join (ALPN `waypost-join/1`). Nothing is proved about them.
+pub type Join = Arc<dyn Fn(BoxStream, SocketAddr) -> Handling + Send + Sync>;
+
 /// The services that this server has for others.
 #[derive(Clone, Default)]
-pub struct Handlers(BTreeMap<Service, Arc<dyn Handler>>);
+pub struct Handlers {
+    services: BTreeMap<Service, Arc<dyn Handler>>,
+    join: Option<Join>,
+}
 
 impl Handlers {
     /// From now on legs for `service` go to `handler`.
     pub fn on(&mut self, service: Service, handler: impl Handler) {
-        self.0.insert(service, Arc::new(handler));
+        self.services.insert(service, Arc::new(handler));
+    }
+
+    /// From now on requests to join go to `join`.
+    pub fn on_join(&mut self, join: Join) {
+        self.join = Some(join);
+    }
+
+    /// Hands over somebody who wants to join. Where nobody takes them the connection ends.
+    pub async fn join(&self, stream: BoxStream, peer: SocketAddr) {
+        match &self.join {
+            Some(join) => join(stream, peer).await,
+            None => tracing::info!(%peer, "a server wanted to join here; the primary takes such"),
+        }
     }
 
     /// Hands over a leg that has been let in; one for a service that is not here is refused, so that another server is asked.
     pub async fn take(&self, arrived: Arrived) {
-        if let Some(handler) = self.0.get(&arrived.hello.service) {
+        if let Some(handler) = self.services.get(&arrived.hello.service) {
             return handler.handle(arrived).await;
         }
         let service = arrived.hello.service;
         let refusal = Refusal {
-            code: "INNER-NO-SERVICE".into(),
-            text: format!("this server has no inner service {service:?}"),
+            code: cause::NOT_SERVED.code.into(),
+            text: format!("{} has no inner service {service}", arrived.leg.acceptor.name),
             elsewhere: true,
             answer: serde_json::Value::Null,
         };
@@ -61,40 +94,9 @@ impl Handlers {
 /// Keeps the inner door until told to stop.
 pub async fn keep(
     listener: TcpListener,
-    _services: Arc<Services>,
-    _handlers: Handlers,
-    mut stop: watch::Receiver<bool>,
+    services: Arc<Services>,
+    handlers: Handlers,
+    stop: watch::Receiver<bool>,
 ) {
-    let _ = stop.wait_for(|stop| *stop).await;
-    drop(listener);
-}
-
-/// For a server that is alone: there is nobody to open a leg to.
-pub struct Nowhere {
-    pub clock: Clock,
-}
-
-static ALONE: Cause = Cause {
-    code: "INNER-UNREACHABLE",
-    meaning: "The other server cannot be reached at its inner door.",
-    remedy: "Look whether it runs, and whether the network lets connections to its inner door pass.",
-    reference: "docs/servers.md",
-};
-
-impl Inner for Nowhere {
-    fn open<'a>(&'a self, to: &'a str, hello: Hello) -> Opening<'a> {
-        let text = format!("{to} is not a server that this one knows");
-        let (initiator, acceptor) = (Party::new("server", "here"), Party::new("server", to));
-        let mut leg = Leg::start(format!("inner.{}", hello.service), initiator, acceptor, self.clock.now());
-        leg.outcome = Outcome::Failed { cause: ALONE, text: text.clone(), retry: true };
-        let finding = Finding {
-            cause: ALONE,
-            confidence: Confidence::Certain,
-            evidence: Vec::new(),
-            remedy: Vec::new(),
-            untested: Vec::new(),
-        };
-        let (leg, finding, answer) = (Box::new(leg), Box::new(finding), serde_json::Value::Null);
-        Box::pin(async move { Err(NotOpened { leg, finding, text, elsewhere: true, answer }) })
-    }
+    door::keep(listener, Arc::clone(&services.inside), handlers, stop).await;
 }

@@ -122,7 +122,7 @@ impl Talk<'_> {
     }
 
     async fn by_kerberos(&mut self) -> Result<Result<(), No>, Fault> {
-        let begun = match self.ticket().await {
+        let begun = match ticket(&self.with).await {
             Ok(begun) => begun,
             Err(fault) => return Ok(Err(No { fault, last: false })),
         };
@@ -145,25 +145,6 @@ impl Talk<'_> {
         let proof = finish.unwrap_or_else(|_| Err(kerberos_late()))?;
         self.leg.key = Some(proof.key);
         Ok(Ok(()))
-    }
-
-    async fn ticket(&self) -> Result<Begun, Fault> {
-        let (own, other) = (&self.with.own.id, &self.with.other.id);
-        let Some(kerberos) = self.with.kerberos else {
-            let text = format!("the leg to {other} wants Kerberos, and {own} has none set up");
-            return Err(Fault::new(cause::NO_KERBEROS, text));
-        };
-        let Some(target) = self.with.other.principals.first() else {
-            let text =
-                format!("the leg to {other} wants Kerberos, and the directory has no principal of {other}");
-            return Err(Fault::new(cause::NO_KERBEROS, text).seen(
-                own.clone(),
-                self.with.clock.now(),
-                format!("Get-Server {other} shows no Principals"),
-            ));
-        };
-        let begun = tokio::time::timeout(KERBEROS_MAX, kerberos.begin(target, &self.with.exporter)).await;
-        begun.unwrap_or_else(|_| Err(kerberos_late()))
     }
 
     /// One round. The outer error ends the leg, the inner one this mechanism.
@@ -238,6 +219,26 @@ impl Talk<'_> {
         }
         not_opened(self.leg, fault, elsewhere)
     }
+}
+
+/// The stream is no part of this: it may not be shared between threads.
+async fn ticket(with: &Initiator<'_>) -> Result<Begun, Fault> {
+    let (own, other) = (&with.own.id, &with.other.id);
+    let Some(kerberos) = with.kerberos else {
+        let text = format!("the leg to {other} wants Kerberos, and {own} has none set up");
+        return Err(Fault::new(cause::NO_KERBEROS, text));
+    };
+    let Some(target) = with.other.principals.first() else {
+        let text =
+            format!("the leg to {other} wants Kerberos, and the directory has no principal of {other}");
+        return Err(Fault::new(cause::NO_KERBEROS, text).seen(
+            own.clone(),
+            with.clock.now(),
+            format!("Get-Server {other} shows no Principals"),
+        ));
+    };
+    let begun = tokio::time::timeout(KERBEROS_MAX, kerberos.begin(target, &with.exporter)).await;
+    begun.unwrap_or_else(|_| Err(kerberos_late()))
 }
 
 /// A mechanism that failed.

@@ -203,6 +203,18 @@ impl Setting {
     }
 }
 
+/// Legs are opened and taken in tasks.
+#[test]
+fn both_halves_may_go_from_thread_to_thread() {
+    fn is_send(_: &impl Send) {}
+    let (ours, theirs) = duplex(64);
+    let setting = Setting::new();
+    let opening = setting.open(ours);
+    is_send(&opening);
+    let taking = setting.take(theirs);
+    is_send(&taking);
+}
+
 #[tokio::test]
 async fn two_servers_meet_by_their_certificates() {
     let (opened, arrived, leg) = Setting::new().run().await;

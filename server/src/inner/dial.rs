@@ -1,0 +1,248 @@
+//! Opening inner legs: from a server id to a stream that the other end's service has welcomed.
+//!
+//! Nothing is kept open between legs. The address comes from the directory and may be wrong or a liar's: what counts is the
+//! certificate. Every step is bounded in time.
+
+use super::board::Board;
+use super::tls::{self, Identity, Own};
+use crate::legs::LegBook;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use waypost_admin::settings::{Settings, SettingsStore};
+use waypost_base::Clock;
+use waypost_base::explain::{Leg, Party};
+use waypost_directory::{Directory, Server, Snapshot};
+use waypost_trust::leg::fault::Fault;
+use waypost_trust::leg::initiate::{self, Initiator, initiate};
+use waypost_trust::leg::kerberos::{KerberosAcceptor, KerberosInitiator};
+use waypost_trust::leg::limits::CONNECT_MAX;
+use waypost_trust::leg::member::{Member, Members, may_use};
+use waypost_trust::leg::{Hello, Inner, Mechanism, NotOpened, Opened, Opening, Policy, Service, cause};
+
+/// Kerberos for inner legs, where it is set up.
+#[derive(Clone, Default)]
+pub struct Kerberos {
+    pub initiator: Option<Arc<dyn KerberosInitiator>>,
+    pub acceptor: Option<Arc<dyn KerberosAcceptor>>,
+}
+
+/// What both ends of inner legs need: who we are, whom we know, what is allowed, where it is noted.
+pub struct Inside {
+    pub identity: Identity,
+    pub board: Board,
+    pub legs: LegBook,
+    pub clock: Clock,
+    /// The folder with our certificate and the bundle.
+    folder: PathBuf,
+    directory: Arc<Directory>,
+    settings: Arc<SettingsStore>,
+    kerberos: RwLock<Kerberos>,
+}
+
+impl Inside {
+    /// `folder` is the trust folder.
+    pub fn new(
+        folder: PathBuf,
+        directory: Arc<Directory>,
+        settings: Arc<SettingsStore>,
+        clock: Clock,
+        legs: LegBook,
+    ) -> io::Result<Inside> {
+        let identity = Identity::new(Own::load(&folder)?);
+        let (board, kerberos) = (Board::default(), RwLock::default());
+        Ok(Inside { identity, board, legs, clock, folder, directory, settings, kerberos })
+    }
+
+    /// Reads certificate and bundle again, after they were renewed. The old ones stay if the new ones cannot be used.
+    pub fn reload(&self) -> io::Result<()> {
+        self.identity.replace(Own::load(&self.folder)?);
+        Ok(())
+    }
+
+    pub fn set_kerberos(&self, kerberos: Kerberos) {
+        *self.kerberos.write().unwrap_or_else(PoisonError::into_inner) = kerberos;
+    }
+
+    pub fn kerberos(&self) -> Kerberos {
+        self.kerberos.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn policy(&self, service: Service) -> Policy {
+        policy(&self.settings.current(), service)
+    }
+
+    pub fn known(&self) -> Known {
+        Known(self.directory.snapshot())
+    }
+
+    /// This server, as the directory has it. Where it has no servers yet, this one is all there is.
+    pub fn own_member(&self, own: &Own) -> Member {
+        let known = self.known();
+        let alone = known.0.servers().next().is_none();
+        let id = own.id.to_string();
+        let unlisted = Member {
+            id,
+            frontend: alone,
+            transport: alone,
+            mailbox: alone,
+            primary: alone,
+            ..Member::default()
+        };
+        known.member(own.id.as_str()).unwrap_or(unlisted)
+    }
+
+    async fn leg(&self, to: &str, hello: Hello) -> Result<Opened, NotOpened> {
+        let own = self.identity.current();
+        let me = self.own_member(&own);
+        let (service, snapshot) = (hello.service, self.directory.snapshot());
+        let initiator = Party::new(me.role(), me.id.clone());
+        let role = snapshot.server(to).map_or("server", |s| member(s).role());
+        let operation = format!("inner.{service}");
+        let mut leg = Leg::start(operation, initiator, Party::new(role, to), self.clock.now());
+        leg.correlation = Some(hello.session);
+        let Some(server) = snapshot.server(to) else {
+            let text = format!("the directory has no server {to}");
+            return Err(initiate::not_opened(leg, Fault::new(cause::UNKNOWN_SERVER, text), true));
+        };
+        let other = member(server);
+        let prepared = self.prepare(&own, &me, &other, server, service, &mut leg).await;
+        let secured = match prepared {
+            Ok(secured) => secured,
+            Err(fault) => return Err(initiate::not_opened(leg, fault, true)),
+        };
+        let (policy, kerberos) = (self.policy(service), self.kerberos());
+        let with = Initiator {
+            own: &me,
+            other: &other,
+            policy: &policy,
+            exporter: secured.exporter,
+            certificate: own.key(),
+            kerberos: kerberos.initiator.as_deref(),
+            clock: &self.clock,
+        };
+        initiate(secured.stream, leg, hello, with).await
+    }
+
+    /// Everything before the handshake: whether it may be, the connection, TLS.
+    async fn prepare(
+        &self,
+        own: &Own,
+        me: &Member,
+        other: &Member,
+        server: &Server,
+        service: Service,
+        leg: &mut Leg,
+    ) -> Result<tls::Secured, Fault> {
+        let seen = |fault: Fault, fact: String| fault.seen(me.id.clone(), self.clock.now(), fact);
+        if let Some(since) = other.revoked {
+            let fault = Fault::new(cause::REVOKED, format!("{} has been revoked since {since}", other.id));
+            return Err(seen(fault, format!("Get-Server {} shows it", other.id)));
+        }
+        may_use(service, me, other).map_err(|why| {
+            let fact = format!(
+                "roles in the directory: {} has {}, {} has {}",
+                me.id,
+                me.roles(),
+                other.id,
+                other.roles()
+            );
+            seen(Fault::new(cause::NOT_ALLOWED, why), fact)
+        })?;
+        let start = Instant::now();
+        let connected = connect(&server.id, &server.inner).await;
+        leg.step("connect", micros(start), connected.as_ref().err().map(|f| f.text.clone()));
+        let fact = format!("asked for {} ({}) at {}", server.id, service, server.inner);
+        let stream = connected.map_err(|fault| seen(fault, fact.clone()))?;
+        let start = Instant::now();
+        let secured = tls::connect(own, other, Box::new(stream), &self.clock).await;
+        leg.step("tls", micros(start), secured.as_ref().err().map(|f| f.text.clone()));
+        secured.map_err(|fault| seen(fault, fact))
+    }
+
+    /// Puts how a leg went where people look.
+    fn note(&self, opened: &Result<Opened, NotOpened>) {
+        let now = self.clock.now();
+        match opened {
+            Ok(opened) => self.board.note(&opened.leg, opened.finding.as_ref(), now),
+            // The service said no, over a leg that stood.
+            Err(no) if no.finding.cause == cause::DENIED => {}
+            Err(no) => self.board.note(&no.leg, Some(&no.finding), now),
+        }
+        if let Err(no) = opened {
+            self.legs.note("", (*no.leg).clone());
+        }
+    }
+}
+
+impl Inner for Inside {
+    fn open<'a>(&'a self, to: &'a str, hello: Hello) -> Opening<'a> {
+        Box::pin(async move {
+            let opened = self.leg(to, hello).await;
+            self.note(&opened);
+            opened
+        })
+    }
+}
+
+async fn connect(id: &str, inner: &str) -> Result<TcpStream, Fault> {
+    let unreachable =
+        |why: String| Fault::new(cause::UNREACHABLE, format!("{id} cannot be reached at {inner}: {why}"));
+    let dial = async {
+        let addresses: Vec<_> = tokio::net::lookup_host(inner).await?.collect();
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in addresses {
+            match TcpStream::connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(e) => last = e,
+            }
+        }
+        Err(last)
+    };
+    let stream = match tokio::time::timeout(CONNECT_MAX, dial).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(e)) => return Err(unreachable(e.to_string())),
+        Err(_) => return Err(unreachable(format!("no answer within {} s", CONNECT_MAX.as_secs()))),
+    };
+    // Each frame and each command is written whole.
+    stream.set_nodelay(true).map_err(|e| unreachable(e.to_string()))?;
+    Ok(stream)
+}
+
+fn micros(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The mechanisms that the settings allow for a service.
+pub fn policy(settings: &Settings, service: Service) -> Policy {
+    let mechanism = |name: &String| match name.as_str() {
+        "kerberos" => Some(Mechanism::Kerberos),
+        "mtls" => Some(Mechanism::Mtls),
+        _ => None,
+    };
+    Policy(settings.legs.of(service.name()).iter().filter_map(mechanism).collect())
+}
+
+/// The directory's servers as legs see them.
+pub struct Known(pub Arc<Snapshot>);
+
+impl Members for Known {
+    fn member(&self, id: &str) -> Option<Member> {
+        self.0.server(id).map(|server| member(server))
+    }
+}
+
+pub fn member(server: &Server) -> Member {
+    Member {
+        id: server.id.clone(),
+        frontend: server.roles.frontend,
+        transport: server.roles.transport,
+        mailbox: server.roles.mailbox,
+        primary: server.primary,
+        revoked: server.revoked,
+        certificates_since: server.certificates_since,
+        principals: server.principals.clone(),
+    }
+}

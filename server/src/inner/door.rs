@@ -1,0 +1,231 @@
+//! The inner door: takes connections, has them judged, and hands them to their services.
+//!
+//! Who is not of the organisation costs a TLS handshake at most, and after a while not even that: handshakes under way are
+//! bounded, altogether and for each address, and strangers are counted. Sessions of our own servers are not bounded here; their
+//! services have their own limits.
+
+use super::Handlers;
+use super::dial::Inside;
+use super::tls;
+use crate::listen;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use waypost_base::metrics::Counter;
+use waypost_trust::leg::accept::{Acceptor, Arrival, NotArrived, accept};
+use waypost_trust::leg::cause;
+
+/// Handshakes under way, of everybody and of one address. A front end in the morning opens hundreds of legs at a time.
+const PENDING_MAX: usize = 1024;
+const PENDING_PER_ADDRESS: usize = 256;
+/// Strangers of one address are not listened to any more once there were so many within [`STRANGERS_SPAN`].
+const STRANGERS_MAX: u32 = 30;
+const STRANGERS_SPAN: Duration = Duration::from_secs(60);
+/// Addresses that are counted; past that everybody begins anew.
+const ADDRESSES_MAX: usize = 10_000;
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+
+pub static ARRIVED: Counter = Counter::new();
+pub static TURNED_AWAY: Counter = Counter::new();
+
+/// Keeps the inner door until told to stop.
+pub async fn keep(
+    listener: TcpListener,
+    inside: Arc<Inside>,
+    handlers: Handlers,
+    mut stop: watch::Receiver<bool>,
+) {
+    let guests = Arc::new(Guests::default());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let Some(seat) = Guests::seat(&guests, peer.ip().to_canonical()) else {
+                    TURNED_AWAY.one();
+                    tracing::debug!(%peer, "an inner connection was refused: too many");
+                    continue;
+                };
+                let (inside, handlers) = (Arc::clone(&inside), handlers.clone());
+                tokio::spawn(async move {
+                    let _open = listen::OPEN.hold();
+                    serve(stream, peer, inside, handlers, seat).await;
+                });
+            }
+            Err(e) => {
+                tracing::warn!(listener = "inner", error = %e, "accept failed");
+                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            }
+        }
+    }
+}
+
+/// One connection, from TLS to the end of its service. `seat` is held while it is judged.
+async fn serve(stream: TcpStream, peer: SocketAddr, inside: Arc<Inside>, handlers: Handlers, seat: Seat) {
+    let own = inside.identity.current();
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let secured = match tls::accept(&own, Box::new(stream)).await {
+        Ok(secured) => secured,
+        Err(e) => {
+            TURNED_AWAY.one();
+            seat.stranger();
+            tracing::debug!(%peer, error = %e, "TLS at the inner door failed");
+            return;
+        }
+    };
+    if secured.joins {
+        // Who guesses tokens is a stranger each time.
+        seat.stranger();
+        return handlers.join(secured.stream, peer).await;
+    }
+    let me = inside.own_member(&own);
+    let (known, kerberos) = (inside.known(), inside.kerberos());
+    let policy = |service| inside.policy(service);
+    let with = Acceptor {
+        own: &me,
+        bundle: &own.bundle,
+        members: &known,
+        policy: &policy,
+        exporter: secured.exporter,
+        certificate: secured.certificate.as_deref(),
+        kerberos: kerberos.acceptor.as_deref(),
+        clock: &inside.clock,
+        peer: peer.to_string(),
+    };
+    let judged = accept(secured.stream, with).await;
+    match judged {
+        Ok(Arrival { arrived, finding }) => {
+            drop(seat);
+            ARRIVED.one();
+            inside.board.note(&arrived.leg, finding.as_ref(), inside.clock.now());
+            handlers.take(arrived).await;
+        }
+        Err(not) => {
+            TURNED_AWAY.one();
+            turned_away(&inside, *not, peer, &seat);
+        }
+    }
+}
+
+fn turned_away(inside: &Inside, not: NotArrived, peer: SocketAddr, seat: &Seat) {
+    let code = not.finding.cause.code;
+    // A name alone is no server: whoever has no certificate of ours could fill the board with names.
+    let unproved = [cause::NO_CERTIFICATE, cause::OTHER_CA, cause::PROTOCOL, cause::TIMEOUT];
+    let stranger = unproved.iter().any(|cause| cause.code == code);
+    let known = not.from.as_deref().is_some_and(|id| inside.known().0.server(id).is_some());
+    if stranger {
+        seat.stranger();
+    }
+    if known && not.service.is_some() && code != cause::NO_CERTIFICATE.code {
+        inside.board.note(&not.leg, Some(&not.finding), inside.clock.now());
+        inside.legs.note("", *not.leg);
+    } else {
+        tracing::info!(%peer, cause = code, "turned away at the inner door: {}", not.text);
+    }
+}
+
+/// Who is at the door at present, and which strangers were.
+#[derive(Default)]
+struct Guests(Mutex<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    pending: usize,
+    addresses: HashMap<IpAddr, Address>,
+}
+
+struct Address {
+    pending: usize,
+    strangers: u32,
+    since: Instant,
+}
+
+impl Guests {
+    fn seat(guests: &Arc<Guests>, address: IpAddr) -> Option<Seat> {
+        let mut counts = guests.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.pending >= PENDING_MAX {
+            return None;
+        }
+        if counts.addresses.len() >= ADDRESSES_MAX {
+            counts.addresses.retain(|_, a| a.pending > 0);
+        }
+        let now = Instant::now();
+        let here =
+            counts.addresses.entry(address).or_insert(Address { pending: 0, strangers: 0, since: now });
+        if now.duration_since(here.since) > STRANGERS_SPAN {
+            here.strangers = 0;
+            here.since = now;
+        }
+        if here.pending >= PENDING_PER_ADDRESS || here.strangers >= STRANGERS_MAX {
+            return None;
+        }
+        here.pending += 1;
+        counts.pending += 1;
+        Some(Seat { guests: Arc::clone(guests), address })
+    }
+}
+
+/// A place at the door, given back when the guest has been judged.
+struct Seat {
+    guests: Arc<Guests>,
+    address: IpAddr,
+}
+
+impl Seat {
+    fn stranger(&self) {
+        let mut counts = self.guests.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(here) = counts.addresses.get_mut(&self.address) {
+            here.strangers += 1;
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut counts = self.guests.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.pending -= 1;
+        let Some(here) = counts.addresses.get_mut(&self.address) else { return };
+        here.pending -= 1;
+        if here.pending == 0 && here.strangers == 0 {
+            counts.addresses.remove(&self.address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_are_heard_for_a_while() {
+        let guests = Arc::new(Guests::default());
+        let address = IpAddr::from([192, 0, 2, 1]);
+        for _ in 0..STRANGERS_MAX {
+            Guests::seat(&guests, address).unwrap().stranger();
+        }
+        assert!(Guests::seat(&guests, address).is_none());
+        assert!(Guests::seat(&guests, IpAddr::from([192, 0, 2, 2])).is_some(), "others are");
+        tokio::time::advance(STRANGERS_SPAN + Duration::from_secs(1)).await;
+        assert!(Guests::seat(&guests, address).is_some());
+    }
+
+    #[tokio::test]
+    async fn handshakes_under_way_are_bounded() {
+        let guests = Arc::new(Guests::default());
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let seats: Vec<_> =
+            (0..PENDING_PER_ADDRESS).map(|_| Guests::seat(&guests, address).unwrap()).collect();
+        assert!(Guests::seat(&guests, address).is_none());
+        drop(seats);
+        assert!(Guests::seat(&guests, address).is_some());
+        assert!(guests.0.lock().unwrap().addresses.is_empty());
+    }
+}
