@@ -8,6 +8,7 @@ pub mod line;
 pub mod mount;
 pub mod net;
 pub mod openid;
+pub mod organisation;
 pub mod peers;
 pub mod server;
 pub mod sink;

@@ -15,6 +15,7 @@ mod kerberos;
 mod mail_authentication;
 mod operation;
 mod sending;
+mod servers;
 mod talk;
 mod tokens;
 mod why;

@@ -7,6 +7,7 @@
 pub mod catalogue;
 pub mod certificates;
 pub mod commands;
+pub mod elsewhere;
 pub mod failure;
 pub mod filter;
 pub mod mail;

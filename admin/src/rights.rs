@@ -142,6 +142,7 @@ const SERVER_NOUNS: &[&str] = &[
     "PopSettings",
     "WaypostSetting",
     "WaypostSettingHistory",
+    "WaypostSettingReason",
     "SendConnector",
     "ReceiveConnector",
     "MailFilter",
@@ -171,6 +172,7 @@ const SERVER_NOUNS: &[&str] = &[
     "ServicePermission",
     "ServiceLeg",
     "KerberosTicket",
+    "KerberosKeytab",
 ];
 
 /// What somebody may do. The console of the server itself may do everything.
@@ -188,6 +190,11 @@ impl Rights {
     /// Groups by name; names that are not known give no rights.
     pub fn named<'a>(groups: impl IntoIterator<Item = &'a str>) -> Rights {
         Rights::of(groups.into_iter().filter_map(RoleGroup::parse))
+    }
+
+    /// The groups that they come from; `None` for the console.
+    pub fn groups(&self) -> Option<Vec<RoleGroup>> {
+        self.0.as_ref().map(|groups| groups.iter().copied().collect())
     }
 
     pub fn may(&self, command: &Command) -> bool {

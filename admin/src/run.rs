@@ -137,7 +137,8 @@ impl World {
             mailboxes,
             settings,
             queue: QueueAt::Rows(Arc::new(NullRouter)),
-            hub: None, sources: None,
+            hub: None,
+            sources: None,
             rehearse: None,
             services: None,
             elsewhere: None,
@@ -315,8 +316,18 @@ impl<'a> Call<'a> {
         now.find_group(identity).cloned().ok_or_else(|| Failure::not_found("group", identity))
     }
 
+    /// Whether this server holds the mail of an account.
+    pub fn is_here(&self, account: &Account) -> Outcome<bool> {
+        Ok(self.directory()?.snapshot().is_here(account))
+    }
+
     /// The mailbox of an account, made if it has none yet.
     pub async fn mailbox(&self, account: &Account) -> Outcome<waypost_mailbox::Account> {
+        if !self.is_here(account)? {
+            let home = self.directory()?.snapshot().home_of(account).to_owned();
+            let text = format!("The mail of <{}> is at {home}.", account.primary);
+            return Err(Failure::new(Category::InvalidOperation, &account.name, text));
+        }
         let mailboxes = &self.world()?.mailboxes;
         match mailboxes.account(account.id).await {
             Ok(found) => Ok(found),

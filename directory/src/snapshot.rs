@@ -231,6 +231,17 @@ impl Snapshot {
         account.home.as_deref().or_else(primary).or(self.here.as_deref()).unwrap_or_default()
     }
 
+    /// Where a new account goes if nobody says so: `None` is the server that keeps the directory, if it holds mail; else the
+    /// server with the fewest accounts.
+    pub(crate) fn home_for_new(&self) -> Option<String> {
+        if self.primary().is_none_or(|s| s.roles.mailbox) {
+            return None;
+        }
+        let holds = self.servers().filter(|s| s.roles.mailbox && s.revoked.is_none());
+        let count = |s: &Server| self.accounts().filter(|a| a.home.as_deref() == Some(s.id.as_str())).count();
+        holds.min_by_key(|s| count(s)).map(|s| s.id.clone())
+    }
+
     /// Whether this server holds an account.
     pub fn is_here(&self, account: &Account) -> bool {
         self.here().is_none_or(|here| here == self.home_of(account))

@@ -3,6 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use waypost_directory::Roles;
 
 const ABOUT: &str = "Waypost: a mail server for organisations that explains itself";
 
@@ -10,6 +11,7 @@ const EXAMPLES: &str = "Examples:
   waypost quickstart                         every role on loopback, with four accounts and real messages
   waypost --data /var/lib/waypost init --domain example.org
   waypost serve                              all roles on the ports of the settings
+  waypost join TOKEN                         make this machine a server of an organisation (New-ServerToken gives the token)
   waypost Get-Mailbox                        commands as Exchange administrators know them
   waypost Set-ImapSettings -LoginType SecureLogin
   waypost why MESSAGE-ID                     what became of a message, in plain words
@@ -30,8 +32,10 @@ pub fn command() -> Command {
         .arg(data.help("Data folder of the organisation"))
         .arg(log.help("Form of log lines on standard error"))
         .subcommand(quickstart())
-        .subcommand(Command::new("serve").about("Run the roles on the ports of the settings until stopped"))
+        .subcommand(serve())
         .subcommand(init())
+        .subcommand(join())
+        .subcommand(lab())
         .allow_external_subcommands(true)
         .arg_required_else_help(true)
 }
@@ -52,11 +56,46 @@ fn init() -> Command {
     Command::new("init").about("Set up an organisation in the data folder").arg(domain).arg(host)
 }
 
+fn serve() -> Command {
+    let roles = Arg::new("roles").long("roles").value_name("ROLES").value_parser(roles_of);
+    Command::new("serve")
+        .about("Run the roles on the ports of the settings until stopped")
+        .arg(roles.help("frontend,transport,mailbox [default: what the directory has for this server, else all]"))
+}
+
+fn roles_of(text: &str) -> Result<Roles, String> {
+    Roles::parse(text).map_err(|name| format!("{name:?} is not one of frontend, transport, mailbox, all"))
+}
+
+fn join() -> Command {
+    let token = Arg::new("token").required(true).value_name("TOKEN").help("What New-ServerToken printed on the primary");
+    let roles = Arg::new("roles").long("roles").value_name("ROLES").value_parser(roles_of);
+    let id = Arg::new("id").long("id").help("Id of this server in the organisation [default: the next free server-N]");
+    let host = Arg::new("host").long("host").help("Name of this machine in greetings [default: its host name]");
+    let inner = Arg::new("inner").long("inner").value_name("HOST:PORT");
+    Command::new("join")
+        .about("Make this machine a server of an organisation, with an empty data folder and a one-time token")
+        .arg(token)
+        .arg(roles.help("frontend,transport,mailbox [default: what the token allows]"))
+        .arg(id)
+        .arg(host)
+        .arg(inner.help("Where the other servers reach this one [default: HOST:444]"))
+}
+
+fn lab() -> Command {
+    let situation = Arg::new("situation").required(true).value_parser(crate::lab::SITUATIONS);
+    let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
+    Command::new("lab")
+        .about("Build one of the founding incidents on loopback with real parts, explain it, and mend it")
+        .arg(situation.help("incident-a: a ticket that nobody can decrypt; incident-b: a renewed certificate"))
+        .arg(json.help("One line of JSON on standard output at the end"))
+}
+
 /// The words of a command of the catalogue, and the data folder if it is named among them: people write
 /// `waypost Get-Mailbox --data DIR` as well as `waypost --data DIR Get-Mailbox`. No words for what the binary does itself.
 pub fn command_words(matches: &ArgMatches) -> Result<(Option<PathBuf>, Vec<String>), String> {
     let Some((name, given)) = matches.subcommand() else { return Ok((None, Vec::new())) };
-    if matches!(name, "quickstart" | "serve" | "init") {
+    if matches!(name, "quickstart" | "serve" | "init" | "join" | "lab") {
         return Ok((None, Vec::new()));
     }
     let rest = given.get_many::<OsString>("").unwrap_or_default();

@@ -13,6 +13,13 @@ pub fn clock() -> Clock {
     })
 }
 
+/// What the machine calls itself.
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
 /// Unpredictable bytes from the operating system.
 ///
 /// # Panics

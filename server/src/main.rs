@@ -1,5 +1,6 @@
 //! The binary `waypost`: the one place that opens sockets and files of its own and chooses TLS.
 
+mod acme;
 mod api;
 mod cli;
 mod command;
@@ -9,6 +10,8 @@ mod dns;
 mod doors;
 mod init;
 mod inner;
+mod kerberos;
+mod lab;
 mod ldap;
 mod legs;
 mod listen;
@@ -17,6 +20,7 @@ mod machine;
 mod memory;
 mod metrics;
 mod oauth;
+mod ocsp;
 mod outbound;
 mod place;
 mod quickstart;
@@ -34,6 +38,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use waypost_admin::settings::SettingsStore;
 use waypost_directory::Roles;
+use waypost_directory::invitation::Token;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -65,7 +70,10 @@ fn act(matches: &ArgMatches) -> Result<ExitCode, Failure> {
             let auto = given.get_one::<String>("ports").is_some_and(|p| p == "auto");
             runtime.block_on(quickstart::run(place, auto, given.get_flag("json")))?;
         }
-        Some(("serve", _)) => runtime.block_on(serve(&place))?,
+        Some(("serve", given)) => {
+            runtime.block_on(serve(&place, given.get_one::<Roles>("roles").copied()))?;
+        }
+        Some(("join", given)) => runtime.block_on(join(&place, given))?,
         Some(("init", given)) => {
             // Required by the definition of the command line.
             let domain = given.get_one::<String>("domain").map(String::as_str).unwrap_or_default();
@@ -75,6 +83,11 @@ fn act(matches: &ArgMatches) -> Result<ExitCode, Failure> {
                 given.get_one::<String>("host").map(String::as_str),
             ))?;
         }
+        Some(("lab", given)) => {
+            // Required by the definition of the command line.
+            let situation = given.get_one::<String>("situation").map(String::as_str).unwrap_or_default();
+            return Ok(lab::run(situation, given.get_flag("json")));
+        }
         Some(_) => return Ok(ExitCode::from(runtime.block_on(command::run(&place, &words)).0)),
         None => return Ok(ExitCode::from(2)),
     }
@@ -82,20 +95,41 @@ fn act(matches: &ArgMatches) -> Result<ExitCode, Failure> {
 }
 
 /// All roles on the doors of the settings, until a signal asks to stop.
-async fn serve(place: &Place) -> Result<(), Failure> {
+async fn serve(place: &Place, roles: Option<Roles>) -> Result<(), Failure> {
     if !place.is_set_up() {
         let folder = place.root().display();
-        return Err(format!("there is no organisation in {folder}: set one up with `waypost init`").into());
+        let text = format!(
+            "there is no organisation in {folder}: set one up with `waypost init`, or join one with `waypost join`"
+        );
+        return Err(text.into());
     }
     let settings = Arc::new(SettingsStore::open(place.root())?);
     let current = settings.current();
     let organisation = Organisation::open(place, &[&current.server.name, "localhost"], &current).await?;
     let doors = run::settings::doors(&current);
-    let running = run::Running::start(&organisation, settings, Roles::ALL, doors).await?;
+    let roles = roles.unwrap_or_else(|| organisation.roles());
+    let running = run::Running::start(&organisation, settings, roles, doors).await?;
     for (name, address) in running.addresses() {
         tracing::info!(%address, "{name} is open");
     }
     run::until_stopped(running, organisation).await;
+    Ok(())
+}
+
+async fn join(place: &Place, given: &ArgMatches) -> Result<(), Failure> {
+    let text = |name: &str| given.get_one::<String>(name).cloned();
+    let host = text("host").unwrap_or_else(machine::host_name);
+    let wish = inner::join::Wish {
+        // Required by the definition of the command line.
+        token: Token::read(&text("token").unwrap_or_default())?,
+        id: text("id").map(|id| id.to_ascii_lowercase()),
+        inner: text("inner").unwrap_or_else(|| format!("{host}:444")),
+        host,
+        roles: given.get_one::<Roles>("roles").copied(),
+    };
+    let id = inner::join::join(place, wish).await?;
+    println!("This is {id} of the organisation now.");
+    println!("Next: waypost --data {} serve", place.root().display());
     Ok(())
 }
 

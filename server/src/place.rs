@@ -3,7 +3,10 @@
 //! ```text
 //! DIR/settings.toml       the settings document; earlier versions in settings.d/
 //! DIR/secret/             organisation.key: keys message ids and fake salts; lost, the store cannot be opened
-//! DIR/trust/              the inner CA and this server's inner certificate
+//! DIR/server.toml         what holds for this server alone
+//! DIR/trust/              inner trust: server.crt and .key are this server's inner certificate, trusted.crt the CAs that
+//!                         are believed; on the primary also inner-ca.crt and .key, and inner-next.crt and .key while the CA
+//!                         is changed; on other servers joined.json, which says how they joined
 //! DIR/public/             the certificate that clients are shown, unless the settings name another place
 //! DIR/store/              database and segments (docs/store.md)
 //! DIR/logs/               protocol logs
@@ -42,6 +45,16 @@ impl Place {
 
     pub fn trust(&self) -> PathBuf {
         self.root.join("trust")
+    }
+
+    /// The inner CAs that are believed, in PEM; every server has it.
+    pub fn bundle(&self) -> PathBuf {
+        self.trust().join("trusted.crt")
+    }
+
+    /// How this server joined the organisation; not there on the server that keeps it.
+    pub fn joined(&self) -> PathBuf {
+        self.trust().join("joined.json")
     }
 
     pub fn control(&self) -> PathBuf {
@@ -102,6 +115,19 @@ impl Place {
             }
             Err(e) => Err(e),
         }
+    }
+
+    /// Takes the organisation's key over from the server that keeps it. Another one that is there already is never
+    /// replaced: rows were made with it.
+    pub fn take_organisation_key(&self, key: &[u8; 32]) -> io::Result<()> {
+        let path = self.organisation_key_file();
+        if !path.exists() {
+            return write_secret(&path, key);
+        }
+        if self.organisation_key()? == *key {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("{} is another organisation's, or of another role", path.display())))
     }
 }
 

@@ -12,6 +12,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use thiserror::Error;
 use waypost_base::Timestamp;
@@ -406,7 +407,7 @@ pub enum Rotation {
 }
 
 /// How far one server has come, as it reports.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     pub server: String,
     /// Fingerprints of the CAs that it trusts.

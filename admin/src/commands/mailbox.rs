@@ -49,6 +49,7 @@ pub(super) static COMMANDS: &[Command] = &[
         params: &[
             Param::new("Identity", Kind::Text, "Name, alias or address; * stands for any text.").at(0),
             Param::new("RecipientTypeDetails", Kind::Choice(DETAILS), "Only mailboxes of this type."),
+            Param::new("Monitoring", Kind::Switch, "Only those that the server tries itself out with."),
             Param::new("ResultSize", Kind::Text, "At most so many, or Unlimited. 1000 if not given."),
         ],
         columns: &["Name", "Alias", "PrimarySmtpAddress", "ProhibitSendReceiveQuota"],
@@ -77,6 +78,12 @@ pub(super) static COMMANDS: &[Command] = &[
             Param::new("Shared", Kind::Switch, "A mailbox that several people share."),
             Param::new("Room", Kind::Switch, "A room that can be booked."),
             Param::new("Equipment", Kind::Switch, "A thing that can be booked."),
+            Param::new(
+                "Server",
+                Kind::Text,
+                "The server that is to hold its mail. The primary if not given, or the emptiest one where that holds no mail.",
+            )
+            .alias(&["Home"]),
             DISABLED,
             WARN,
             SEND,
@@ -195,14 +202,17 @@ pub(super) fn result_size(call: &Call<'_>) -> Outcome<usize> {
 /// The accounts that `-Identity` means, with wildcards; all where it is not given.
 pub(super) fn chosen(call: &Call<'_>) -> Outcome<Vec<Arc<Account>>> {
     let now = call.directory()?.snapshot();
+    // Those that the server tries itself out with are nobody's.
+    let monitoring = call.command.param("Monitoring").is_some() && call.switch("Monitoring");
+    let listed = |a: &&Arc<Account>| (a.kind == AccountKind::Monitoring) == monitoring;
     let Some(identity) = call.text("Identity") else {
-        return Ok(now.accounts().cloned().collect());
+        return Ok(now.accounts().filter(listed).cloned().collect());
     };
     if !identity.contains('*') {
         return Ok(vec![call.account(identity)?]);
     }
     let fits = |text: &str| crate::output::wildcard(identity, text);
-    let some = now.accounts().filter(|a| {
+    let some = now.accounts().filter(listed).filter(|a| {
         fits(&a.name) || fits(&a.alias) || fits(&a.display_name) || a.addresses().any(|x| fits(x.as_str()))
     });
     Ok(some.cloned().collect())
@@ -278,6 +288,7 @@ pub(super) const fn details(kind: AccountKind) -> &'static str {
         AccountKind::Shared => "SharedMailbox",
         AccountKind::Room => "RoomMailbox",
         AccountKind::Equipment => "EquipmentMailbox",
+        AccountKind::Monitoring => "MonitoringMailbox",
     }
 }
 
@@ -339,13 +350,26 @@ fn own_limit(size: Option<Unlimited>, old: Limit) -> Limit {
 }
 
 /// What the mailbox room has to keep to.
-pub(crate) fn quota_of(account: &Account, settings: &Settings) -> waypost_mailbox::Quota {
+pub fn quota_of(account: &Account, settings: &Settings) -> waypost_mailbox::Quota {
     let m = &settings.mailboxes;
     waypost_mailbox::Quota {
         prohibit_bytes: account.quotas.prohibit_send_receive.or(m.prohibit_send_receive_quota.bytes()),
         warn_bytes: account.quotas.warn.or(m.issue_warning_quota.bytes()),
         messages: None,
     }
+}
+
+/// The server that -Server names, which must hold mail.
+fn home(call: &Call<'_>) -> Outcome<Option<String>> {
+    let Some(name) = call.text("Server") else { return Ok(None) };
+    let now = call.directory()?.snapshot();
+    let found = crate::elsewhere::find_server(&now, name).and_then(|id| now.server(&id).cloned());
+    let server = found.ok_or_else(|| Failure::not_found("server", name))?;
+    if !server.roles.mailbox || server.revoked.is_some() {
+        return Err(Failure::invalid("Server", format!("{} holds no mailboxes.", server.id)));
+    }
+    // The primary's id may be left out, and is: a single server's accounts need no name for it.
+    Ok((!server.primary).then(|| server.id.clone()))
 }
 
 async fn new(call: &Call<'_>) -> Outcome {
@@ -362,6 +386,7 @@ async fn new(call: &Call<'_>) -> Outcome {
     new.alias = call.text("Alias").map(str::to_owned);
     new.primary = call.text("PrimarySmtpAddress").map(parse_address).transpose()?;
     new.kind = Some(kind);
+    new.home = home(call)?;
     new.enabled = call.flag("AccountDisabled").map(|off| !off);
     new.quotas.warn = own_limit(call.size("IssueWarningQuota"), Limit::Default);
     new.quotas.prohibit_send = own_limit(call.size("ProhibitSendQuota"), Limit::Default);
@@ -391,7 +416,9 @@ async fn new(call: &Call<'_>) -> Outcome {
         None => None,
     };
     let account = directory.add_account(new).await?;
-    call.mailbox(&account).await?;
+    if call.is_here(&account)? {
+        call.mailbox(&account).await?;
+    }
     let shown = record(&account, &directory.snapshot(), &call.world()?.settings.current());
     call.record(shown.with("InitialPassword", made_up)).await;
     Ok(())
@@ -424,7 +451,8 @@ async fn set(call: &Call<'_>) -> Outcome {
         if changed.version != seen + 1 {
             return Err(ChangeError::Conflict.into());
         }
-        if quotas != account.quotas {
+        // Elsewhere the server that holds it follows the directory.
+        if quotas != account.quotas && call.is_here(&changed)? {
             let quota = quota_of(&changed, &call.world()?.settings.current());
             call.mailbox(&changed).await?.set_quota(quota).await?;
         }

@@ -12,6 +12,7 @@ mod export;
 mod group;
 mod help;
 mod import;
+mod kerberos;
 mod mail_filter;
 pub(crate) mod mailbox;
 mod message;
@@ -23,7 +24,9 @@ mod queue;
 mod receive_connector;
 mod recipients;
 mod send_connector;
-pub(crate) mod setting;
+pub(crate) mod server;
+mod service;
+mod setting;
 mod settings_history;
 mod statistics;
 mod store;
@@ -31,6 +34,7 @@ mod tracking;
 mod transport;
 
 pub use dkim::names_options;
+pub use mailbox::quota_of;
 pub use store::RESTORED;
 
 pub mod why;
@@ -54,8 +58,10 @@ pub(crate) fn all() -> Vec<&'static Command> {
         app_password::COMMANDS,
         recipients::COMMANDS,
         import::COMMANDS,
+        kerberos::COMMANDS,
         export::COMMANDS,
         store::COMMANDS,
+        service::COMMANDS,
         setting::COMMANDS,
         settings_history::COMMANDS,
         send_connector::COMMANDS,
@@ -67,6 +73,7 @@ pub(crate) fn all() -> Vec<&'static Command> {
         transport::COMMANDS,
         transport::SERVICE_COMMANDS,
         component::COMMANDS,
+        server::COMMANDS,
         tracking::COMMANDS,
         why::COMMANDS,
         help::COMMANDS,

@@ -108,11 +108,15 @@ fn written(value: &Value) -> Option<toml_edit::Value> {
     })
 }
 
-/// Which document a command means: with -Server, where there are several servers, that server's own.
+/// Which document a command means. A server that does not keep the organisation changes its own only; the one that
+/// does has a document for itself where -Server names it and there are others.
 pub(super) fn scope(call: &Call<'_>) -> Outcome<Scope> {
+    let Ok(directory) = call.directory() else { return Ok(Scope::Organisation) };
+    let now = directory.snapshot();
+    let elsewhere = now.primary().zip(now.here()).is_some_and(|(primary, here)| primary.id != here);
     let named = call.command.param("Server").is_some() && call.text("Server").is_some();
-    let several = || call.directory().is_ok_and(|d| d.snapshot().servers().count() > 1);
-    Ok(if named && several() { Scope::Server } else { Scope::Organisation })
+    let own = elsewhere || (named && now.servers().count() > 1);
+    Ok(if own { Scope::Server } else { Scope::Organisation })
 }
 
 /// Changes the settings, or says what would come of it: checked, rehearsed, then put in place.
@@ -175,6 +179,10 @@ pub(super) async fn settle_forced(
     if saved.version.is_none() {
         call.warn("The command completed successfully but no settings have been modified.").await;
         return Ok(Some(saved));
+    }
+    if candidate.is_same() && candidate.scope == Scope::Organisation {
+        call.warn("Nothing changes for this server: what it has for itself in server.toml goes before.")
+            .await;
     }
     match &world.rehearse {
         Some(roles) => {
@@ -245,7 +253,7 @@ fn refusal(probe: &Probe) -> Failure {
 async fn spread_quotas(call: &Call<'_>, settings: &Settings) -> Outcome {
     let now = call.directory()?.snapshot();
     let total = now.accounts().count() as u64;
-    for (done, account) in now.accounts().enumerate() {
+    for (done, account) in now.accounts().filter(|a| now.is_here(a)).enumerate() {
         let quota = super::mailbox::quota_of(account, settings);
         let mailbox = call.mailbox(account).await?;
         if mailbox.usage().quota != quota {

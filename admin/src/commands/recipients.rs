@@ -52,6 +52,7 @@ async fn run(call: &Call<'_>) -> Outcome {
                     call.record(record).await;
                     if line.action == Action::Created && !call.invocation.what_if
                         && let Ok(account) = call.account(&line.who)
+                        && call.is_here(&account)?
                     {
                         // With the quota of the settings; a mailbox made at its first use would have none.
                         call.mailbox(&account).await?;

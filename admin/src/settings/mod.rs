@@ -44,9 +44,9 @@ pub use fields::{
     LoginType, Mailboxes, MimeFormat, Place, Pop, RollOver, Server, Settings, SignIn, Smtp, SortOrder, Tls,
 };
 pub use hub::{BackPressure, Dns, MailAuthentication, Transport};
+pub use kerberos::{Kerberos, tickets as kerberos_tickets};
 pub use legs::Legs;
 pub use named::{MailFilter, ReceiveConnector, STANDING, SendConnector};
-pub use kerberos::{Kerberos, tickets as kerberos_tickets};
 pub use oauth::OAuth;
 pub use rehearse::{Probe, Rehearse, Report, Verdict};
 pub use source::{DirectorySource, SourceKind};

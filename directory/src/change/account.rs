@@ -32,7 +32,8 @@ pub struct NewAccount {
     pub password: Option<String>,
     /// The directory that it comes from.
     pub origin: Option<Origin>,
-    /// Id of the server that is to hold its mail; `None` is the server that keeps the directory.
+    /// Id of the server that is to hold its mail; `None` is the server that keeps the directory, or the emptiest one where
+    /// that holds no mail.
     pub home: Option<String>,
 }
 
@@ -123,7 +124,7 @@ impl Directory {
             deliver_and_forward: false,
             origin: new.origin.clone(),
             role_groups: Vec::new(),
-            home: new.home.clone(),
+            home: new.home.clone().or_else(|| now.home_for_new()),
             created: at,
             changed: at,
         })

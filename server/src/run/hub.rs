@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use waypost_admin::run::Answer;
 use waypost_admin::settings::Settings;
-use waypost_directory::signin::SignIn;
+use waypost_directory::signin::Authority;
 use waypost_queue::pressure::{Level, Meter, Resource};
 use waypost_transport::agent::Agent;
 use waypost_transport::agents::milter::MilterAgent;
@@ -39,7 +39,7 @@ impl Works {
     pub fn new(
         organisation: &Organisation,
         chosen: &Settings,
-        sign_in: Arc<SignIn>,
+        sign_in: Arc<dyn Authority>,
         logs: &Logs,
         legs: &LegBook,
         listeners: Vec<SocketAddr>,
@@ -92,7 +92,6 @@ impl Works {
     /// What may be changed while it runs.
     pub fn apply(&self, chosen: &Settings, root: &std::path::Path) {
         self.hub.set_settings(meant::hub(chosen, root));
-        self.hub.set_state(meant::state(chosen));
         for (resource, marks) in meant::marks(chosen) {
             self.hub.set_marks(resource, marks);
         }

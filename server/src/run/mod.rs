@@ -1,16 +1,23 @@
 //! Starting the roles of this process, keeping them running, stopping them without dropping anybody's work.
 
 mod hub;
+mod open;
+mod components;
+mod homes;
 pub mod organisation;
 pub mod services;
 pub mod settings;
 pub mod transport;
 
+pub use open::{is_implicit, tls_of};
+
 use crate::api::{self, Api};
+use crate::doors;
 use crate::legs::LegBook;
-use crate::listen::{self, Door};
+use crate::listen;
 use crate::logs::all::Logs;
-use crate::{control, inner, metrics, tls};
+use crate::rehearse::Stage;
+use crate::{control, inner, ldap, tls};
 use organisation::Organisation;
 use services::{Makings, Services};
 use std::collections::BTreeMap;
@@ -18,13 +25,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use waypost_admin::run::QueueAt;
-use waypost_admin::settings::{Settings, SettingsStore};
+use waypost_admin::settings::{Author, Settings, SettingsStore};
 use waypost_directory::Roles;
-use waypost_trust::channel::TlsAccept;
 
 /// Sessions get so long to finish their message or command before the process ends anyway.
 const GRACE: Duration = Duration::from_secs(30);
@@ -54,7 +59,7 @@ pub const DOORS: [&str; 11] = [
 
 /// Whether a server with these roles has this door. Front ends meet clients and strangers; LMTP is for those who have a
 /// queue to put it into; the inner door and the figures are everybody's.
-fn has_door(roles: Roles, door: &str) -> bool {
+pub fn has_door(roles: Roles, door: &str) -> bool {
     match door {
         "inner" | "api" | "metrics" => true,
         "lmtp" => roles.transport,
@@ -64,10 +69,11 @@ fn has_door(roles: Roles, door: &str) -> bool {
 
 /// The running roles.
 pub struct Running {
-    addresses: Vec<(&'static str, SocketAddr)>,
+    doors: Arc<doors::Doors>,
     tasks: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     services: Arc<Services>,
+    stage: Arc<Stage>,
     logs: Logs,
 }
 
@@ -81,91 +87,64 @@ impl Running {
     ) -> io::Result<Running> {
         let settings = store.current();
         let logs = Logs::start(&settings, organisation.place.root(), &organisation.clock)?;
-        let public = &organisation.public;
-        let public = Arc::new(tls::Public::new(public.chain_pem.as_bytes(), public.key_pem.as_bytes())?);
+        let public = tls::Publics::open(organisation.place.root(), &settings, &organisation.clock)?;
         let mut bound = Vec::new();
-        let mut addresses = Vec::new();
         for (name, at) in doors.into_iter().filter(|(name, _)| has_door(roles, name)) {
             for address in at {
                 let listener = listen::bind(address).map_err(|e| cannot_listen(name, address, &e))?;
-                addresses.push((name, listener.local_addr()?));
-                bound.push((name, listener));
+                bound.push((name, address, listener));
             }
         }
         let control = control::listen(&organisation.place)?;
-        let own = addresses.iter().map(|(_, address)| *address).collect();
+        let own = bound.iter().map(|(_, _, listener)| listener.local_addr()).collect::<io::Result<_>>()?;
         let makings = Makings { organisation, settings: &store, roles, public: &public, logs: &logs, own };
         let services = Arc::new(Services::new(makings)?);
         let stop = watch::Sender::new(false);
-        let mut running = Running { addresses, tasks: Vec::new(), stop, services, logs };
+        let doors = Arc::new(doors::Doors::default());
+        let stage = Arc::new(Stage::new(Arc::clone(&services), Arc::clone(&doors), logs.clone()));
+        let mut running = Running {
+            doors: Arc::clone(&doors),
+            tasks: Vec::new(),
+            stop,
+            services,
+            stage: Arc::clone(&stage),
+            logs,
+        };
         running.apply(&settings);
-        let (api, bound): (Vec<_>, Vec<_>) = bound.into_iter().partition(|(name, _)| *name == "api");
-        for (name, listener) in bound {
-            running.open(name, listener, &settings);
-        }
-        running.follow_settings();
         let place = &organisation.place;
         let mut world = organisation.world(Arc::clone(&store));
         let hub = &running.services.works.hub;
         world.queue = QueueAt::Live(Arc::clone(hub.queue()));
         world.hub = Some(Arc::new(hub::Hand(Arc::clone(hub))));
+        world.sources = Some(Arc::new(ldap::Hand {
+            settings: Arc::clone(&store),
+            directory: Arc::clone(&organisation.directory),
+            data: place.root().to_owned(),
+        }));
+        world.rehearse = Some(stage.clone());
+        world.services = Some(Arc::new(open::Hand { services: Arc::clone(&running.services), doors }));
+        let sender = inner::command::Sender(Arc::downgrade(&running.services));
+        world.elsewhere = Some(Arc::new(sender));
         let context = control::context(place, organisation.clock.clone(), world);
-        running.open_api(api.into_iter().map(|(_, listener)| listener), &context, &settings)?;
+        // It is set once, here.
+        let _ = running.services.context.set(context.clone());
+        let sign_in = Arc::clone(&running.services.sign_in);
+        let api = Api::new(context.clone(), sign_in, api::here(), running.stop.subscribe());
+        open::put_all(&running.doors, &running.services, &api, &settings);
+        for (name, address, listener) in bound {
+            running.doors.open(name, address, listener)?;
+        }
+        running.follow_settings(stage);
         running.tasks.push(tokio::spawn(control::serve(control, context, running.stop.subscribe())));
         running.tasks.extend(running.services.works.run(place.store()));
+        running.keep_certificates();
+        running.tasks.extend(running.services.tasks());
         running.keep_house();
+        let inner = running.addresses().into_iter().find(|(name, _)| *name == "inner").map(|(_, at)| at);
+        if let Err(e) = organisation.take_note(roles, inner).await {
+            tracing::warn!(error = %e, "the directory does not know what this server does");
+        }
         Ok(running)
-    }
-
-    fn open(&mut self, name: &'static str, listener: TcpListener, settings: &Settings) {
-        let stop = self.stop.subscribe();
-        if name == "metrics" {
-            let services = Arc::clone(&self.services);
-            let collect: metrics::Collect = Arc::new(move || services.figures());
-            self.tasks.push(tokio::spawn(metrics::serve(listener, collect, stop)));
-            return;
-        }
-        if name == "inner" {
-            let handlers = self.services.handlers();
-            self.tasks.push(tokio::spawn(inner::keep(listener, Arc::clone(&self.services), handlers, stop)));
-            return;
-        }
-        let (connections_max, per_address_max) = settings::connections(settings, name);
-        let door = Door {
-            name,
-            tls: (name != "lmtp").then(|| Arc::clone(&self.services.public) as Arc<dyn TlsAccept>),
-            implicit: matches!(name, "submissions" | "imaps" | "pop3s"),
-            connections_max,
-            per_address_max,
-            serve: self.services.serve(name),
-        };
-        self.tasks.push(tokio::spawn(listen::accept_until(listener, Arc::new(door), stop)));
-    }
-
-    /// Plain HTTP on loopback, HTTPS elsewhere.
-    fn open_api(
-        &mut self,
-        listeners: impl Iterator<Item = TcpListener>,
-        context: &waypost_admin::Context,
-        settings: &Settings,
-    ) -> io::Result<()> {
-        let sign_in = Arc::clone(&self.services.sign_in);
-        let api = Api::new(context.clone(), sign_in, api::here(), self.stop.subscribe());
-        for listener in listeners {
-            let implicit = !listener.local_addr()?.ip().is_loopback();
-            let (connections_max, per_address_max) = settings::connections(settings, "api");
-            let door = Door {
-                name: "api",
-                tls: implicit.then(|| Arc::clone(&self.services.public) as Arc<dyn TlsAccept>),
-                implicit,
-                connections_max,
-                per_address_max,
-                serve: api.serve(),
-            };
-            let stop = self.stop.subscribe();
-            self.tasks.push(tokio::spawn(listen::accept_until(listener, Arc::new(door), stop)));
-        }
-        Ok(())
     }
 
     /// Settings that take effect without a restart.
@@ -176,7 +155,7 @@ impl Running {
     /// Name and address of each door, in the order of [`DOORS`].
     pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
         let place = |name: &str| DOORS.iter().position(|door| *door == name);
-        let mut addresses = self.addresses.clone();
+        let mut addresses = self.doors.addresses();
         addresses.sort_by_key(|(name, _)| place(name));
         addresses
     }
@@ -188,24 +167,27 @@ impl Running {
     /// Reads settings and certificate again. What cannot be used is logged, and the old stays.
     pub fn reload(&self) {
         // Whoever follows the settings hears of it by the store.
-        if let Err(e) = self.services.settings.reload() {
-            tracing::error!(error = %e, "settings not reloaded: the old ones stay");
+        let author = Author {
+            who: "file".into(),
+            when: self.services.organisation.clock.now(),
+            command: "changed by hand, read by SIGHUP".into(),
+            ..Author::default()
+        };
+        match self.services.settings.reload_by(Some(&author)) {
+            Ok(saved) => self.stage.after_reload(saved.version),
+            Err(e) => tracing::error!(error = %e, "settings not reloaded: the old ones stay"),
         }
-        let shown = organisation::shown_certificate(
-            &self.services.organisation.place,
-            &self.services.settings.current(),
-        );
-        match shown.and_then(|c| self.services.public.replace(c.chain_pem.as_bytes(), c.key_pem.as_bytes())) {
-            Ok(()) => tracing::info!("settings and certificate reloaded"),
-            Err(e) => tracing::error!(error = %e, "certificate not reloaded: the old one stays"),
-        }
+        self.services.public.reload(&self.services.settings.current());
+        tracing::info!("settings and certificates read again");
     }
 
-    /// Takes over every change of the settings that needs no restart, whoever made it.
-    fn follow_settings(&mut self) {
+    /// Takes over every change of the settings, whoever made it.
+    fn follow_settings(&mut self, stage: Arc<Stage>) {
         let mut changes = self.services.settings.subscribe();
         let mut stop = self.stop.subscribe();
         let (services, logs) = (Arc::clone(&self.services), self.logs.clone());
+        let doors = Arc::clone(&self.doors);
+        let mut before = self.services.settings.current();
         self.tasks.push(tokio::spawn(async move {
             loop {
                 tokio::select! {
@@ -214,8 +196,31 @@ impl Running {
                 }
                 let now = changes.borrow_and_update().clone();
                 settings::apply(&now, &services, &logs);
+                services.public.reload(&now);
+                let troubles = open::follow(&doors, &before, &now).await;
+                stage.took_over(Arc::clone(&now), troubles);
+                before = now;
             }
         }));
+    }
+
+    /// Watches what clients are shown, asks the authorities about it, and gets what is to come by itself.
+    fn keep_certificates(&mut self) {
+        let services = &self.services;
+        let (public, organisation) = (services.public.clone(), &services.organisation);
+        let (data, clock) = (organisation.place.root().to_owned(), organisation.clock.clone());
+        self.tasks.push(tokio::spawn(public.clone().watch(self.stop.subscribe())));
+        let stop = self.stop.subscribe();
+        self.tasks.push(tokio::spawn(crate::ocsp::keep(public.clone(), data.clone(), clock.clone(), stop)));
+        let authority = crate::acme::Authority {
+            publics: public,
+            settings: Arc::clone(&services.settings),
+            directory: Arc::clone(&organisation.directory),
+            rehearse: Some(self.stage.clone()),
+            data,
+            clock,
+        };
+        self.tasks.push(tokio::spawn(authority.run(self.stop.subscribe())));
     }
 
     /// Sweeps what has expired, from time to time.
@@ -246,10 +251,12 @@ impl Running {
     /// Closes the doors, lets sessions finish, and returns when all are gone or the grace is over.
     async fn stop(self) {
         self.stop.send_replace(true);
+        self.services.stop.send_replace(true);
         self.services.works.hub.stop();
         self.services.imap.stop();
         self.services.pop3.stop();
         let finished = async {
+            self.doors.close().await;
             for task in self.tasks {
                 // A task that panicked has been counted and logged.
                 let _ = task.await;
@@ -267,7 +274,7 @@ impl Running {
 }
 
 /// Says what to do about it, too, where that is known.
-fn cannot_listen(name: &str, address: SocketAddr, error: &io::Error) -> io::Error {
+pub fn cannot_listen(name: &str, address: SocketAddr, error: &io::Error) -> io::Error {
     let advice = match error.kind() {
         io::ErrorKind::PermissionDenied if address.port() < 1024 => {
             "; ports below 1024 need the capability CAP_NET_BIND_SERVICE, which the systemd unit gives, or choose another \

@@ -5,12 +5,13 @@ use crate::machine;
 use crate::place::Place;
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use waypost_admin::run::World;
 use waypost_admin::settings::{Settings, SettingsStore};
 use waypost_base::Clock;
-use waypost_directory::Directory;
+use waypost_directory::{ChangeError, Directory, Roles, Server};
 use waypost_mailbox::Mailboxes;
 use waypost_store::Store;
 use waypost_trust::files::{self, FileError};
@@ -18,9 +19,6 @@ use waypost_trust::{InnerCa, KeyedCertificate, ServerId, self_signed};
 
 /// The self-signed certificate that a new organisation begins with is good for so long.
 const SELF_SIGNED_DAYS: i64 = 825;
-/// The name of this server inside the organisation. Servers that join later get the next numbers.
-const FIRST_SERVER: &str = "server-1";
-
 /// Everything that outlives a session.
 #[derive(Clone)]
 pub struct Organisation {
@@ -29,7 +27,6 @@ pub struct Organisation {
     pub store: Store,
     pub directory: Arc<Directory>,
     pub mailboxes: Mailboxes,
-    pub public: KeyedCertificate,
 }
 
 /// Why an organisation could not be opened: each names the part, so that the reader knows where to look.
@@ -41,6 +38,7 @@ pub enum OpenFault {
     Trust(FileError),
     Certificate(waypost_trust::TrustError),
     Restored(waypost_mailbox::FolderError),
+    Row(ChangeError),
 }
 
 impl fmt::Display for OpenFault {
@@ -53,6 +51,7 @@ impl fmt::Display for OpenFault {
             OpenFault::Directory(e) => write!(f, "the directory cannot be read: {e}"),
             OpenFault::Trust(e) => write!(f, "a certificate file cannot be used: {e}"),
             OpenFault::Certificate(e) => write!(f, "a certificate cannot be made: {e}"),
+            OpenFault::Row(e) => write!(f, "this server cannot be put into the directory: {e}"),
             OpenFault::Restored(e) => write!(f, "the restored mailboxes cannot be opened: {e}"),
         }
     }
@@ -68,22 +67,74 @@ impl Organisation {
         place.create().map_err(OpenFault::Folder)?;
         let clock = machine::clock();
         let key = place.organisation_key().map_err(OpenFault::Folder)?;
-        inner_trust(place, &clock)?;
-        let public = public_certificate(place, settings, names, &clock)?;
+        let keeps = !place.joined().exists();
+        if keeps {
+            inner_trust(place, &clock, &settings.server.id)?;
+        }
+        public_certificate(place, settings, names, &clock);
         let options = waypost_store::Options::new(key, clock.clone());
         let store = Store::open(&place.store(), options).map_err(|e| OpenFault::Store(place.store(), e))?;
-        let directory =
-            Directory::open(Arc::clone(store.engine()), clock.clone()).await.map_err(OpenFault::Directory)?;
+        let engine = Arc::clone(store.engine());
+        let directory = if keeps {
+            Directory::open(engine, clock.clone()).await
+        } else {
+            Directory::open_copy(engine, clock.clone()).await
+        };
+        let directory = directory.map_err(OpenFault::Directory)?;
+        directory.set_here(&settings.server.id.to_ascii_lowercase());
+        if keeps {
+            own_row(&directory, settings, &clock).await.map_err(OpenFault::Row)?;
+        }
         let limits = mailbox_limits(settings);
         let mailboxes = Mailboxes::open(store.clone(), clock.clone(), limits);
-        after_restore(place, &mailboxes).await?;
-        Ok(Organisation { place: place.clone(), clock, store, directory, mailboxes, public })
+        after_restore(place, &mailboxes, &directory).await?;
+        Ok(Organisation { place: place.clone(), clock, store, directory, mailboxes })
+    }
+
+    /// Whether this server keeps the organisation: directory, settings, inner CA.
+    pub fn is_primary(&self) -> bool {
+        !self.directory.is_copy()
+    }
+
+    /// What this server does, as far as the directory knows it; everything where it does not.
+    pub fn roles(&self) -> Roles {
+        let now = self.directory.snapshot();
+        now.here().and_then(|id| now.server(id)).map_or(Roles::ALL, |server| server.roles)
+    }
+
+    /// Takes note of what this server was told to do, and of where its inner door is. On the server that keeps the directory
+    /// the others learn of it; elsewhere the directory says, and a difference is told of.
+    pub async fn take_note(&self, roles: Roles, inner: Option<SocketAddr>) -> Result<(), ChangeError> {
+        let now = self.directory.snapshot();
+        let Some(own) = now.here().and_then(|id| now.server(id)) else { return Ok(()) };
+        let inner = inner.filter(|_| follows_listener(own)).map(|at| advertised(at, &own.host));
+        let inner = inner.unwrap_or_else(|| own.inner.clone());
+        if own.roles == roles && own.inner == inner {
+            return Ok(());
+        }
+        if !self.is_primary() {
+            if own.roles != roles {
+                let id = own.id.as_str();
+                tracing::warn!(
+                    given = %roles,
+                    directory = %own.roles,
+                    "other servers go by the directory: Set-ExchangeServer {id} -Roles {roles} tells them"
+                );
+            }
+            return Ok(());
+        }
+        let change = |server: &mut Server| {
+            server.roles = roles;
+            server.inner = inner;
+        };
+        self.directory.update_server(&own.id, change).await.map(drop)
     }
 
     /// What commands work on.
     pub fn world(&self, settings: Arc<SettingsStore>) -> World {
         let Organisation { store, directory, mailboxes, .. } = self.clone();
-        World::new(store, directory, mailboxes, settings)
+        let chain_judge = Some(crate::tls::chain_judge(self.clock.clone()));
+        World { chain_judge, ..World::new(store, directory, mailboxes, settings) }
     }
 
     /// Writes what is only in memory and closes the store. No session may be left.
@@ -96,19 +147,71 @@ impl Organisation {
 }
 
 /// After a restore, clients must not take new messages for those whose UIDs they have seen.
-async fn after_restore(place: &Place, mailboxes: &Mailboxes) -> Result<(), OpenFault> {
+async fn after_restore(place: &Place, mailboxes: &Mailboxes, directory: &Directory) -> Result<(), OpenFault> {
     let note = place.restored();
     if !note.exists() {
         return Ok(());
     }
     mailboxes.renew_uid_validity().await.map_err(OpenFault::Restored)?;
+    if !directory.is_copy() {
+        // Copies on other servers are ahead of what was restored, or on another way.
+        directory.new_epoch().await.map_err(OpenFault::Directory)?;
+    }
     std::fs::remove_file(&note).map_err(OpenFault::Folder)?;
     tracing::info!("restored from a backup: all folders have new UIDVALIDITYs");
     Ok(())
 }
 
-/// The inner CA and this server's certificate by it, made or renewed when needed. Public certificates play no part here.
-fn inner_trust(place: &Place, clock: &Clock) -> Result<(), OpenFault> {
+/// Whether a server's inner address is where its door is, rather than what an administrator has put there.
+fn follows_listener(server: &Server) -> bool {
+    let host = server.inner.rsplit_once(':').map_or("", |(host, _)| host);
+    let loopback = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    host.is_empty() || host == server.host || host == "localhost" || loopback
+}
+
+/// Where others find an inner door: at its address, or at the host's name where it is open at every address.
+fn advertised(at: SocketAddr, host: &str) -> String {
+    if at.ip().is_unspecified() { format!("{host}:{}", at.port()) } else { at.to_string() }
+}
+
+/// The row of the server that keeps the directory, made at its first start; later ones correct what the settings say
+/// otherwise.
+async fn own_row(directory: &Directory, settings: &Settings, clock: &Clock) -> Result<(), ChangeError> {
+    let now = directory.snapshot();
+    let (id, host) = (settings.server.id.to_ascii_lowercase(), settings.server.name.clone());
+    if let Some(own) = now.server(&id) {
+        if own.host != host {
+            let at = follows_listener(own).then(|| own.inner.replacen(&own.host, &host, 1));
+            let change = |server: &mut Server| {
+                server.inner = at.unwrap_or_else(|| server.inner.clone());
+                server.host = host;
+            };
+            directory.update_server(&id, change).await?;
+        }
+        return Ok(());
+    }
+    let at = settings.listeners.inner.first().copied().unwrap_or(([127, 0, 0, 1], 0).into());
+    let joined = clock.now();
+    let server = Server {
+        version: 0,
+        id,
+        inner: advertised(at, &host),
+        host,
+        roles: Roles::ALL,
+        primary: true,
+        components: Default::default(),
+        principals: Vec::new(),
+        revoked: None,
+        certificates_since: None,
+        joined,
+        changed: joined,
+    };
+    directory.add_server(server).await.map(drop)
+}
+
+/// The inner CA, and this server's certificate by it where there is none yet; it is renewed while the server runs. Public
+/// certificates play no part here.
+fn inner_trust(place: &Place, clock: &Clock, id: &str) -> Result<(), OpenFault> {
     let folder = place.trust();
     let now = clock.now();
     let ca = if folder.join("inner-ca.crt").exists() {
@@ -120,48 +223,41 @@ fn inner_trust(place: &Place, clock: &Clock) -> Result<(), OpenFault> {
         files::save(&folder, "inner-ca", &both).map_err(OpenFault::Trust)?;
         ca
     };
+    if !place.bundle().exists() {
+        files::write_public(&place.bundle(), ca.certificate_pem()).map_err(OpenFault::Trust)?;
+    }
     let renew = match files::load(&folder, "server") {
         Ok(own) => ca.should_renew(&own.chain_pem, now),
         Err(_) => true,
     };
     if renew {
-        let id = ServerId::parse(FIRST_SERVER).map_err(OpenFault::Certificate)?;
+        let id = ServerId::parse(id).map_err(OpenFault::Certificate)?;
         let own = ca.issue(&id, now).map_err(OpenFault::Certificate)?;
         files::save(&folder, "server", &own).map_err(OpenFault::Trust)?;
     }
     Ok(())
 }
 
-/// Whatever certificate the settings name, or a self-signed one in its place where there is none.
-fn public_certificate(
-    place: &Place,
-    settings: &Settings,
-    names: &[&str],
-    clock: &Clock,
-) -> Result<KeyedCertificate, OpenFault> {
+/// Makes a self-signed certificate where the settings name one and there is none. What goes wrong with it is told of,
+/// and stops nothing: it is for clients only.
+fn public_certificate(place: &Place, settings: &Settings, names: &[&str], clock: &Clock) {
     let (chain, key) = certificate_files(place, settings);
-    if !chain.exists() && !key.exists() {
+    if chain.exists() || key.exists() {
+        return;
+    }
+    let make = || -> Result<(), OpenFault> {
         let made = self_signed(names, SELF_SIGNED_DAYS, clock.now()).map_err(OpenFault::Certificate)?;
         for folder in [&chain, &key].into_iter().filter_map(|f| f.parent()) {
             std::fs::create_dir_all(folder).map_err(OpenFault::Folder)?;
         }
         files::write_private(&key, &made.key_pem).map_err(OpenFault::Trust)?;
-        files::write_public(&chain, &made.chain_pem).map_err(OpenFault::Trust)?;
+        files::write_public(&chain, &made.chain_pem).map_err(OpenFault::Trust)
+    };
+    if let Err(e) = make() {
+        tracing::warn!(error = %e, "no certificate for clients was made");
     }
-    shown_certificate(place, settings).map_err(OpenFault::Folder)
 }
 
 fn certificate_files(place: &Place, settings: &Settings) -> (PathBuf, PathBuf) {
     (place.root().join(&settings.tls.certificate), place.root().join(&settings.tls.key))
-}
-
-/// The certificate that clients are to be shown, read anew; chain and key must belong together.
-pub fn shown_certificate(place: &Place, settings: &Settings) -> io::Result<KeyedCertificate> {
-    let (chain, key) = certificate_files(place, settings);
-    let both = KeyedCertificate {
-        chain_pem: files::read(&chain).map_err(io::Error::other)?,
-        key_pem: files::read(&key).map_err(io::Error::other)?,
-    };
-    both.check().map_err(|e| io::Error::other(format!("{}: {e}", chain.display())))?;
-    Ok(both)
 }

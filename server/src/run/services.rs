@@ -6,21 +6,28 @@
 use super::hub::Works;
 use super::organisation::Organisation;
 use super::settings;
+use crate::inner::dial::Inside;
+use crate::inner::renew::{Following, RotationBook};
 use crate::inner::{self, Handlers};
+use crate::kerberos::Kerberos;
+use crate::inner::ask::RemoteSignIn;
+use crate::inner::front::Front;
 use crate::legs::LegBook;
 use crate::listen::{self, Session};
 use crate::logs::all::Logs;
 use crate::{metrics, tls};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use waypost_access::imap::ImapService;
 use waypost_access::pop3::Service as Pop3Service;
 use waypost_access::signin::Entrance;
 use waypost_admin::settings::SettingsStore;
 use waypost_base::metrics::Figure;
-use waypost_directory::Roles;
-use waypost_directory::signin::SignIn;
+use waypost_directory::{Directory, Roles};
+use waypost_directory::signin::{Authority, SignIn};
 use waypost_mailbox::Mailboxes;
 use waypost_queue::holders::QueueHolders;
 use waypost_store::{BlobId, Holders, ReadError};
@@ -34,7 +41,7 @@ pub struct Makings<'a> {
     pub settings: &'a Arc<SettingsStore>,
     /// What this server does.
     pub roles: Roles,
-    pub public: &'a Arc<tls::Public>,
+    pub public: &'a tls::Publics,
     pub logs: &'a Logs,
     /// Our own addresses, where mail must not be sent back to.
     pub own: Vec<SocketAddr>,
@@ -45,7 +52,7 @@ pub struct Services {
     pub organisation: Organisation,
     pub settings: Arc<SettingsStore>,
     pub roles: Roles,
-    pub public: Arc<tls::Public>,
+    pub public: tls::Publics,
     pub sign_in: Arc<SignIn>,
     pub works: Works,
     pub imap: Arc<ImapService>,
@@ -54,6 +61,16 @@ pub struct Services {
     pub legs: LegBook,
     /// Opens legs to the other servers of the organisation.
     pub inner: Arc<dyn Inner>,
+    /// The same, with this server's inner identity and the board of legs.
+    pub inside: Arc<Inside>,
+    pub kerberos: Arc<Kerberos>,
+    /// What the servers believe of each other, and how far a change of it has come.
+    pub rotation: RotationBook,
+    /// How a copy stands with the server that keeps the directory.
+    pub following: Following,
+    /// What commands that arrive from other servers work on.
+    pub context: OnceLock<waypost_admin::Context>,
+    pub stop: watch::Sender<bool>,
 }
 
 impl Services {
@@ -62,17 +79,34 @@ impl Services {
         let settings = &*store.current();
         let legs = LegBook::with_log(Arc::clone(&logs.legs));
         let (directory, clock) = (Arc::clone(&organisation.directory), organisation.clock.clone());
-        let inner: Arc<dyn Inner> = Arc::new(inner::Nowhere { clock: clock.clone() });
+        let inside = Arc::new(Inside::new(
+            organisation.place.trust(),
+            Arc::clone(&directory),
+            Arc::clone(store),
+            clock.clone(),
+            legs.clone(),
+        )?);
+        let kerberos = Kerberos::new(Arc::clone(store), organisation.place.root(), roles, clock.clone());
+        inside.set_kerberos(kerberos.for_legs());
+        let inner: Arc<dyn Inner> = Arc::clone(&inside) as Arc<dyn Inner>;
         let sign_in = Arc::new(SignIn::new(Arc::clone(&directory), clock.clone(), settings.sign_in.rules()));
-        let works = Works::new(organisation, settings, sign_in.clone(), logs, &legs, own)?;
-        let imap_entrance = settings::imap_entrance(settings, &sign_in);
+        let front = Arc::new(Front { directory: Arc::clone(&directory), inner: Arc::clone(&inner) });
+        let mut authority = Arc::clone(&sign_in) as Arc<dyn Authority>;
+        if !holds_proofs(roles, &directory) {
+            authority = Arc::new(RemoteSignIn::new(authority, Arc::clone(&directory), Arc::clone(&inner)));
+        }
+        let works = Works::new(organisation, settings, Arc::clone(&authority), logs, &legs, own)?;
+        works.hub.set_homes(front.clone());
+        let imap_entrance = settings::imap_entrance(settings, &authority);
         let imap = settings::imap_service(settings, organisation, &imap_entrance, &legs, logs.imap.clone());
-        let pop3 = settings::pop3_service(settings, organisation, &sign_in, &legs, logs.pop3.clone());
+        let pop3 = settings::pop3_service(settings, organisation, &authority, &legs, logs.pop3.clone());
+        imap.set_homes(front.clone());
+        pop3.set_homes(front);
         Ok(Services {
             organisation: organisation.clone(),
             settings: Arc::clone(store),
             roles,
-            public: Arc::clone(public),
+            public: public.clone(),
             sign_in,
             works,
             imap,
@@ -80,12 +114,51 @@ impl Services {
             pop3,
             legs,
             inner,
+            inside,
+            kerberos,
+            rotation: RotationBook::open(&organisation.place),
+            following: Following::default(),
+            context: OnceLock::new(),
+            stop: watch::Sender::new(false),
         })
+    }
+
+    /// Whether this server knows who somebody is by itself; others ask one that does.
+    pub fn holds_proofs(&self) -> bool {
+        holds_proofs(self.roles, &self.organisation.directory)
     }
 
     /// What other servers of the organisation may ask of this one. Each part registers its services here, in one line.
     pub fn handlers(self: &Arc<Self>) -> Handlers {
-        Handlers::default()
+        let mut handlers = Handlers::default();
+        inner::back::register(&mut handlers, self);
+        inner::replicate::register(&mut handlers, self);
+        inner::join::register(&mut handlers, self);
+        if let Some(context) = self.context.get() {
+            inner::command::register(&mut handlers, context);
+        }
+        handlers
+    }
+
+    /// Woken when the server stops.
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    /// What runs beside the sessions, until the server stops.
+    pub fn tasks(self: &Arc<Self>) -> Vec<JoinHandle<()>> {
+        vec![
+            tokio::spawn(inner::replicate::follow(Arc::clone(self))),
+            tokio::spawn(inner::renew::keep(Arc::clone(self))),
+            tokio::spawn(super::homes::keep(Arc::clone(self))),
+            tokio::spawn(super::components::keep(Arc::clone(self))),
+            tokio::spawn(crate::ldap::keep(
+                Arc::clone(&self.settings),
+                Arc::clone(&self.organisation.directory),
+                self.organisation.place.root().to_owned(),
+                self.stopping(),
+            )),
+        ]
     }
 
     /// What a connection at this door becomes.
@@ -119,9 +192,12 @@ impl Services {
     pub fn figures(&self) -> Vec<Figure> {
         let mut all = metrics::own();
         all.extend(self.works.hub.figures());
+        all.extend(self.public.figures());
         all.extend(self.imap.figures());
         all.extend(self.pop3.metrics());
+        all.extend(waypost_trust::proxy::figures());
         all.extend(self.sign_in.figures());
+        all.extend(self.kerberos.figures());
         all.extend(self.organisation.mailboxes.figures());
         all.extend(self.organisation.store.figures());
         all
@@ -151,6 +227,13 @@ impl Services {
             tracing::warn!(error = %e, "the times of the last sign-ins were not written");
         }
     }
+}
+
+/// A server without mailboxes has a copy of the directory without credentials, unless it keeps the directory.
+fn holds_proofs(roles: Roles, directory: &Directory) -> bool {
+    let now = directory.snapshot();
+    let own = now.here().and_then(|here| now.server(here));
+    own.map_or(roles.keep_credentials(), |own| own.primary || own.roles.keep_credentials())
 }
 
 /// Whoever keeps stored bytes alive: accounts, and the queue until it has delivered.

@@ -13,7 +13,8 @@ use waypost_access::pop3::{self, Service as Pop3Service};
 use waypost_access::signin::{Entrance, LoginType, Policy};
 use waypost_admin::settings::{self as written, Settings, SortOrder, Span};
 use waypost_directory::Protocol;
-use waypost_directory::signin::SignIn;
+use waypost_directory::signin::{Authority, Terms};
+use waypost_sasl::{Mechanism, Protection};
 
 fn duration(span: Span) -> Duration {
     Duration::from_millis(span.0)
@@ -68,10 +69,36 @@ pub fn connections(settings: &Settings, door: &str) -> (usize, usize) {
     (all as usize, one as usize)
 }
 
+/// What may be used, with or without the mechanisms that EnableGSSAPIAndNTLMAuth switches.
+fn mechanisms(settings: &Settings, windows: bool) -> Vec<Mechanism> {
+    let named = settings.sign_in.mechanisms.iter().filter_map(|name| Mechanism::parse(name.as_bytes()));
+    named.filter(|m| windows || !m.may_bind_channel()).collect()
+}
+
+fn protection(meant: written::ExtendedProtection) -> Protection {
+    match meant {
+        written::ExtendedProtection::None => Protection::None,
+        written::ExtendedProtection::Allow => Protection::Allow,
+        written::ExtendedProtection::Require => Protection::Require,
+    }
+}
+
+/// On what terms people sign in to submit mail.
+pub fn smtp_terms(settings: &Settings) -> Terms {
+    Terms {
+        login_type: login_type(settings.smtp.login_type),
+        loopback_is_secure: settings.sign_in.loopback_is_secure,
+        mechanisms: mechanisms(settings, settings.smtp.enable_gssapi_and_ntlm_auth),
+        protection: protection(settings.smtp.extended_protection_policy),
+    }
+}
+
 fn imap_policy(settings: &Settings) -> Policy {
     Policy {
         login_type: login_type(settings.imap.login_type),
-        loopback_is_secure: true,
+        loopback_is_secure: settings.sign_in.loopback_is_secure,
+        mechanisms: mechanisms(settings, settings.imap.enable_gssapi_and_ntlm_auth),
+        protection: protection(settings.imap.extended_protection_policy),
         sessions_per_user_max: settings.imap.max_connections_per_user,
         ..Policy::default()
     }
@@ -84,6 +111,7 @@ fn imap_settings(settings: &Settings) -> ImapSettings {
         authenticated_timeout: duration(s.authenticated_connection_timeout),
         pre_authenticated_timeout: duration(s.pre_authenticated_connection_timeout),
         append_max: settings.smtp.max_message_size.0,
+        command_bytes_max: s.max_command_size as usize,
         ..ImapSettings::default()
     }
 }
@@ -91,7 +119,9 @@ fn imap_settings(settings: &Settings) -> ImapSettings {
 fn pop3_policy(settings: &Settings) -> Policy {
     Policy {
         login_type: login_type(settings.pop.login_type),
-        loopback_is_secure: true,
+        loopback_is_secure: settings.sign_in.loopback_is_secure,
+        mechanisms: mechanisms(settings, settings.pop.enable_gssapi_and_ntlm_auth),
+        protection: protection(settings.pop.extended_protection_policy),
         sessions_per_user_max: settings.pop.max_connections_per_user,
         ..Policy::default()
     }
@@ -110,8 +140,8 @@ fn pop3_settings(settings: &Settings) -> pop3::Settings {
 }
 
 /// The way in by IMAP, which the service does not hand out again.
-pub fn imap_entrance(settings: &Settings, sign_in: &Arc<SignIn>) -> Arc<Entrance> {
-    Entrance::new(Protocol::Imap, sign_in.clone(), imap_policy(settings))
+pub fn imap_entrance(settings: &Settings, sign_in: &Arc<dyn Authority>) -> Arc<Entrance> {
+    Entrance::new(Protocol::Imap, Arc::clone(sign_in), imap_policy(settings))
 }
 
 pub fn imap_service(
@@ -128,11 +158,11 @@ pub fn imap_service(
 pub fn pop3_service(
     settings: &Settings,
     organisation: &Organisation,
-    sign_in: &Arc<SignIn>,
+    sign_in: &Arc<dyn Authority>,
     legs: &LegBook,
     log: Arc<Switched>,
 ) -> Arc<Pop3Service> {
-    let entrance = Entrance::new(Protocol::Pop, sign_in.clone(), pop3_policy(settings));
+    let entrance = Entrance::new(Protocol::Pop, Arc::clone(sign_in), pop3_policy(settings));
     let drops = Arc::new(organisation.mailboxes.clone());
     let service = Pop3Service::new(pop3_settings(settings), entrance, drops, organisation.clock.clone());
     Arc::new(service.with_log(log).with_legs(Arc::new(legs.clone())))
@@ -142,6 +172,7 @@ pub fn pop3_service(
 pub fn apply(settings: &Settings, services: &Services, logs: &Logs) {
     let Services { works, imap, imap_entrance, pop3, organisation, .. } = services;
     works.apply(settings, organisation.place.root());
+    super::components::apply(services, settings);
     organisation.directory.set_policy(directory_policy(settings));
     imap.set_settings(imap_settings(settings));
     imap_entrance.set_policy(imap_policy(settings));

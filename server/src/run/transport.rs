@@ -40,7 +40,7 @@ pub fn hub(settings: &Settings, data: &Path) -> transport::Settings {
         messages: None,
     };
     meant.prohibit_send = m.prohibit_send_quota.bytes();
-    meant.passwords_in_clear = s.login_type == written::LoginType::PlainTextLogin;
+    meant.terms = super::settings::smtp_terms(settings);
     meant.max_send = t.max_send_size.bytes();
     meant.max_receive = t.max_receive_size.bytes();
     let recipients = u64::from(t.max_recipient_envelope_limit);
@@ -159,7 +159,9 @@ fn receive(settings: &Settings, name: &str, c: &written::ReceiveConnector) -> Re
             relay: c.anonymous_relay,
         },
         require_tls: c.require_tls,
-        auth: has(AuthMechanism::BasicAuth) || has(AuthMechanism::BasicAuthRequireTLS),
+        auth: has(AuthMechanism::BasicAuth)
+            || has(AuthMechanism::BasicAuthRequireTLS)
+            || has(AuthMechanism::Integrated),
         max_message_size: c.max_message_size.bytes(),
         max_recipients: (c.max_recipients_per_message > 0).then_some(c.max_recipients_per_message),
         max_hops: c.max_hop_count,
