@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -32,16 +33,21 @@ pub type Session = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What stands behind a listener: makes a session of a channel.
 pub type Serve = Arc<dyn Fn(Channel, Correlation) -> Session + Send + Sync>;
 
+/// How to start TLS now; `None` while there is no certificate to be shown.
+pub type TlsNow = Arc<dyn Fn() -> Option<Arc<dyn TlsAccept>> + Send + Sync>;
+
 /// One listening address with everything that a connection to it needs.
 pub struct Door {
     /// As in the settings and in the JSON of quickstart: `smtp`, `imaps`…
     pub name: &'static str,
-    pub tls: Option<Arc<dyn TlsAccept>>,
+    /// `None` where there is none at all.
+    pub tls: Option<TlsNow>,
     /// TLS from the first byte, rather than by STARTTLS.
     pub implicit: bool,
-    pub connections_max: usize,
-    /// 0 means no limit.
-    pub per_address_max: usize,
+    /// Who is connected, by this door and those that share its limits.
+    pub guests: Arc<Guests>,
+    /// Whom the service takes every client for, in a rehearsal.
+    pub pretended: Option<SocketAddr>,
     pub serve: Serve,
 }
 
@@ -60,14 +66,13 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts until told to stop. The listening socket is closed when this returns; sessions go on.
 pub async fn accept_until(listener: TcpListener, door: Arc<Door>, mut stop: watch::Receiver<bool>) {
-    let guests = Arc::new(Guests::default());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => return,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &door, &guests),
+            Ok((stream, peer)) => admit(stream, peer, &door),
             Err(e) => {
                 // Out of descriptors, most likely: those who are connected must end before others can come.
                 tracing::warn!(listener = door.name, error = %e, "accept failed");
@@ -77,8 +82,8 @@ pub async fn accept_until(listener: TcpListener, door: Arc<Door>, mut stop: watc
     }
 }
 
-fn admit(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, guests: &Arc<Guests>) {
-    let Some(seat) = Guests::seat(guests, peer.ip(), door) else {
+fn admit(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>) {
+    let Some(seat) = Guests::seat(&door.guests, peer.ip()) else {
         REFUSED.one();
         tracing::debug!(listener = door.name, %peer, "connection refused: too many");
         return;
@@ -99,12 +104,16 @@ async fn prepare(stream: TcpStream, peer: SocketAddr, door: &Door) -> Option<(Ch
     let local = stream.local_addr().ok()?;
     // Each reply is written once, whole: waiting for more would only add delay.
     stream.set_nodelay(true).ok()?;
+    let peer = door.pretended.unwrap_or(peer);
     let plain = Box::new(stream);
-    let Some(tls) = door.tls.as_ref().filter(|_| door.implicit) else {
-        return Some((
-            Channel { stream: plain, local, peer, tls: None, upgrade: door.tls.clone() },
-            correlation,
-        ));
+    let tls = door.tls.as_ref().and_then(|tls| tls());
+    if !door.implicit {
+        return Some((Channel { stream: plain, local, peer, tls: None, upgrade: tls }, correlation));
+    }
+    let Some(tls) = tls else {
+        TLS_FAILED.one();
+        tracing::info!(listener = door.name, %peer, "sent away: there is no certificate to be shown");
+        return None;
     };
     match tls.accept(plain).await {
         Ok((stream, facts)) => {
@@ -123,9 +132,14 @@ async fn prepare(stream: TcpStream, peer: SocketAddr, door: &Door) -> Option<(Ch
     }
 }
 
-/// Who is connected to one listener.
+/// Who is connected, and how many may be. The limits can be changed at any time: nobody who is inside is sent away.
 #[derive(Default)]
-struct Guests(Mutex<Counts>);
+pub struct Guests {
+    counts: Mutex<Counts>,
+    all_max: AtomicUsize,
+    /// 0 means no limit.
+    per_address_max: AtomicUsize,
+}
 
 #[derive(Default)]
 struct Counts {
@@ -134,13 +148,31 @@ struct Counts {
 }
 
 impl Guests {
-    fn seat(guests: &Arc<Guests>, address: IpAddr, door: &Door) -> Option<Seat> {
-        let mut counts = guests.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.all >= door.connections_max {
+    /// `all_max` at a time, and of them `per_address_max` from one address; 0 of the latter means no limit.
+    pub fn new((all_max, per_address_max): (usize, usize)) -> Arc<Guests> {
+        let guests = Guests::default();
+        guests.limit((all_max, per_address_max));
+        Arc::new(guests)
+    }
+
+    pub fn limit(&self, (all_max, per_address_max): (usize, usize)) {
+        self.all_max.store(all_max, Ordering::Relaxed);
+        self.per_address_max.store(per_address_max, Ordering::Relaxed);
+    }
+
+    /// Connections now.
+    pub fn now(&self) -> usize {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).all
+    }
+
+    fn seat(guests: &Arc<Guests>, address: IpAddr) -> Option<Seat> {
+        let mut counts = guests.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.all >= guests.all_max.load(Ordering::Relaxed) {
             return None;
         }
+        let per_address_max = guests.per_address_max.load(Ordering::Relaxed);
         let here = counts.by_address.entry(address).or_default();
-        if door.per_address_max > 0 && *here >= door.per_address_max {
+        if per_address_max > 0 && *here >= per_address_max {
             return None;
         }
         *here += 1;
@@ -157,7 +189,7 @@ struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut counts = self.guests.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.guests.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all -= 1;
         if let Some(here) = counts.by_address.get_mut(&self.address) {
             *here -= 1;
@@ -170,7 +202,23 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
-    use super::bind;
+    use super::{Guests, bind};
+
+    #[test]
+    fn limits_hold_for_those_who_come_after() {
+        let guests = Guests::new((3, 2));
+        let (one, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let seats: Vec<_> = [one, one, other].into_iter().filter_map(|a| Guests::seat(&guests, a)).collect();
+        assert_eq!((seats.len(), guests.now()), (3, 3));
+        assert!(Guests::seat(&guests, other).is_none());
+        guests.limit((4, 2));
+        assert!(Guests::seat(&guests, one).is_none());
+        assert!(Guests::seat(&guests, other).is_some());
+        guests.limit((1, 1));
+        assert_eq!(guests.now(), 3);
+        drop(seats);
+        assert_eq!(guests.now(), 0);
+    }
 
     #[tokio::test]
     async fn both_families_have_the_same_port() {

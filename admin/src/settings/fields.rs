@@ -3,9 +3,9 @@
 
 use super::checks::*;
 use super::hub::{BackPressure, Dns, MailAuthentication, Transport};
+use super::kerberos::Kerberos;
 use super::legs::Legs;
 use super::named::{MailFilter, ReceiveConnector, SendConnector};
-use super::kerberos::Kerberos;
 use super::oauth::OAuth;
 use super::source::DirectorySource;
 use super::value::{Bytes, Kind, Span, Unlimited, choice};
@@ -288,7 +288,7 @@ section_types! {
         name: String = "localhost".into(), host;
     }
 
-    /// Where each service listens. An empty list switches the service off. Changes need a restart.
+    /// Where each service listens. An empty list switches the service off. Changes take effect at once; sessions that stand go on.
     Listeners {
         /// SMTP from other servers.
         smtp: Vec<SocketAddr> = addresses(25);
@@ -382,8 +382,8 @@ section_types! {
         max_connection_from_single_ip: u32 = 20_000, at_least_1;
         /// Connections at a time of one account. Raise it for devices that open one per folder.
         max_connections_per_user: u32 = 64, at_least_1;
-        /// Without effect: lines are bounded at 64 KiB.
-        max_command_size: u32 = 65_536, |n| number_in(1_024, 1_048_576, n);
+        /// Bytes of one command line of somebody who has signed in. RFC 7162 §4 asks for at least 8192.
+        max_command_size: u32 = 65_536, |n| number_in(1_024, 65_536, n);
         /// Write every command and reply into a log in Exchange's layout.
         protocol_log_enabled: bool = false;
         /// Where; relative to the data folder.
@@ -400,7 +400,7 @@ section_types! {
         enable_exact_rfc822_size: bool = true;
         /// Offer GSSAPI, GSS-SPNEGO and NTLM, where they are set up and among sign_in.mechanisms.
         enable_gssapi_and_ntlm_auth: bool = true;
-        /// Without effect: no leg to another server is made yet.
+        /// Without effect: servers trust each other by inner certificates only, and a wrong one is refused always.
         enforce_certificate_errors: bool = false;
         /// What becomes of channel bindings in GSSAPI, GSS-SPNEGO and NTLM: None does not look at them, Allow refuses wrong
         /// ones, Require also refuses those who send none. SCRAM's -PLUS mechanisms are bound whatever stands here.
@@ -411,7 +411,7 @@ section_types! {
         calendar_item_retrieval_option: CalendarOption = CalendarOption::ICalendar;
         /// Without effect.
         owa_server_url: String = String::new(), line;
-        /// Without effect while all roles are on one server.
+        /// Without effect: servers reach each other by one inner door for all services.
         proxy_target_port: u32 = 1993, |n| number_in(1, 65_535, n);
         /// Without effect: there are no hidden folders.
         show_hidden_folders_enabled: bool = false;
@@ -458,7 +458,7 @@ section_types! {
         enable_exact_rfc822_size: bool = true;
         /// Offer GSSAPI, GSS-SPNEGO and NTLM, where they are set up and among sign_in.mechanisms.
         enable_gssapi_and_ntlm_auth: bool = true;
-        /// Without effect: no leg to another server is made yet.
+        /// Without effect: servers trust each other by inner certificates only, and a wrong one is refused always.
         enforce_certificate_errors: bool = false;
         /// What becomes of channel bindings in GSSAPI, GSS-SPNEGO and NTLM: None does not look at them, Allow refuses wrong
         /// ones, Require also refuses those who send none. SCRAM's -PLUS mechanisms are bound whatever stands here.
@@ -469,7 +469,7 @@ section_types! {
         calendar_item_retrieval_option: CalendarOption = CalendarOption::ICalendar;
         /// Without effect.
         owa_server_url: String = String::new(), line;
-        /// Without effect while all roles are on one server.
+        /// Without effect: servers reach each other by one inner door for all services.
         proxy_target_port: u32 = 1995, |n| number_in(1, 65_535, n);
         /// Without effect: read receipts are the mail program's business.
         suppress_read_receipt: bool = false;
@@ -595,7 +595,7 @@ sections! {
     plain {
         /// This server and its organisation.
         Server, server;
-        /// Where each service listens. An empty list switches the service off. Changes need a restart.
+        /// Where each service listens. An empty list switches the service off. Changes take effect at once; sessions that stand go on.
         Listeners, listeners;
         /// TLS for clients. The inner certificates between servers are not touched by any of this.
         Tls, tls;

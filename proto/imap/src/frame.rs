@@ -89,6 +89,8 @@ pub struct Framer {
     /// `buf` was handed out and is of no more use.
     spent: bool,
     signed_in: bool,
+    /// Of command lines after sign-in, where an administrator has set it.
+    own_line_max: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,6 +142,11 @@ impl Framer {
     /// From now on the limits for signed-in clients hold.
     pub fn signed_in(&mut self) {
         self.signed_in = true;
+    }
+
+    /// Command lines of signed-in clients may have so many bytes; never more than [`limits::LINE_MAX`].
+    pub fn set_line_max(&mut self, bytes: usize) {
+        self.own_line_max = Some(bytes.min(limits::LINE_MAX));
     }
 
     /// The next line is not a command: a SASL response, or the DONE of IDLE.
@@ -264,7 +271,8 @@ impl Framer {
         let (part, rest) = all.split_at(end.map_or(all.len(), |at| at + 1));
         *input = rest;
         self.counted += part.len() as u64;
-        if self.counted > limits::LINE_BEFORE_LOGIN_MAX as u64 && self.counted > self.line_max(part) {
+        let short = self.own_line_max.unwrap_or(limits::LINE_MAX).min(limits::LINE_BEFORE_LOGIN_MAX);
+        if self.counted > short as u64 && self.counted > self.line_max(part) {
             return Some(Step::Plain(Event::Refused(self.over(Reason::LineTooLong, part, end.is_some()))));
         }
         if end.is_none() {
@@ -383,11 +391,14 @@ impl Framer {
 
     fn line_max(&self, part: &[u8]) -> u64 {
         let text = if self.buf.is_empty() { part } else { &self.buf };
-        let long = self.signed_in || self.state == State::Line || {
-            // A Kerberos ticket may come as the initial response.
-            word(text, 1).is_some_and(|w| w.eq_ignore_ascii_case(b"AUTHENTICATE"))
+        // A Kerberos ticket may come as the initial response.
+        let sasl = || word(text, 1).is_some_and(|w| w.eq_ignore_ascii_case(b"AUTHENTICATE"));
+        let max = match self.signed_in {
+            _ if self.state == State::Line || sasl() => limits::SASL_LINE_MAX,
+            true => self.own_line_max.unwrap_or(limits::LINE_MAX),
+            false => limits::LINE_BEFORE_LOGIN_MAX,
         };
-        (if long { limits::LINE_MAX } else { limits::LINE_BEFORE_LOGIN_MAX }) as u64
+        max as u64
     }
 
     fn skip_max(&self) -> u64 {
