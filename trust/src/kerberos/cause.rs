@@ -47,7 +47,7 @@ causes! {
         "Clear-KerberosTicket on the initiator; it gets a new ticket by itself";
     SPN_UNKNOWN = "KRB-SPN-UNKNOWN", "RFC 4120 §7.5.9 (7)",
         "the KDC does not know the service",
-        "Make the principal in the KDC (setspn, addprinc), or set the server's principals right: Set-Server ID -Principals";
+        "Make the principal in the KDC (setspn, addprinc), or set the server's principals right: Set-ExchangeServer ID -ServicePrincipals";
     KDC_UNREACHABLE = "KRB-KDC-UNREACHABLE", "RFC 4120 §7.2",
         "no KDC of the realm answers",
         "Look at krb5.conf, DNS and the network to the KDC (port 88)";

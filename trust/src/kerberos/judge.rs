@@ -468,7 +468,7 @@ pub fn initiate(asked: &Asked<'_>) -> Fault {
                 format!(
                     "make it: kadmin -q 'addprinc -randkey {service}', or setspn -S on the account of the service"
                 ),
-                "Get-Server and Set-Server ID -Principals: the names that the servers have".into(),
+                "Get-ExchangeServer and Set-ExchangeServer ID -ServicePrincipals: the names that the servers have".into(),
             ];
             fault
         }
