@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use waypost_base::AccountId;
 use waypost_base::Clock;
 use waypost_base::metrics::Figure;
-use waypost_directory::signin::Authority;
+use waypost_directory::signin::{Authority, Terms};
 use waypost_directory::{Account as Person, Directory};
 use waypost_mailbox::{Account, AccountError, AccountOptions, Mailboxes, Quota};
 use waypost_queue::pressure::{
@@ -38,8 +38,8 @@ pub struct Settings {
     /// Limits of sessions, and so the largest message.
     pub limits: Limits,
     pub bare_ends: BareEnds,
-    /// Passwords may cross the wire without TLS even from other machines. From this one they always may.
-    pub passwords_in_clear: bool,
+    /// Which mechanisms are offered on which channels.
+    pub terms: Terms,
     /// A recipient over quota is put off (452) rather than refused (552).
     pub over_quota_is_temporary: bool,
     /// AUTH is offered on the `smtp` listener too, by connectors that are not configured.
@@ -80,7 +80,7 @@ impl Settings {
             host: host.into(),
             limits: Limits::default(),
             bare_ends: BareEnds::Refuse,
-            passwords_in_clear: false,
+            terms: Terms::default(),
             over_quota_is_temporary: true,
             auth_on_smtp: false,
             quota: Quota::default(),

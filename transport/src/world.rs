@@ -205,6 +205,7 @@ impl World {
         let directory = Directory::open(store.engine().clone(), clock.clone()).await.unwrap();
         let seen = Arc::new(Seen::default());
         let mut settings = Settings::new("mx.contoso.test");
+        settings.terms.loopback_is_secure = true;
         change(&mut settings);
         let sign_in = Arc::new(SignIn::new(directory.clone(), clock.clone(), Rules::default()));
         let mailboxes = Mailboxes::open(store, clock.clone(), Limits::default());
@@ -244,7 +245,7 @@ impl World {
         let tls = (kind == Kind::Submissions).then(facts);
         let channel = Channel {
             stream: Box::new(theirs),
-            local: SocketAddr::from(([192, 0, 2, 25], 25)),
+            local: SocketAddr::from((if peer.starts_with("127.") { [127, 0, 0, 1] } else { [192, 0, 2, 25] }, 25)),
             peer: peer.parse().unwrap(),
             upgrade: tls.is_none().then(|| Arc::new(NoTls) as Arc<dyn TlsAccept>),
             tls,

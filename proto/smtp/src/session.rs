@@ -527,6 +527,11 @@ impl Session {
         }
     }
 
+    /// Other mechanisms than the configuration had, from here on: what TLS brought was not known before it stood.
+    pub fn offer(&mut self, auth: Vec<Mechanism>) {
+        Arc::make_mut(&mut self.config).auth = auth;
+    }
+
     /// The mechanisms that can be used on the connection as it is now.
     pub(crate) fn mechanisms(&self) -> impl Iterator<Item = &Mechanism> {
         self.config.auth.iter().filter(|m| match self.tls {

@@ -6,7 +6,8 @@ use super::intake::Intake;
 use super::log::Log;
 use super::policy::blob_failed;
 use super::resume::Taken;
-use super::{Kind, Service, is_loopback};
+use super::{Kind, Service, line_between};
+use waypost_directory::signin::is_loopback;
 use crate::agent::{About, Verdict};
 use crate::categorize::Meaning;
 use crate::deliver::micros;
@@ -540,6 +541,11 @@ impl Conn {
         self.start = 0;
         self.stream = Some(stream);
         let binding = has_binding(&facts);
+        if self.gate.auth {
+            // A certificate, a channel to bind to: what TLS brought was not known before.
+            let line = line_between(Some(&facts), self.peer.ip(), self.local.ip());
+            self.session.offer(self.service.mechanisms(&self.settings.terms, &line));
+        }
         self.tls = Some(facts);
         self.session.tls_started(self.service.hub.clock.now(), Tls { binding });
         Ok(())

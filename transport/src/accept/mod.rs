@@ -34,9 +34,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use waypost_base::explain::Leg;
 use waypost_base::id::Correlation;
-use waypost_sasl::Mechanism as Sasl;
+use waypost_directory::signin::{Line, NotNow, Terms, is_loopback};
+use waypost_sasl::{Bindings, Mechanism as Sasl};
 use waypost_smtp::{Config, Flavour, Mechanism};
-use waypost_trust::channel::{BoxStream, Channel};
+use waypost_trust::channel::{BoxStream, Channel, TlsFacts};
 
 /// Which listener it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,9 +111,20 @@ impl Service {
         &self.hub
     }
 
+    /// The mechanisms for a session on this channel: those that can be used, and in clear those that TLS would make usable,
+    /// which are refused with that reason.
+    fn mechanisms(&self, terms: &Terms, line: &Line) -> Vec<Mechanism> {
+        let abilities = self.hub.sign_in.abilities();
+        let mechanism = |m: Sasl| {
+            let judged = terms.judge(m, line, abilities);
+            let listed = Mechanism { name: m.name(), in_clear: judged.is_ok(), binding: m.binds_channel() };
+            (judged != Err(NotNow::Never)).then_some(listed)
+        };
+        Sasl::ALL.into_iter().filter_map(mechanism).collect()
+    }
+
     fn config(&self, channel: &Channel, settings: &Settings, gate: &Gate) -> Arc<Config> {
         let starttls = channel.upgrade.is_some() && channel.tls.is_none();
-        let clear = settings.passwords_in_clear || is_loopback(channel.peer.ip());
         // Made anew, so that a change of the settings is there at the next connection.
         let mut config = Config::new(self.kind.flavour(), settings.host.clone());
         config.starttls = starttls;
@@ -120,12 +132,8 @@ impl Service {
         config.tls_required = gate.require_tls;
         config.auth_required = gate.needs_sign_in();
         if gate.auth {
-            let mechanism = |m: &Sasl| Mechanism {
-                name: m.name(),
-                in_clear: !m.reveals_password() || clear,
-                binding: m.binds_channel(),
-            };
-            config.auth = Sasl::ALL.iter().map(mechanism).collect();
+            let line = line(channel.tls.as_ref(), channel);
+            config.auth = self.mechanisms(&settings.terms, &line);
         }
         config.bare_ends = settings.bare_ends;
         config.why = self.hub.tells_stories() && self.kind.is_submission();
@@ -141,8 +149,22 @@ impl Service {
     }
 }
 
-fn is_loopback(peer: IpAddr) -> bool {
-    peer.to_canonical().is_loopback()
+/// A channel as the terms of signing in look at it.
+fn line(tls: Option<&TlsFacts>, ends: &Channel) -> Line {
+    line_between(tls, ends.peer.ip(), ends.local.ip())
+}
+
+fn line_between(tls: Option<&TlsFacts>, peer: IpAddr, local: IpAddr) -> Line {
+    Line {
+        tls: tls.is_some(),
+        loopback: is_loopback(peer) && is_loopback(local),
+        bindings: tls.map(bindings).unwrap_or_default(),
+        certificate: tls.is_some_and(|tls| tls.client.is_some()),
+    }
+}
+
+fn bindings(tls: &TlsFacts) -> Bindings {
+    Bindings { exporter: tls.exporter, end_point: tls.end_point.clone() }
 }
 
 /// Speaks with the peer until either side has had enough. `correlation` names the session in logs and traces.

@@ -3,10 +3,11 @@
 //! Law: wrong credentials, good credentials that are not enough, and not being able to tell have different replies.
 
 use super::driver::Conn;
+use super::{bindings, line_between};
 use waypost_base::explain::Step as LegStep;
 use waypost_directory::Protocol;
 use waypost_directory::signin::Asking;
-use waypost_sasl::{Bindings, Exchange, Failure, Mechanism, Step, Why};
+use waypost_sasl::{Exchange, Failure, Mechanism, Step, Why};
 use waypost_smtp::{Answer, AuthStep, Reply, Status};
 
 const WRONG: Reply = Reply::new(535, Status(5, 7, 8), "Authentication credentials invalid");
@@ -44,12 +45,15 @@ impl Conn {
         self.auth_micros = 0;
         self.mechanism = mechanism;
         let chosen = Mechanism::parse(mechanism.as_bytes()).ok_or(Failure::Malformed("mechanism"))?;
-        let bindings = self.tls.as_ref().map_or_else(Bindings::default, |tls| Bindings {
-            exporter: tls.exporter,
-            end_point: tls.end_point.clone(),
-        });
-        let setup = self.service.hub.sign_in.setup(bindings).map_err(Failure::Unavailable)?;
-        Exchange::start(chosen, setup).map_err(|_| Failure::Malformed("no channel binding"))
+        let bindings = self.tls.as_ref().map(bindings).unwrap_or_default();
+        let mut setup = self.service.hub.sign_in.setup(bindings).map_err(Failure::Unavailable)?;
+        let line = line_between(self.tls.as_ref(), self.peer.ip(), self.local.ip());
+        let offered = self.settings.terms.offered(&line, self.service.hub.sign_in.abilities());
+        setup.plus_offered = offered.iter().any(|m| m.binds_channel());
+        setup.tls = line.tls;
+        setup.protection = self.settings.terms.protection;
+        setup.certificate = self.tls.as_ref().and_then(|tls| tls.client.clone());
+        Exchange::start(chosen, setup).map_err(|_| Failure::Malformed("nothing to bind to"))
     }
 
     async fn conclude(&mut self, mut step: Step) -> Answer {
@@ -97,6 +101,8 @@ impl Conn {
                     Why::NeedsTls => {
                         Reply::new(538, Status(5, 7, 11), "Encryption required, use STARTTLS first")
                     }
+                    // Nothing was looked at, so nothing is said of the credentials.
+                    Why::Locked => Reply::new(454, Status(4, 7, 0), "Too many failed attempts, try again later"),
                     why => Reply::with(535, Status(5, 7, 1), format!("Signing in is not allowed: {why}")),
                 };
                 (&metrics.sign_in_not_allowed, format!("not allowed: {why}"), reply)
