@@ -10,5 +10,6 @@ pub mod net;
 pub mod openid;
 pub mod organisation;
 pub mod peers;
+pub mod pki;
 pub mod server;
 pub mod sink;

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests: a failure is to stop them")]
 
+mod certificates;
 mod clients;
 mod commands;
 mod corpus;
@@ -15,6 +16,7 @@ mod kerberos;
 mod mail_authentication;
 mod operation;
 mod sending;
+mod settings;
 mod servers;
 mod talk;
 mod tokens;

@@ -24,7 +24,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use waypost_admin::certificates::{bound, wanted_names};
 use waypost_admin::settings::Settings;
 use waypost_base::Clock;
-use waypost_base::explain::Finding;
+use waypost_base::explain::{Cause, Finding};
 use waypost_trust::channel::{Accepting, BoxStream, TlsAccept, TlsFacts};
 use waypost_trust::public::check::{self, Around, Problem};
 use waypost_trust::public::seen::Seen;
@@ -130,16 +130,14 @@ impl Publics {
             }
         }
         let mut loader = Loader { inside, settings, makings: &makings, loaded: BTreeMap::new() };
-        let default = loader.default_pair(&old);
+        let (default, fault) = loader.default_pair(&old);
         let (mut shelves, mut problems) = (BTreeMap::new(), BTreeMap::new());
         for service in PublicService::ALL {
             let (bound, mut found) = loader.bound(service, old.get(&service));
-            if let Err(problem) = &default {
-                found.extend(bound.is_empty().then(|| problem.clone()));
-            }
+            found.extend(fault.clone().filter(|_| bound.is_empty()));
             let preferred = preferred(settings, service).to_owned();
             let broken = found.iter().any(|p| p.refuses);
-            let stand_in = default.clone().ok().filter(|_| !(inside.trial && broken));
+            let stand_in = default.clone().filter(|_| !(inside.trial && broken));
             shelves.insert(service, Shelf { bound, default: stand_in, preferred });
             problems.insert(service, found);
         }
@@ -253,20 +251,20 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// The pair of the section tls. One that cannot be read now, but was before, stays.
-    fn default_pair(&self, old: &BTreeMap<PublicService, Shelf>) -> Result<Arc<Pair>, Problem> {
+    /// The pair of the section tls, and what is wrong with it. One that cannot be read now, but was before, stays.
+    fn default_pair(&self, old: &BTreeMap<PublicService, Shelf>) -> (Option<Arc<Pair>>, Option<Problem>) {
         let tls = &self.settings.tls;
         let (chain, key) = (self.inside.data.join(&tls.certificate), self.inside.data.join(&tls.key));
-        match self.load(&chain, &KeyFile::look(&key)) {
-            Ok(pair) => Ok(pair),
-            Err(e) => match old.values().find_map(|shelf| shelf.default.clone()) {
-                Some(pair) => {
-                    tracing::error!(error = %e, "the certificate of [tls] was not read again: the old one stays");
-                    self.again(&pair).ok_or(problem(check::MISSING, &chain, &e))
-                }
-                None => Err(problem(check::MISSING, &chain, &e)),
-            },
+        let e = match self.load(&chain, &KeyFile::look(&key)) {
+            Ok(pair) => return (Some(pair), None),
+            Err(e) => e,
+        };
+        let before = old.values().find_map(|shelf| shelf.default.as_ref());
+        let kept = before.and_then(|pair| self.again(pair));
+        if kept.is_some() && !self.inside.trial {
+            tracing::warn!(error = %e, "the certificate of [tls] was not read again: the old one stays");
         }
+        (kept, Some(problem(cause_of(&e), &chain, &e)))
     }
 
     /// The bound certificates that can be used, and everything that is wrong with the bound ones.
@@ -329,7 +327,16 @@ impl Loader<'_> {
     }
 }
 
-fn problem(cause: waypost_base::explain::Cause, path: &Path, e: &io::Error) -> Problem {
+/// What kept a pair from being loaded.
+fn cause_of(e: &io::Error) -> Cause {
+    match e.kind() {
+        io::ErrorKind::NotFound => check::MISSING,
+        io::ErrorKind::PermissionDenied => check::KEY_UNREADABLE,
+        _ => check::MALFORMED,
+    }
+}
+
+fn problem(cause: Cause, path: &Path, e: &io::Error) -> Problem {
     let source = path.display().to_string();
     Problem { cause, text: format!("{source}: {e}"), refuses: true, source }
 }
