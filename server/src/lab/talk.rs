@@ -101,6 +101,11 @@ pub fn subjects(imap: SocketAddr, user: &str, password: &str, folder: &str) -> i
     Ok(lines.iter().filter_map(|l| l.strip_prefix("Subject: ")).map(str::to_owned).collect())
 }
 
+/// The Message-ID that [`submit`] gives a message with this subject.
+pub fn message_id(subject: &str) -> String {
+    format!("<{}@lab.client>", subject.replace(' ', "."))
+}
+
 /// Submits a message with curl over STARTTLS, signed in; curl's own words where it fails.
 pub fn submit(port: u16, from: &str, password: &str, to: &str, subject: &str) -> Result<(), String> {
     let url = format!("smtp://127.0.0.1:{port}/lab.client");
@@ -112,18 +117,20 @@ pub fn submit(port: u16, from: &str, password: &str, to: &str, subject: &str) ->
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|e| format!("curl: {e}"))?;
     if let Some(mut input) = child.stdin.take() {
-        let message = format!("From: {from}\r\nTo: {to}\r\nSubject: {subject}\r\n\r\nHello.\r\n");
+        let id = message_id(subject);
+        let message =
+            format!("From: {from}\r\nTo: {to}\r\nSubject: {subject}\r\nMessage-ID: {id}\r\n\r\nHello.\r\n");
         input.write_all(message.as_bytes()).map_err(|e| format!("curl: {e}"))?;
     }
     let out = child.wait_with_output().map_err(|e| format!("curl: {e}"))?;
     if out.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&out.stderr).trim().to_owned()) }
 }
 
-/// Signs in with curl over IMAP; `Ok` is what it listed, `Err` its exit code and words. 67 is curl's code for a login
+/// Signs in with curl over IMAP or POP3; `Ok` is what it listed, `Err` its exit code and words. 67 is curl's code for a login
 /// that was denied.
-pub fn curl_imap(url: &str, user: &str, password: &str) -> Result<String, (i32, String)> {
+pub fn curl_imap(url: &str, user: &str, password: &str, more: &[&str]) -> Result<String, (i32, String)> {
     let words = ["-sS", "-k", "-v", "--max-time", "60", "--user", &format!("{user}:{password}"), url];
-    let out = Command::new("curl").args(words).stdin(Stdio::null()).output();
+    let out = Command::new("curl").args(words).args(more).stdin(Stdio::null()).output();
     let out = out.map_err(|e| (-1, format!("curl: {e}")))?;
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match out.status.success() {
