@@ -93,8 +93,14 @@ const SETTINGS: &[&str] = &[
 ];
 
 /// Nouns that are the keeper's business even to look at.
-const KEEPER: &[&str] =
-    &["DirectorySync", "InnerAuthority", "ServerToken", "WaypostSettingHistory", "WaypostSettingReason"];
+const KEEPER: &[&str] = &[
+    "DirectorySync",
+    "InnerAuthority",
+    "MoveRequest",
+    "ServerToken",
+    "WaypostSettingHistory",
+    "WaypostSettingReason",
+];
 
 /// Nouns that are about the mail of an account, which `-Identity` or `-Mailbox` names.
 const MAIL: &[&str] = &["Mail", "MailboxFolder", "MailboxFolderStatistics", "MailboxStatistics"];

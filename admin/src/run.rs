@@ -54,8 +54,12 @@ pub struct World {
     /// The way to the other servers of the organisation. `None` on a stopped server, and for commands that have come from
     /// another server.
     pub elsewhere: Option<Arc<dyn Elsewhere>>,
+    /// Moves accounts between servers. `None` where the directory is not kept.
+    pub moves: Option<Arc<dyn crate::moves::Moves>>,
     /// Says whether clients would accept a chain of certificates; `None` where there is no TLS library.
     pub chain_judge: Option<crate::certificates::ChainJudge>,
+    /// What only the running server knows of itself.
+    pub facts: Option<Arc<dyn crate::service::ServiceFacts>>,
 }
 
 /// Where the queue is.
@@ -142,7 +146,9 @@ impl World {
             rehearse: None,
             services: None,
             elsewhere: None,
+            moves: None,
             chain_judge: None,
+            facts: None,
         }
     }
 }

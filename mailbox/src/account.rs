@@ -171,6 +171,7 @@ impl Mailboxes {
     pub(crate) fn forget(&self, id: AccountId) {
         let state = lock(&self.room.accounts).remove(&id);
         if let Some(state) = state {
+            state.left.store(true, Relaxed);
             state.gone();
         }
     }
@@ -340,6 +341,8 @@ pub(crate) struct AccountState {
     /// Last sign-in that was written; 0 when unknown.
     pub(crate) sign_in: AtomicI64,
     removed: AtomicBool,
+    /// It was removed from here because it went to another server.
+    left: AtomicBool,
     /// Nothing is written: the account is about to leave. Read by whoever puts something in line, written by the move.
     frozen: RwLock<bool>,
 }
@@ -385,6 +388,7 @@ impl AccountState {
             quarantine: Mutex::default(),
             sign_in: AtomicI64::new(counter(value(4)) as i64),
             removed: AtomicBool::new(false),
+            left: AtomicBool::new(false),
             frozen: RwLock::new(away.is_some()),
             core,
         })
@@ -433,7 +437,11 @@ impl AccountState {
     pub(crate) fn folder_state(&self, id: FolderId) -> Result<Arc<FolderState>, AccountError> {
         let missing = || AccountError::NoFolder(id);
         if self.removed.load(Relaxed) {
-            return Err(AccountError::NoAccount(self.id));
+            return Err(if self.has_left() {
+                AccountError::Elsewhere(self.id)
+            } else {
+                AccountError::NoAccount(self.id)
+            });
         }
         if let Some(state) = self.folders.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Ok(state.clone());
@@ -530,6 +538,10 @@ impl AccountState {
         Ok(())
     }
 
+    pub(crate) fn has_left(&self) -> bool {
+        self.left.load(Relaxed)
+    }
+
     pub(crate) fn gone(&self) {
         self.removed.store(true, Relaxed);
         let folders = std::mem::take(&mut *self.folders.write().unwrap_or_else(PoisonError::into_inner));
@@ -566,6 +578,23 @@ impl Drop for UnderWay {
 impl Account {
     pub fn id(&self) -> AccountId {
         self.state.id
+    }
+
+    /// It is on another server now: nothing can be done with it here any more.
+    pub fn has_left(&self) -> bool {
+        self.state.has_left()
+    }
+
+    /// Returns when it has left for another server.
+    pub async fn left(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.state.tree_changed.notified());
+            changed.as_mut().enable();
+            if self.has_left() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Nothing can be written for a moment: it is about to leave for another server.

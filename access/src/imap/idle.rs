@@ -2,7 +2,7 @@
 
 use super::legs;
 use super::outcome::{Done, End, Fail, Outcome};
-use super::session::{Next, Session};
+use super::session::{MOVED, Next, Session, left};
 use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::pin;
@@ -50,7 +50,7 @@ impl Session {
         if *self.stop.borrow() {
             return Err(End::Bye("The server is shutting down, please reconnect".into()));
         }
-        let Session { wire, inbox, stop, selected, .. } = self;
+        let Session { wire, inbox, stop, selected, login, .. } = self;
         let mut resting = false;
         let input = poll_fn(|cx| {
             let read = pin!(wire.read(|bytes| inbox.push(bytes))).poll(cx);
@@ -73,6 +73,7 @@ impl Session {
                 Ok(_) => Ok(true),
                 Err(e) => Err(e.into()),
             },
+            () = left(login.as_deref()) => Err(End::Bye(MOVED.into())),
             () = news => Ok(true),
             _ = stop.changed() => Err(End::Bye("The server is shutting down, please reconnect".into())),
             () = tokio::time::sleep_until(alarm) => Ok(false),

@@ -76,6 +76,17 @@ pub(crate) struct Login {
     pub _place: Place,
 }
 
+/// What clients are told whose account went to another server: they reconnect, and find it there.
+pub(crate) const MOVED: &str = "[UNAVAILABLE] The mailbox has moved to another server, please reconnect";
+
+/// Returns when the account has left this server.
+pub(crate) async fn left(login: Option<&Login>) {
+    match login {
+        Some(login) => login.account.left().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A session that goes on at another server.
 pub(crate) struct Handed {
     pub server: BoxStream,
@@ -329,7 +340,7 @@ impl Session {
             return Err(End::Bye("The server is shutting down, please reconnect".into()));
         }
         self.wire.flush().await?;
-        let Session { wire, inbox, stop, .. } = self;
+        let Session { wire, inbox, stop, login, .. } = self;
         let mut idle = false;
         let input = poll_fn(|cx| {
             let read = pin!(wire.read(|bytes| inbox.push(bytes))).poll(cx);
@@ -350,6 +361,7 @@ impl Session {
             _ = stop.changed(), if heed_stop => {
                 Err(End::Bye("The server is shutting down, please reconnect".into()))
             }
+            () = left(login.as_deref()), if heed_stop => Err(End::Bye(MOVED.into())),
             () = tokio::time::sleep(limit) => Err(End::Bye(match self.login {
                 Some(_) => "Autologout; idle for too long".into(),
                 None => "No sign-in in time".into(),

@@ -11,11 +11,13 @@ mod domain;
 mod export;
 mod group;
 mod help;
+mod identity;
 mod import;
 mod kerberos;
 mod mail_filter;
 pub(crate) mod mailbox;
 mod message;
+mod move_request;
 mod named;
 mod permission;
 mod property;
@@ -54,6 +56,7 @@ pub(crate) fn all() -> Vec<&'static Command> {
         dkim::COMMANDS,
         domain::COMMANDS,
         group::COMMANDS,
+        identity::COMMANDS,
         protocol::COMMANDS,
         app_password::COMMANDS,
         recipients::COMMANDS,
@@ -69,6 +72,7 @@ pub(crate) fn all() -> Vec<&'static Command> {
         mail_filter::COMMANDS,
         directory_source::COMMANDS,
         queue::COMMANDS,
+        move_request::COMMANDS,
         message::COMMANDS,
         transport::COMMANDS,
         transport::SERVICE_COMMANDS,

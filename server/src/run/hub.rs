@@ -22,6 +22,7 @@ use waypost_transport::agent::Agent;
 use waypost_transport::agents::milter::MilterAgent;
 use waypost_transport::send::Network;
 use waypost_transport::{Hub, Parts, outbox, send};
+use waypost_trust::leg::Inner;
 
 /// How often the machine is measured, as Exchange does.
 const MEASURED: Duration = Duration::from_secs(2);
@@ -43,6 +44,7 @@ impl Works {
         logs: &Logs,
         legs: &LegBook,
         listeners: Vec<SocketAddr>,
+        inner: Arc<dyn Inner>,
     ) -> io::Result<Works> {
         let root = organisation.place.root();
         let mail_auth = MailAuth::open(chosen, root)?;
@@ -69,6 +71,7 @@ impl Works {
         parts.network = Some(Network {
             own_listeners: listeners,
             own_addresses: own_addresses(),
+            inner: Some(inner),
             log: Some(logs.smtp_send.clone()),
             connectivity: Some(logs.connectivity.clone()),
             ..Network::new(

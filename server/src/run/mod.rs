@@ -125,6 +125,10 @@ impl Running {
         world.services = Some(Arc::new(open::Hand { services: Arc::clone(&running.services), doors }));
         let sender = inner::command::Sender(Arc::downgrade(&running.services));
         world.elsewhere = Some(Arc::new(sender));
+        if !organisation.directory.is_copy() {
+            world.moves = Some(Arc::clone(&running.services.moving) as Arc<dyn waypost_admin::moves::Moves>);
+        }
+        world.facts = Some(Arc::new(inner::identity::Facts(Arc::clone(&running.services.inside))));
         let context = control::context(place, organisation.clock.clone(), world);
         // It is set once, here.
         let _ = running.services.context.set(context.clone());

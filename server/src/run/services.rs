@@ -15,6 +15,7 @@ use crate::inner::front::Front;
 use crate::legs::LegBook;
 use crate::listen::{self, Session};
 use crate::logs::all::Logs;
+use crate::signin::Seams;
 use crate::{metrics, tls};
 use std::io;
 use std::net::SocketAddr;
@@ -54,6 +55,8 @@ pub struct Services {
     pub roles: Roles,
     pub public: tls::Publics,
     pub sign_in: Arc<SignIn>,
+    /// What signing in is helped by.
+    pub seams: Seams,
     pub works: Works,
     pub imap: Arc<ImapService>,
     pub imap_entrance: Arc<Entrance>,
@@ -64,6 +67,8 @@ pub struct Services {
     /// The same, with this server's inner identity and the board of legs.
     pub inside: Arc<Inside>,
     pub kerberos: Arc<Kerberos>,
+    /// Accounts on their way from one server to another.
+    pub moving: Arc<inner::moving::Mover>,
     /// What the servers believe of each other, and how far a change of it has come.
     pub rotation: RotationBook,
     /// How a copy stands with the server that keeps the directory.
@@ -90,12 +95,14 @@ impl Services {
         inside.set_kerberos(kerberos.for_legs());
         let inner: Arc<dyn Inner> = Arc::clone(&inside) as Arc<dyn Inner>;
         let sign_in = Arc::new(SignIn::new(Arc::clone(&directory), clock.clone(), settings.sign_in.rules()));
+        let seams = Seams::new(organisation.place.root(), Arc::clone(&kerberos), clock.clone());
+        seams.provide(settings, &sign_in);
         let front = Arc::new(Front { directory: Arc::clone(&directory), inner: Arc::clone(&inner) });
         let mut authority = Arc::clone(&sign_in) as Arc<dyn Authority>;
         if !holds_proofs(roles, &directory) {
             authority = Arc::new(RemoteSignIn::new(authority, Arc::clone(&directory), Arc::clone(&inner)));
         }
-        let works = Works::new(organisation, settings, Arc::clone(&authority), logs, &legs, own)?;
+        let works = Works::new(organisation, settings, Arc::clone(&authority), logs, &legs, own, Arc::clone(&inner))?;
         works.hub.set_homes(front.clone());
         let imap_entrance = settings::imap_entrance(settings, &authority);
         let imap = settings::imap_service(settings, organisation, &imap_entrance, &legs, logs.imap.clone());
@@ -108,6 +115,7 @@ impl Services {
             roles,
             public: public.clone(),
             sign_in,
+            seams,
             works,
             imap,
             imap_entrance,
@@ -116,6 +124,7 @@ impl Services {
             inner,
             inside,
             kerberos,
+            moving: Arc::default(),
             rotation: RotationBook::open(&organisation.place),
             following: Following::default(),
             context: OnceLock::new(),
@@ -134,6 +143,8 @@ impl Services {
         inner::back::register(&mut handlers, self);
         inner::replicate::register(&mut handlers, self);
         inner::join::register(&mut handlers, self);
+        inner::hub::register(&mut handlers, self);
+        inner::moving::register(&mut handlers, self);
         if let Some(context) = self.context.get() {
             inner::command::register(&mut handlers, context);
         }
@@ -151,6 +162,7 @@ impl Services {
             tokio::spawn(inner::replicate::follow(Arc::clone(self))),
             tokio::spawn(inner::renew::keep(Arc::clone(self))),
             tokio::spawn(super::homes::keep(Arc::clone(self))),
+            tokio::spawn(inner::moving::keep(Arc::clone(self))),
             tokio::spawn(super::components::keep(Arc::clone(self))),
             tokio::spawn(crate::ldap::keep(
                 Arc::clone(&self.settings),
