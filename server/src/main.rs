@@ -27,6 +27,7 @@ mod quickstart;
 mod rehearse;
 mod resources;
 mod run;
+mod signin;
 mod tls;
 mod web_client;
 mod why;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
     let story = matches.subcommand_matches("quickstart").is_some_and(|q| !q.get_flag("json"));
     logs::start(if json { logs::Form::Json } else { logs::Form::Human }, if story { "warn" } else { "info" });
     raise_descriptor_limit();
+    inner::identity::watch_denials();
     match act(&matches) {
         Ok(code) => code,
         Err(e) => {

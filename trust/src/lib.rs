@@ -7,13 +7,14 @@
 pub mod authority;
 pub mod certificate;
 pub mod channel;
+pub mod client;
 pub mod dns;
 pub mod end_point;
 pub mod files;
 pub mod kerberos;
 pub mod leg;
-pub mod public;
 pub mod proxy;
+pub mod public;
 
 pub use authority::{Bundle, InnerCa, Issued, ServerId, VerifyError};
 pub use certificate::{Facts, KeyedCertificate, TrustError, self_signed};

@@ -178,5 +178,6 @@ pub fn apply(settings: &Settings, services: &Services, logs: &Logs) {
     imap_entrance.set_policy(imap_policy(settings));
     pop3.set_settings(pop3_settings(settings));
     pop3.entrance().set_policy(pop3_policy(settings));
+    services.seams.provide(settings, &services.sign_in);
     logs.apply(settings);
 }
