@@ -41,7 +41,8 @@ pub fn kebab(pascal: &str) -> String {
 }
 
 /// Nouns that are also called otherwise: short form, full form, both in lower case without hyphens.
-const NOUNS: &[(&str, &str)] = &[("certificate", "exchangecertificate"), ("server", "exchangeserver")];
+const NOUNS: &[(&str, &str)] =
+    &[("certificate", "exchangecertificate"), ("server", "exchangeserver"), ("leg", "serviceleg")];
 
 /// A command's name (lower case, no hyphens) with the full form of its noun; `None` where it has no short one.
 pub fn full_noun(name: &str) -> Option<String> {

@@ -86,7 +86,7 @@ async fn perform(
             let text = format!("No server answers at {}: {e}.", place.control().display());
             screen.fail(Failure::new(Category::ResourceUnavailable, "server", text))
         }
-        (Err(_), Needs::Stopped) => {
+        (Err(_), Needs::Stopped | Needs::Files) => {
             catalogue.run_here(&context(place, None), invocation, |event| screen.tell(&event)).await
         }
         (Err(_), _) => stopped(place, catalogue, invocation, screen).await,

@@ -19,6 +19,7 @@ use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use waypost_base::denials::report_in;
 
 /// Bytes of a socket's name without its closing NUL (unix(7)).
 const SOCKET_NAME_MAX: usize = 107;
@@ -94,7 +95,9 @@ impl Place {
     /// Makes the folders that are missing, for the owner alone.
     pub fn create(&self) -> io::Result<()> {
         for folder in ["", "store", "secret", "trust", "public", "logs", "run"] {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(self.root.join(folder))?;
+            let folder = self.root.join(folder);
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+            report_in(&folder, "create", made)?;
         }
         Ok(())
     }
@@ -103,7 +106,7 @@ impl Place {
     /// forgot could never be read again.
     pub fn organisation_key(&self) -> io::Result<[u8; 32]> {
         let path = self.organisation_key_file();
-        match fs::read(&path) {
+        match report_in(&path, "read", fs::read(&path)) {
             Ok(bytes) => <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| {
                 let text = format!("{} should hold 32 bytes, not {}", path.display(), bytes.len());
                 io::Error::new(io::ErrorKind::InvalidData, text)
@@ -134,7 +137,8 @@ impl Place {
 /// Writes a file that only its owner may read: whole and synced under its name, or not there at all.
 pub fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
+    let mut file = report_in(path, "write", opened)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;

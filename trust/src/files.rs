@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+use waypost_base::denials::report_in;
 
 #[derive(Debug, Error)]
 pub enum FileError {
@@ -17,16 +18,19 @@ pub enum FileError {
 
 /// Writes a private key: mode 0600.
 pub fn write_private(path: &Path, text: &str) -> Result<(), FileError> {
-    replace(path, text, 0o600).map_err(|source| FileError::Io { path: path.to_owned(), source })
+    report_in(path, "write", replace(path, text, 0o600))
+        .map_err(|source| FileError::Io { path: path.to_owned(), source })
 }
 
 /// Writes something that everybody may read: mode 0644.
 pub fn write_public(path: &Path, text: &str) -> Result<(), FileError> {
-    replace(path, text, 0o644).map_err(|source| FileError::Io { path: path.to_owned(), source })
+    report_in(path, "write", replace(path, text, 0o644))
+        .map_err(|source| FileError::Io { path: path.to_owned(), source })
 }
 
 pub fn read(path: &Path) -> Result<String, FileError> {
-    fs::read_to_string(path).map_err(|source| FileError::Io { path: path.to_owned(), source })
+    report_in(path, "read", fs::read_to_string(path))
+        .map_err(|source| FileError::Io { path: path.to_owned(), source })
 }
 
 /// Reads `NAME.crt` and `NAME.key` in a folder, and looks whether they belong together.

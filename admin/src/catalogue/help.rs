@@ -77,6 +77,7 @@ fn describe(out: &mut String, param: &Param) {
 const fn needs(needs: Needs) -> &'static str {
     match needs {
         Needs::Store => "Works on a running server, and on a stopped one.",
+        Needs::Files => "Works on a running server, and on the files of a stopped one.",
         Needs::Server => "Needs a running server.",
         Needs::Stopped => "Works only while the server is stopped.",
         Needs::Nothing => "Needs no server.",

@@ -29,6 +29,8 @@ pub enum Needs {
     Server,
     /// A stopped server: the command works on its files.
     Stopped,
+    /// A running server, or the files of a stopped one; the store is not opened, which might be what does not work.
+    Files,
     /// Nothing: help.
     Nothing,
 }

@@ -122,7 +122,7 @@ fn read_text(path: &Path) -> Result<String, SettingsError> {
     let io = |source| SettingsError::Io { path: path.to_owned(), source };
     match fs::metadata(path) {
         Ok(meta) if meta.len() > BYTES_MAX => Err(io(io::Error::other("larger than 1 MB"))),
-        Ok(_) => fs::read_to_string(path).map_err(io),
+        Ok(_) => waypost_base::denials::report_in(path, "read", fs::read_to_string(path)).map_err(io),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(e) => Err(io(e)),
     }

@@ -42,7 +42,7 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 impl Disk for Real {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
+        for entry in waypost_base::denials::report_in(&self.dir, "read", fs::read_dir(&self.dir))? {
             if let Ok(name) = entry?.file_name().into_string() {
                 names.push(name);
             }
@@ -62,7 +62,9 @@ impl Disk for Real {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.dir.join(name))?;
+        let path = self.dir.join(name);
+        let opened = OpenOptions::new().read(true).write(true).open(&path);
+        let file = waypost_base::denials::report_in(&path, "write", opened)?;
         Ok(Arc::new(RealFile(file)))
     }
 

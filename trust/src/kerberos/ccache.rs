@@ -63,7 +63,9 @@ pub fn load(path: &Path) -> io::Result<Ccache> {
 
 fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());
-    File::open(path)?.take(CCACHE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    waypost_base::denials::report_in(path, "read", File::open(path))?
+        .take(CCACHE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -279,7 +279,7 @@ fn read_bounded(path: &Path) -> Result<String, StoreError> {
     if fs::metadata(path).map_err(at)?.len() > CHAIN_BYTES_MAX {
         return Err(at(io::Error::other("larger than 1 MB")));
     }
-    fs::read_to_string(path).map_err(at)
+    waypost_base::denials::report_in(path, "read", fs::read_to_string(path)).map_err(at)
 }
 
 /// A certificate as it came, made whole: the leaf found, the chain in order, the key beside it if one came.
@@ -356,10 +356,8 @@ mod tests {
         let pending = store.add_request(&asked, &Note::default()).unwrap();
         assert!(store.get(&pending).unwrap().is_request());
         // Whoever signs it needs the request only; here the key does.
-        let given = Wish {
-            key: crate::public::make::KeyKind::Given(key::pkcs8(&asked.key_pem).unwrap()),
-            ..wish
-        };
+        let given =
+            Wish { key: crate::public::make::KeyKind::Given(key::pkcs8(&asked.key_pem).unwrap()), ..wish };
         let signed = crate::public::make::self_signed(&given, 90, NOW).unwrap();
         let stranger = self_signed(&["mail.contoso.test"], 90, NOW).unwrap();
         assert!(matches!(store.complete(&stranger.chain_pem, None), Err(StoreError::NoKey(_))));
@@ -373,7 +371,10 @@ mod tests {
     #[test]
     fn thumbprints_in_any_spelling() {
         let plain = "0123456789ABCDEF0123456789ABCDEF01234567";
-        assert_eq!(thumbprint("\u{200e}01 23 45 67 89 ab cd ef 01 23 45 67 89 ab cd ef 01 23 45 67").as_deref(), Some(plain));
+        assert_eq!(
+            thumbprint("\u{200e}01 23 45 67 89 ab cd ef 01 23 45 67 89 ab cd ef 01 23 45 67").as_deref(),
+            Some(plain)
+        );
         assert_eq!(thumbprint("0123"), None);
     }
 }
