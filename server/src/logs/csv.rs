@@ -281,8 +281,8 @@ fn open_file(layout: &Layout, period: &str, now: Timestamp) -> io::Result<Open> 
     let files = files::list(&layout.folder, layout.prefix)?;
     let last = files.iter().filter(|f| f.period == period).map(|f| f.number).max().unwrap_or(0);
     let path = layout.folder.join(format!("{}{period}-{}.LOG", layout.prefix, last.saturating_add(1)));
-    let opened = OpenOptions::new().append(true).create_new(true).open(path);
-    let mut file = waypost_base::denials::report_in(path, "write", opened)?;
+    let opened = OpenOptions::new().append(true).create_new(true).open(&path);
+    let mut file = waypost_base::denials::report_in(&path, "write", opened)?;
     if !layout.fields.is_empty() {
         let header = format!(
             "#Software: Waypost\r\n#Version: {}\r\n#Log-type: {}\r\n#Date: {now}\r\n#Fields: {}\r\n",
