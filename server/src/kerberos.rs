@@ -3,7 +3,10 @@
 //! A server without the library, or without a keytab, runs all the same; legs and clients that ask for Kerberos are told why
 //! there is none.
 
+mod clients;
+
 use crate::inner::dial;
+use clients::Contexts;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use waypost_admin::settings::SettingsStore;
@@ -23,11 +26,14 @@ pub struct Kerberos {
     roles: Roles,
     clock: Clock,
     gss: OnceLock<Result<Gss, NoLibrary>>,
+    /// Exchanges with clients.
+    contexts: Contexts,
 }
 
 impl Kerberos {
     pub fn new(settings: Arc<SettingsStore>, data: &Path, roles: Roles, clock: Clock) -> Arc<Kerberos> {
-        Arc::new(Kerberos { settings, data: data.to_owned(), roles, clock, gss: OnceLock::new() })
+        let (gss, contexts) = (OnceLock::new(), Contexts::default());
+        Arc::new(Kerberos { settings, data: data.to_owned(), roles, clock, gss, contexts })
     }
 
     /// For inner legs.
