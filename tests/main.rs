@@ -14,6 +14,7 @@ mod faults;
 mod first_light;
 mod kerberos;
 mod mail_authentication;
+mod network;
 mod operation;
 mod sending;
 mod settings;
