@@ -15,6 +15,8 @@ mod inner;
 mod intake;
 mod log;
 mod policy;
+#[cfg(test)]
+mod proxied;
 mod resume;
 #[cfg(test)]
 mod rules;

@@ -1,5 +1,6 @@
 //! Conversations in memory and in virtual time, against drops that can break.
 
+mod proxy;
 mod signing_in;
 mod speed;
 mod store;
