@@ -161,7 +161,7 @@ async fn answers(running: &Running) -> Result<(), Failure> {
     for (name, address) in running.addresses() {
         let mut stream =
             TcpStream::connect(address).await.map_err(|e| format!("{name} at {address}: {e}"))?;
-        if !name.ends_with("s") && !matches!(name, "metrics" | "inner") {
+        if !name.ends_with("s") && !matches!(name, "metrics" | "inner" | "api") {
             let mut greeting = [0; 1];
             stream
                 .read_exact(&mut greeting)
