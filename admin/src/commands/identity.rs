@@ -34,7 +34,7 @@ pub(super) static COMMANDS: &[Command] = &[
         columns: &[
             "Role",
             "User",
-            "Capabilities",
+            "Rights",
             "InnerCertificate",
             "InnerCertificateNotAfter",
             "Keytab",

@@ -76,6 +76,7 @@ impl Host {
             .with("UserId", process.uid)
             .with("Group", group_name(process.gid))
             .with("Groups", groups)
+            .with("Rights", rights(process))
             .with("Capabilities", process.effective.names())
             .with("PermittedCapabilities", process.permitted.names())
             .with("AmbientCapabilities", process.ambient.names())
@@ -142,6 +143,15 @@ impl Host {
         let facts = |path: &PathBuf| Facts::of_pem(&files::read(path).ok()?).ok();
         let line = |f: Facts| format!("{} {} until {}", f.thumbprint, f.names.join(" "), f.not_after);
         shown.iter().filter_map(facts).map(line).collect()
+    }
+}
+
+/// The effective capabilities in a word or two, for tables.
+fn rights(process: &Process) -> String {
+    match process.effective.names().as_slice() {
+        [] => "none".to_owned(),
+        [one] => one.clone(),
+        many => format!("{} capabilities", many.len()),
     }
 }
 

@@ -13,6 +13,8 @@ use waypost_trust::kerberos::keytab;
 /// Files that are looked at for being open to others; a data folder has some dozens that are secret.
 const SECRETS_MAX: usize = 2000;
 const DEPTH_MAX: usize = 4;
+/// A line holds so many; Get-ServiceIdentity has them all.
+const CAPABILITIES_SHOWN: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Result {
@@ -130,7 +132,9 @@ fn capabilities(host: &Host) -> Option<Check> {
         let fact = if names.is_empty() { "none".to_owned() } else { names.join(" ") };
         Check::new("Capability", "effective and permitted", Result::Ok, fact)
     } else {
-        let fact = format!("{} beyond {BIND}: {}", more.len(), more.join(" "));
+        let shown: Vec<&str> = more.iter().take(CAPABILITIES_SHOWN).map(String::as_str).collect();
+        let rest = if more.len() > shown.len() { " …" } else { "" };
+        let fact = format!("{} beyond {BIND}: {}{rest}", more.len(), shown.join(" "));
         Check::new("Capability", "effective and permitted", Result::Failed, fact)
             .mend(format!("CapabilityBoundingSet={BIND} and AmbientCapabilities={BIND} in the systemd unit"))
     })

@@ -16,6 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use waypost_base::metrics::Counter;
+use waypost_trust::channel::BoxStream;
+use waypost_trust::leg::Arrived;
 use waypost_trust::leg::accept::{Acceptor, Arrival, NotArrived, accept};
 use waypost_trust::leg::cause;
 
@@ -23,7 +25,7 @@ use waypost_trust::leg::cause;
 const PENDING_MAX: usize = 1024;
 const PENDING_PER_ADDRESS: usize = 256;
 /// Strangers of one address are not listened to any more once there were so many within [`STRANGERS_SPAN`].
-const STRANGERS_MAX: u32 = 30;
+const STRANGERS_MAX: u32 = 60;
 const STRANGERS_SPAN: Duration = Duration::from_secs(60);
 /// Addresses that are counted; past that everybody begins anew.
 const ADDRESSES_MAX: usize = 10_000;
@@ -66,25 +68,49 @@ pub async fn keep(
     }
 }
 
+/// What became of a connection at the door.
+enum Judged {
+    Arrived(Box<Arrived>),
+    Joins(BoxStream),
+    TurnedAway,
+}
+
 /// One connection, from TLS to the end of its service. `seat` is held while it is judged.
 async fn serve(stream: TcpStream, peer: SocketAddr, inside: Arc<Inside>, handlers: Handlers, seat: Seat) {
+    // In a box of its own: a session of days holds nothing of how it was let in.
+    let judged = Box::pin(judge(stream, peer, &inside, &seat)).await;
+    drop(inside);
+    match judged {
+        Judged::Arrived(arrived) => {
+            drop(seat);
+            handlers.take(*arrived).await;
+        }
+        Judged::Joins(stream) => handlers.join(stream, peer).await,
+        Judged::TurnedAway => {}
+    }
+}
+
+async fn judge(stream: TcpStream, peer: SocketAddr, inside: &Inside, seat: &Seat) -> Judged {
     let own = inside.identity.current();
-    if stream.set_nodelay(true).is_err() {
-        return;
+    if stream.set_nodelay(true).is_err() || listen::keep_alive(&stream).is_err() {
+        return Judged::TurnedAway;
     }
     let secured = match tls::accept(&own, Box::new(stream)).await {
         Ok(secured) => secured,
         Err(e) => {
             TURNED_AWAY.one();
-            seat.stranger();
+            // Whoever only looks whether the door is there does no harm.
+            if e.kind() != std::io::ErrorKind::UnexpectedEof {
+                seat.stranger();
+            }
             tracing::debug!(%peer, error = %e, "TLS at the inner door failed");
-            return;
+            return Judged::TurnedAway;
         }
     };
     if secured.joins {
         // Who guesses tokens is a stranger each time.
         seat.stranger();
-        return handlers.join(secured.stream, peer).await;
+        return Judged::Joins(secured.stream);
     }
     let me = inside.own_member(&own);
     let (known, kerberos) = (inside.known(), inside.kerberos());
@@ -100,26 +126,24 @@ async fn serve(stream: TcpStream, peer: SocketAddr, inside: Arc<Inside>, handler
         clock: &inside.clock,
         peer: peer.to_string(),
     };
-    let judged = accept(secured.stream, with).await;
-    match judged {
+    match accept(secured.stream, with).await {
         Ok(Arrival { arrived, finding }) => {
-            drop(seat);
             ARRIVED.one();
             inside.board.note(&arrived.leg, finding.as_ref(), inside.clock.now());
-            handlers.take(arrived).await;
+            Judged::Arrived(Box::new(arrived))
         }
         Err(not) => {
             TURNED_AWAY.one();
-            turned_away(&inside, *not, peer, &seat);
+            turned_away(inside, *not, peer, seat);
+            Judged::TurnedAway
         }
     }
 }
 
 fn turned_away(inside: &Inside, not: NotArrived, peer: SocketAddr, seat: &Seat) {
     let code = not.finding.cause.code;
-    // A name alone is no server: whoever has no certificate of ours could fill the board with names.
-    let unproved = [cause::NO_CERTIFICATE, cause::OTHER_CA, cause::PROTOCOL, cause::TIMEOUT];
-    let stranger = unproved.iter().any(|cause| cause.code == code);
+    // A server of ours that fails again and again is not shut out: its other services may be well.
+    let stranger = code == cause::NO_CERTIFICATE.code || code == cause::OTHER_CA.code;
     let known = not.from.as_deref().is_some_and(|id| inside.known().0.server(id).is_some());
     if stranger {
         seat.stranger();

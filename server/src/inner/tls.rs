@@ -322,3 +322,127 @@ impl ClientCertVerifier for Anybody {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use waypost_base::Timestamp;
+    use waypost_trust::InnerCa;
+    use waypost_trust::authority::SERVER_DAYS;
+
+    const NOW: Timestamp = Timestamp(1_772_525_720_000);
+    const DAY: i64 = 86_400_000;
+
+    fn own(ca: &InnerCa, id: &str, at: Timestamp) -> Own {
+        Own::new(&ca.issue(&ServerId::parse(id).unwrap(), at).unwrap(), Bundle::of(ca)).unwrap()
+    }
+
+    fn member(id: &str) -> Member {
+        Member { id: id.into(), mailbox: true, ..Member::default() }
+    }
+
+    async fn meet(
+        initiator: &Own,
+        acceptor: &Own,
+        member: &Member,
+    ) -> (Result<Secured, Fault>, io::Result<Secured>) {
+        let (ours, theirs) = duplex(64 * 1024);
+        let clock = Clock::fixed(NOW);
+        tokio::join!(connect(initiator, member, Box::new(ours), &clock), accept(acceptor, Box::new(theirs)))
+    }
+
+    async fn refused(initiator: &Own, acceptor: &Own, member: &Member) -> (&'static str, String) {
+        let fault = meet(initiator, acceptor, member).await.0.err().unwrap();
+        assert!(fault.evidence.iter().any(|e| e.fact.starts_with("certificate ")), "{fault:?}");
+        (fault.cause.code, fault.text)
+    }
+
+    #[tokio::test]
+    async fn both_ends_know_each_other_and_their_channel() {
+        let ca = InnerCa::create("Contoso", NOW).unwrap();
+        let (front, mbx) = (own(&ca, "front", NOW), own(&ca, "mbx", NOW));
+        let (ours, theirs) = meet(&front, &mbx, &member("mbx")).await;
+        let (mut ours, mut theirs) = (ours.ok().unwrap(), theirs.unwrap());
+        assert_eq!(ours.exporter, theirs.exporter);
+        assert_ne!(ours.exporter, [0; 32]);
+        let shown = front.bundle.verify(&theirs.certificate.unwrap(), NOW).unwrap();
+        assert_eq!(shown.server.as_str(), "front");
+        ours.stream.write_all(b"hi").await.unwrap();
+        ours.stream.shutdown().await.unwrap();
+        let mut said = String::new();
+        theirs.stream.read_to_string(&mut said).await.unwrap();
+        assert_eq!((said.as_str(), theirs.joins), ("hi", false));
+    }
+
+    #[tokio::test]
+    async fn an_initiator_verifies_strictly_and_says_why_not() {
+        let ca = InnerCa::create("Contoso", NOW).unwrap();
+        let other = InnerCa::create("Fabrikam", NOW).unwrap();
+        let (front, mbx) = (own(&ca, "front", NOW), member("mbx"));
+
+        let (code, text) = refused(&front, &own(&other, "mbx", NOW), &mbx).await;
+        assert_eq!(code, "INNER-OTHER-CA");
+        assert!(
+            text.starts_with("the inner certificate of mbx is by a CA that is not trusted here"),
+            "{text}"
+        );
+
+        let (code, text) = refused(&front, &own(&ca, "mbx2", NOW), &mbx).await;
+        assert_eq!((code, text.as_str()), ("INNER-WRONG-SERVER", "mbx2 answers at the address of mbx"));
+
+        let old = own(&ca, "mbx", NOW.plus_millis(-(SERVER_DAYS + 1) * DAY));
+        assert_eq!(refused(&front, &old, &mbx).await.0, "INNER-EXPIRED");
+        assert_eq!(refused(&front, &own(&ca, "mbx", NOW.plus_millis(DAY)), &mbx).await.0, "INNER-NOTYET");
+
+        let now = own(&ca, "mbx", NOW);
+        let revoked = Member { revoked: Some(NOW), ..member("mbx") };
+        assert_eq!(refused(&front, &now, &revoked).await.0, "INNER-REVOKED");
+        let stolen = Member { certificates_since: Some(NOW.plus_millis(60_000)), ..member("mbx") };
+        assert_eq!(refused(&front, &now, &stolen).await.0, "INNER-REVOKED");
+        let renewed = Member { certificates_since: Some(NOW), ..member("mbx") };
+        assert!(meet(&front, &now, &renewed).await.0.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_acceptor_takes_any_certificate_so_that_it_can_say_why_not() {
+        let ca = InnerCa::create("Contoso", NOW).unwrap();
+        let other = InnerCa::create("Fabrikam", NOW).unwrap();
+        let mut thief = own(&other, "front", NOW);
+        thief.bundle = Bundle::of(&ca);
+        let (ours, theirs) = meet(&thief, &own(&ca, "mbx", NOW), &member("mbx")).await;
+        assert!(ours.is_ok());
+        let shown = theirs.unwrap().certificate.unwrap();
+        assert!(Bundle::of(&ca).verify(&shown, NOW).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_tls_is_told_as_such() {
+        let ca = InnerCa::create("Contoso", NOW).unwrap();
+        let front = own(&ca, "front", NOW);
+        let (ours, mut theirs) = duplex(1024);
+        theirs.write_all(b"* OK IMAP4 ready\r\n").await.unwrap();
+        let clock = Clock::fixed(NOW);
+        let fault = connect(&front, &member("mbx"), Box::new(ours), &clock).await.err().unwrap();
+        assert_eq!(fault.cause.code, "INNER-TLS");
+        let (ours, theirs) = duplex(1024);
+        drop(theirs);
+        let fault = connect(&front, &member("mbx"), Box::new(ours), &clock).await.err().unwrap();
+        assert_eq!(fault.text, "what answers for mbx closed the connection during TLS");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_given_up() {
+        let ca = InnerCa::create("Contoso", NOW).unwrap();
+        let front = own(&ca, "front", NOW);
+        let (ours, _theirs) = duplex(1024);
+        let fault = connect(&front, &member("mbx"), Box::new(ours), &Clock::fixed(NOW)).await.err().unwrap();
+        assert_eq!(
+            (fault.cause.code, fault.text.as_str()),
+            ("INNER-TIMEOUT", "mbx did not finish TLS within 5 s")
+        );
+        let (_ours, theirs) = duplex(1024);
+        let late = accept(&front, Box::new(theirs)).await.err().unwrap();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -15,7 +15,7 @@ macro_rules! causes {
 causes! {
     UNREACHABLE = "INNER-UNREACHABLE",
         "the other server's inner door cannot be reached",
-        "Start the server, or mend the network or the address: Set-Server ID -Inner HOST:PORT";
+        "Start the server, or mend the network or the address: Set-Server ID -InnerAddress HOST:PORT";
     TIMEOUT = "INNER-TIMEOUT",
         "the other server did not answer in time",
         "Look at the other server's load and log, and at the network between the two";
@@ -39,7 +39,7 @@ causes! {
         "Update-InnerAuthority on the primary shows the CAs; a server that missed a rotation joins anew";
     WRONG_SERVER = "INNER-WRONG-SERVER",
         "another server of the organisation answered, or called under another name",
-        "Set the address of the server right: Set-Server ID -Inner HOST:PORT";
+        "Set the address of the server right: Set-Server ID -InnerAddress HOST:PORT";
     NO_CERTIFICATE = "INNER-NO-CERTIFICATE",
         "the other end has shown no inner certificate",
         "Only servers of the organisation may use the inner door: let it join, or keep strangers away from the port";
@@ -57,10 +57,10 @@ causes! {
         "Give both servers the same policy: Set-WaypostSetting legs.policy";
     NO_KERBEROS = "INNER-NO-KERBEROS",
         "the policy asks for Kerberos and this server has none set up",
-        "Give the server a keytab and a principal (Set-Server ID -Principals …), or change legs.policy";
+        "Give the server a keytab and a principal (Set-Server ID -ServicePrincipals …), or change legs.policy";
     PRINCIPAL = "INNER-PRINCIPAL",
         "the ticket is not of the server that came with it",
-        "Set-Server ID -Principals with the principal that the server uses";
+        "Set-Server ID -ServicePrincipals with the principal that the server uses";
     NOT_SERVED = "INNER-NOT-SERVED",
         "this server does not offer the service",
         "See Get-Server for its roles, and whether it has finished starting";

@@ -105,6 +105,7 @@ impl Talk<'_> {
                 }
             }
         }
+        self.tell_what_failed().await;
         if self.failed.is_empty() {
             return Err(Fault::new(cause::POLICY, "the policy of this leg allows no mechanism"));
         }
@@ -119,6 +120,18 @@ impl Talk<'_> {
             });
         }
         Err(fault)
+    }
+
+    /// Where nothing came as far as the other end: it is told, so that its administrator finds the leg too.
+    async fn tell_what_failed(&mut self) {
+        let Some(hello) = self.hello.take().filter(|_| !self.failed.is_empty()) else { return };
+        let failed = self.failed.iter().map(Told::from).collect();
+        let attempt = Attempt { by: Mechanism::Kerberos, token: None, failed };
+        let (from, time) = (self.with.own.id.clone(), self.with.clock.now());
+        let begin = Begin { waypost: wire::VERSION, from, hello, time, attempt };
+        let other = self.with.other.id.clone();
+        // Our own fault is what counts.
+        let _ = wire::send(&mut self.stream, &other, &begin).await;
     }
 
     async fn by_kerberos(&mut self) -> Result<Result<(), No>, Fault> {

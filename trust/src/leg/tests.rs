@@ -295,6 +295,16 @@ async fn what_is_required_is_required() {
 }
 
 #[tokio::test]
+async fn the_acceptor_hears_of_a_leg_that_could_not_be_begun() {
+    let fault = Fault::new(cause::UNREACHABLE, "no KDC answers").seen("kdc", NOW, "192.0.2.88 refused");
+    let mut setting = Setting::kerberos(Err(fault), None);
+    setting.policies.0 = Policy(vec![Mechanism::Kerberos]);
+    let (text, leg) = setting.refused(cause::UNREACHABLE).await;
+    assert_eq!(text, "no KDC answers");
+    assert_eq!(leg.initiator.name, "front");
+}
+
+#[tokio::test]
 async fn a_ticket_of_somebody_else_is_no_proof() {
     let mut setting = Setting::kerberos(Ok("amy@TEST"), None);
     setting.policies.0 = Policy(vec![Mechanism::Kerberos]);
