@@ -113,6 +113,12 @@ pub fn place(command: &Command, invocation: &Invocation) -> Place {
     };
     let looks = matches!(command.verb, "Get" | "Test" | "Compare" | "Export" | "Find" | "Search");
     let noun = command.noun;
+    // A machine's own document has a history of its own.
+    if noun == "WaypostSettingHistory"
+        && let Some(server) = text("Server")
+    {
+        return Place::Server(server);
+    }
     if KEEPER.contains(&noun) || (!looks && (DIRECTORY.contains(&noun) || SETTINGS.contains(&noun))) {
         return Place::Primary;
     }

@@ -23,7 +23,12 @@ pub(super) async fn enable(call: &Call<'_>) -> Outcome {
 }
 
 /// Looks at a certificate for each service, and binds it: refused with the reason, unless it is forced.
-pub(super) async fn bind(call: &Call<'_>, settings: &Settings, held: &Held, chosen: &[PublicService]) -> Outcome {
+pub(super) async fn bind(
+    call: &Call<'_>,
+    settings: &Settings,
+    held: &Held,
+    chosen: &[PublicService],
+) -> Outcome {
     let thumbprint = &held.entry.thumbprint;
     let Some(facts) = &held.entry.facts else {
         let text = format!(
@@ -91,7 +96,12 @@ async fn judge(call: &Call<'_>, thumbprint: &str, refusals: &[Problem]) -> Outco
     let Some(first) = refusals.first() else { return Ok(None) };
     let reasons = refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     if call.invocation.force {
-        let text = format!("Bound by -Force, although {reasons}. Undo-WaypostSetting takes it back.");
+        let now = call.directory()?.snapshot();
+        let ours = now.here().filter(|_| now.servers().count() > 1);
+        let undo = ours
+            .map(|id| format!("Undo-WaypostSetting -Server {id}"))
+            .unwrap_or("Undo-WaypostSetting".into());
+        let text = format!("Bound by -Force, although {reasons}. {undo} takes it back.");
         call.warn(text).await;
         return Ok(Some(reasons));
     }
@@ -99,7 +109,9 @@ async fn judge(call: &Call<'_>, thumbprint: &str, refusals: &[Problem]) -> Outco
     for problem in refusals {
         text.push_str(&format!("\n    Remedy: {}", problem.cause.remedy));
     }
-    text.push_str("\n    -Force binds it all the same; that is noted, and Undo-WaypostSetting takes it back.");
+    text.push_str(
+        "\n    -Force binds it all the same; that is noted, and Undo-WaypostSetting takes it back.",
+    );
     let finding = serde_json::to_value(first.finding(call.context.clock.now())).ok().map(Box::new);
     Err(Failure { finding, ..Failure::new(Category::InvalidOperation, thumbprint, text) })
 }
@@ -139,8 +151,9 @@ pub(super) async fn disable(call: &Call<'_>) -> Outcome {
     let settings = call.world()?.settings.current();
     let wanted = call.required("Thumbprint")?;
     // One that is bound and not here can be unbound, too.
-    let thumbprint = waypost_trust::public::store::thumbprint(wanted.rsplit('\\').next().unwrap_or(wanted))
-        .ok_or_else(|| Failure::invalid("Thumbprint", format!("{wanted:?} is not a thumbprint.")))?;
+    let thumbprint =
+        waypost_trust::public::store::thumbprint(wanted.rsplit('\\').next().unwrap_or(wanted))
+            .ok_or_else(|| Failure::invalid("Thumbprint", format!("{wanted:?} is not a thumbprint.")))?;
     let is_bound = |service: &PublicService| bound(&settings, *service).contains(&thumbprint);
     if chosen.is_empty() {
         chosen = PublicService::ALL.to_vec();
@@ -159,7 +172,8 @@ pub(super) async fn disable(call: &Call<'_>) -> Outcome {
     }
     let mut edits = Vec::new();
     for service in &chosen {
-        let left: Vec<String> = bound(&settings, *service).iter().filter(|t| **t != thumbprint).cloned().collect();
+        let left: Vec<String> =
+            bound(&settings, *service).iter().filter(|t| **t != thumbprint).cloned().collect();
         if left.is_empty() {
             let chain = call.context.data.join(&settings.tls.certificate);
             let text = if chain.exists() {
@@ -181,7 +195,8 @@ pub(super) async fn remove(call: &Call<'_>) -> Outcome {
     let held = one(call, &settings, call.required("Thumbprint")?)?;
     let thumbprint = &held.entry.thumbprint;
     if held.default {
-        let text = "This is the certificate of the section tls. It is not in the store; its files are named there.";
+        let text =
+            "This is the certificate of the section tls. It is not in the store; its files are named there.";
         return Err(Failure::new(Category::InvalidOperation, thumbprint, text));
     }
     let shown = shown_by(&settings, &held);
