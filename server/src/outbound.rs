@@ -146,6 +146,11 @@ fn bare(name: &str) -> &str {
 }
 
 fn facts(connection: &rustls::ClientConnection) -> TlsFacts {
+    let modern = connection.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
+    // RFC 9266 §3: only unique without the extended master secret from TLS 1.3 on.
+    let exporter =
+        || connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None).ok();
+    let leaf = connection.peer_certificates().and_then(|chain| chain.first());
     TlsFacts {
         version: match connection.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
@@ -153,8 +158,8 @@ fn facts(connection: &rustls::ClientConnection) -> TlsFacts {
         },
         cipher: connection.negotiated_cipher_suite().map_or("unknown", |s| cipher_name(s.suite())),
         server_name: None,
-        exporter: None,
-        end_point: None,
+        exporter: modern.then(exporter).flatten(),
+        end_point: leaf.and_then(|leaf| waypost_trust::end_point::binding(leaf)),
         client: None,
     }
 }

@@ -4,7 +4,7 @@ use super::cause;
 use super::talk::{Dialect, Done, Fault, Said, Talk};
 use crate::run::is_implicit;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use waypost_sasl::Mechanism;
 use waypost_trust::channel::TlsConnect;
 
@@ -17,6 +17,10 @@ const TRIED: [Mechanism; 6] = [
     Mechanism::Plain,
     Mechanism::Login,
 ];
+
+/// How often, and after which pause, a maildrop that is still in use is tried again.
+const IN_USE_TRIES: u8 = 10;
+const IN_USE_PAUSE: Duration = Duration::from_millis(50);
 
 /// How somebody signs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +193,16 @@ async fn upgrade(talk: &mut Talk, word: &str, who: &Who, tls: &dyn TlsConnect) -
 /// Signs in; whatever is not a success is a fault, by what was said.
 pub async fn sign_in(talk: &mut Talk, door: &str, way: Way, who: &Who) -> Done {
     let begun = Instant::now();
-    let done = try_sign_in(talk, door, way, who).await;
+    let mut done = try_sign_in(talk, door, way, who).await;
+    for _ in 0..IN_USE_TRIES {
+        // A maildrop is for one session; the probe before this one may be about to give it back (RFC 1939 §4).
+        match &done {
+            Err(fault) if fault.text.contains("[IN-USE]") => {}
+            _ => break,
+        }
+        tokio::time::sleep(IN_USE_PAUSE).await;
+        done = try_sign_in(talk, door, way, who).await;
+    }
     talk.note("sign-in", begun, done)
 }
 

@@ -16,6 +16,8 @@ use waypost_trust::channel::{BoxStream, PeerCertificate, TlsConnect, TlsFacts, T
 
 /// Longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(4);
+/// How long a goodbye is waited for.
+const PARTING: Duration = Duration::from_secs(1);
 /// Longest line that is read; replies of ours are shorter.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Lines of one answer.
@@ -234,6 +236,18 @@ impl Talk {
         let version = self.tls.as_ref().map(|facts| facts.version)?;
         let subject = self.shown.as_ref().map(|c| c.subject.clone()).unwrap_or_default();
         Some(format!("{version}, {subject}"))
+    }
+
+    /// Says goodbye and waits until the other side has closed, so that nothing of this session is left behind.
+    pub async fn leave(&mut self) {
+        let goodbye = if self.dialect == Dialect::Imap { "bye LOGOUT" } else { "QUIT" };
+        let parting = async {
+            // After a goodbye of the probe's own this is one too many, and nobody minds.
+            if self.send(goodbye).await.is_ok() {
+                while self.line(goodbye).await.is_ok() {}
+            }
+        };
+        let _ = tokio::time::timeout(PARTING, parting).await;
     }
 
     fn bindings(&self) -> Bindings {
