@@ -15,8 +15,6 @@ mod block;
 mod drive;
 mod source;
 mod target;
-#[cfg(test)]
-mod tests;
 
 pub use block::{Block, Rows};
 pub use drive::{End, Here, Stand, Stop, run};
