@@ -3,20 +3,26 @@
 //! A server without the library, or without a keytab, runs all the same; legs and clients that ask for Kerberos are told why
 //! there is none.
 
-mod clients;
-
 use crate::inner::dial;
-use clients::Contexts;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use waypost_admin::settings::SettingsStore;
 use waypost_base::Clock;
 use waypost_base::metrics::{Figure, Kind};
 use waypost_directory::Roles;
+use waypost_trust::kerberos::Principal;
 use waypost_trust::kerberos::gss::{Acceptor, Gss, Identity, Initiator, NoLibrary};
-use waypost_trust::kerberos::keytab;
+use waypost_trust::kerberos::keytab::{self, Keytab};
 use waypost_trust::leg::fault::Fault;
 use waypost_trust::leg::kerberos::{Admitted, Begun, Doing, KerberosAcceptor, KerberosInitiator};
+
+/// First parts of the service principals that mail programs get tickets for; the last ones are Windows' own.
+const CLIENT_SERVICES: [&str; 9] =
+    ["smtp", "imap", "pop", "host", "SMTPSVC", "exchangeMDB", "exchangeRFR", "exchangeAB", "IMAP4SVC"];
+
+fn is_for_clients(service: &str) -> bool {
+    CLIENT_SERVICES.iter().any(|s| s.eq_ignore_ascii_case(service))
+}
 
 /// One for the process.
 pub struct Kerberos {
@@ -26,14 +32,11 @@ pub struct Kerberos {
     roles: Roles,
     clock: Clock,
     gss: OnceLock<Result<Gss, NoLibrary>>,
-    /// Exchanges with clients.
-    contexts: Contexts,
 }
 
 impl Kerberos {
     pub fn new(settings: Arc<SettingsStore>, data: &Path, roles: Roles, clock: Clock) -> Arc<Kerberos> {
-        let (gss, contexts) = (OnceLock::new(), Contexts::default());
-        Arc::new(Kerberos { settings, data: data.to_owned(), roles, clock, gss, contexts })
+        Arc::new(Kerberos { settings, data: data.to_owned(), roles, clock, gss: OnceLock::new() })
     }
 
     /// For inner legs.
@@ -88,11 +91,17 @@ impl Kerberos {
         Ok(Initiator::new(self.gss()?, self.identity(self.initiating_role())))
     }
 
-    /// Whether clients can be offered Kerberos: there is a keytab with a key, and the library.
+    /// Whether clients can be offered Kerberos: there is a key for a service that clients get tickets for, and the library.
+    /// Offered without, it would be chosen by programs that then fail instead of sending a password.
     pub fn ready(&self) -> bool {
         let path = self.settings.current().kerberos.keytab_file(&self.data);
         // Most servers have none, which is found out without a word in the log.
-        path.exists() && keytab::load(&path).is_ok_and(|k| !k.entries.is_empty()) && self.gss().is_ok()
+        let for_clients = |keytab: Keytab| {
+            let named =
+                |p: &&Principal| p.parts.len() > 1 && p.parts.first().is_some_and(|s| is_for_clients(s));
+            keytab.principals().iter().any(named)
+        };
+        path.exists() && keytab::load(&path).is_ok_and(for_clients) && self.gss().is_ok()
     }
 
     pub fn figures(&self) -> Vec<Figure> {

@@ -66,6 +66,8 @@ impl Lab {
         mailbox
             .set(Scope::Organisation, &[Edit::set("legs.hub", &both), Edit::set("legs.delivery", &both)])?;
         mailbox.start(Some("frontend,mailbox"))?;
+        let inner = mailbox.address("inner").to_string();
+        mailbox.run(&["Set-ExchangeServer", "server-1", "-InnerAddress", &inner])?;
         let mut hub = site.join(&mailbox, "frontend,transport")?;
         kdc.export(HUB, &keytab_of(&hub))?;
         private(&keytab_of(&hub))?;
