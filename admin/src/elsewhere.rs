@@ -41,6 +41,9 @@ pub struct Errand {
 pub trait Elsewhere: Send + Sync {
     /// Runs a command at a server, whose output goes to `sink`.
     fn run<'a>(&'a self, server: &'a str, errand: Errand, sink: &'a Sink) -> Answer<'a, Exit>;
+
+    /// How this server's copy of the directory stands, in a line; `None` on the server that keeps it.
+    fn standing(&self) -> Option<String>;
 }
 
 impl Errand {
@@ -95,6 +98,7 @@ const SETTINGS: &[&str] = &[
 /// Nouns that are the keeper's business even to look at.
 const KEEPER: &[&str] = &[
     "DirectorySync",
+    "DkimSigningConfig",
     "InnerAuthority",
     "MoveRequest",
     "ServerToken",
@@ -113,11 +117,13 @@ pub fn place(command: &Command, invocation: &Invocation) -> Place {
     };
     let looks = matches!(command.verb, "Get" | "Test" | "Compare" | "Export" | "Find" | "Search");
     let noun = command.noun;
-    // A machine's own document has a history of its own.
-    if noun == "WaypostSettingHistory"
-        && let Some(server) = text("Server")
-    {
+    // What holds for one machine alone is in its own document, which has a history of its own. `why` names a listener.
+    let own = SETTINGS.contains(&noun) || noun == "WaypostSettingHistory";
+    if let (true, Some(server)) = (own && command.param("Server").is_some(), text("Server")) {
         return Place::Server(server);
+    }
+    if noun == "MessageStory" {
+        return Place::Here;
     }
     if KEEPER.contains(&noun) || (!looks && (DIRECTORY.contains(&noun) || SETTINGS.contains(&noun))) {
         return Place::Primary;
@@ -260,6 +266,7 @@ mod tests {
             (&["New-AcceptedDomain", "-Name", "a", "-DomainName", "a.test"], Place::Primary),
             (&["Set-ImapSettings", "-Banner", "Hi"], Place::Primary),
             (&["Get-ImapSettings"], Place::Here),
+            (&["Set-ImapSettings", "-Server", "server-2", "-Banner", "Hi"], Place::Server("server-2".into())),
             (&["Set-WaypostSetting", "imap.banner", "Hi"], Place::Primary),
             (&["Set-WaypostSetting", "server.name", "mbx1.example.org"], Place::Here),
             (&["Get-MailboxStatistics", "amy"], Place::Home("amy".into())),

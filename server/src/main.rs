@@ -110,6 +110,7 @@ async fn serve(place: &Place, roles: Option<Roles>) -> Result<(), Failure> {
     let organisation = Organisation::open(place, &[&current.server.name, "localhost"], &current).await?;
     let doors = run::settings::doors(&current);
     let roles = roles.unwrap_or_else(|| organisation.roles());
+    organisation.may_be(roles)?;
     let running = run::Running::start(&organisation, settings, roles, doors).await?;
     for (name, address) in running.addresses() {
         tracing::info!(%address, "{name} is open");

@@ -9,7 +9,7 @@ use crate::run::Call;
 use std::sync::Arc;
 use waypost_base::Timestamp;
 use waypost_directory::invitation::Token;
-use waypost_directory::{Roles, Server};
+use waypost_directory::{Account, AccountKind, Roles, Server};
 use waypost_trust::authority::Bundle;
 use waypost_trust::{Facts, InnerCa, KeyedCertificate, files};
 
@@ -179,7 +179,10 @@ async fn get(call: &Call<'_>) -> Outcome {
         None => now.servers().cloned().collect(),
     };
     for server in chosen {
-        let accounts = now.accounts().filter(|a| now.home_of(a) == server.id).count();
+        let accounts = now
+            .accounts()
+            .filter(|a| now.home_of(a) == server.id && a.kind != AccountKind::Monitoring)
+            .count();
         let status = match (server.revoked, server.components.values().all(|state| state == "Active")) {
             (Some(since), _) => format!("Revoked since {since}"),
             (None, true) => "Active".to_owned(),
@@ -199,6 +202,9 @@ async fn get(call: &Call<'_>) -> Outcome {
             .with("Mailboxes", accounts as i64)
             .with("ServicePrincipals", server.principals.clone())
             .with("CertificatesSince", server.certificates_since.map(|at| at.to_string()));
+        let here = now.here() == Some(server.id.as_str());
+        let way = call.world()?.elsewhere.as_ref().filter(|_| here);
+        let record = record.with("DirectoryCopy", way.and_then(|way| way.standing()));
         call.record(super::ending(record, &server.id, server.joined, server.changed)).await;
     }
     Ok(())
@@ -252,7 +258,16 @@ async fn remove(call: &Call<'_>) -> Outcome {
     if call.only_said(|| format!("Removing server {}.", server.id)).await {
         return Ok(());
     }
-    call.directory()?.remove_server(&server.id).await?;
+    let directory = call.directory()?;
+    directory.remove_server(&server.id).await?;
+    // What it tried itself out with goes with it.
+    let now = directory.snapshot();
+    let own = |a: &&Arc<Account>| {
+        a.kind == AccountKind::Monitoring && a.home.as_deref() == Some(server.id.as_str())
+    };
+    for account in now.accounts().filter(own) {
+        directory.remove_account(account.id).await?;
+    }
     Ok(())
 }
 

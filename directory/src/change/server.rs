@@ -2,6 +2,7 @@
 
 use super::Directory;
 use crate::error::ChangeError;
+use crate::model::{Account, AccountKind};
 use crate::rows;
 use crate::server::Server;
 use std::sync::Arc;
@@ -55,7 +56,10 @@ impl Directory {
         if old.primary {
             return Err(ChangeError::InUse { what, by: "the organisation: it keeps the directory".into() });
         }
-        if let Some(account) = now.accounts().find(|a| a.home.as_deref() == Some(old.id.as_str())) {
+        let holds = |a: &&Arc<Account>| {
+            a.home.as_deref() == Some(old.id.as_str()) && a.kind != AccountKind::Monitoring
+        };
+        if let Some(account) = now.accounts().find(holds) {
             return Err(ChangeError::InUse { what, by: format!("the mailbox <{}>", account.primary) });
         }
         let mut batch = Batch::new(rows::PARTITION);

@@ -95,16 +95,18 @@ impl SignIn {
         *self.providers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(providers);
     }
 
+    /// What a password would be kept as, for [`lend`](SignIn::lend).
+    pub async fn kind_of(&self, password: &str) -> Result<CredentialKind, ChangeError> {
+        let nt = self.providers().ntlm_hashes;
+        self.directory.hasher().main(waypost_sasl::prep::password(password), nt).await
+    }
+
     /// Gives an account a password that is nowhere but in this value's memory, for a rehearsal: whoever else signs in
     /// elsewhere knows nothing of it. What it looks accounts up in is the directory as it was at this moment.
-    pub async fn lend(&self, account: AccountId, password: &str) -> Result<(), ChangeError> {
-        let nt = self.providers().ntlm_hashes;
-        let kind = self.directory.hasher().main(waypost_sasl::prep::password(password), nt).await?;
+    pub fn lend(&self, account: AccountId, kind: CredentialKind) {
         let mut picture = Snapshot::clone(&self.directory.snapshot());
-        let credential = Credential { id: u32::MAX, version: 1, kind, created: self.clock.now() };
-        picture.put_credential(account, credential);
+        picture.put_credential(account, Credential { id: u32::MAX, version: 1, kind, created: self.clock.now() });
         *self.lent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(picture));
-        Ok(())
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

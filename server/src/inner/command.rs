@@ -1,6 +1,7 @@
 //! Commands that another server has to run: sent there with the name of whoever gave them, run there by the same rules,
 //! their output streamed back.
 
+use super::renew::Contact;
 use super::{Handlers, Handling};
 use crate::machine;
 use crate::run::services::Services;
@@ -54,7 +55,22 @@ async fn run(arrived: Arrived, catalogue: Arc<Catalogue>, context: Context) {
 pub struct Sender(pub Weak<Services>);
 
 impl Elsewhere for Sender {
-    fn run<'a>(&'a self, server: &'a str, errand: Errand, sink: &'a Sink) -> waypost_admin::run::Answer<'a, Exit> {
+    fn standing(&self) -> Option<String> {
+        let services = self.0.upgrade().filter(|s| s.organisation.directory.is_copy())?;
+        let Contact { heard, lost } = services.following.contact();
+        Some(match (heard, lost) {
+            (_, Some((since, why))) => format!("without the primary since {since}: {why}"),
+            (Some(at), None) => format!("up to date; the primary was heard at {at}"),
+            (None, None) => "the primary has not been heard yet".to_owned(),
+        })
+    }
+
+    fn run<'a>(
+        &'a self,
+        server: &'a str,
+        errand: Errand,
+        sink: &'a Sink,
+    ) -> waypost_admin::run::Answer<'a, Exit> {
         Box::pin(async move {
             let unavailable = |text: String| Failure::new(Category::ResourceUnavailable, server, text);
             let services = self.0.upgrade().ok_or_else(|| unavailable("This server is stopping.".into()))?;
@@ -63,7 +79,9 @@ impl Elsewhere for Sender {
             hello.detail = serde_json::to_value(&errand).map_err(|e| unavailable(e.to_string()))?;
             let opened = services.inner.open(server, hello).await;
             let opened = opened.map_err(|e| {
-                unavailable(format!("{server} has to run this command, and cannot be reached: {e}. Nothing was done."))
+                unavailable(format!(
+                    "{server} has to run this command, and cannot be reached: {e}. Nothing was done."
+                ))
             })?;
             let (told, mut events) = tokio::sync::mpsc::unbounded_channel();
             let asking = wire::ask(opened.stream, &invocation, |event| drop(told.send(event)));
@@ -78,7 +96,9 @@ impl Elsewhere for Sender {
             while let Ok(event) = events.try_recv() {
                 sink.send(event).await;
             }
-            exit.map_err(|e| unavailable(format!("The connection to {server} broke while it ran the command: {e}.")))
+            exit.map_err(|e| {
+                unavailable(format!("The connection to {server} broke while it ran the command: {e}."))
+            })
         })
     }
 }

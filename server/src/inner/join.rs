@@ -31,7 +31,7 @@ use tokio_rustls::client::TlsStream;
 use waypost_admin::settings::{Author, Edit, Scope, merge, save_change_in};
 use waypost_directory::invitation::{InvitationError, Token};
 use waypost_directory::replica::Extent;
-use waypost_directory::{Directory, Roles, Server, end_copy, take_page};
+use waypost_directory::{AccountKind, Directory, NewAccount, Roles, Server, end_copy, take_page};
 use waypost_store::Store;
 use waypost_trust::authority::{Bundle, new_request};
 use waypost_trust::channel::BoxStream;
@@ -97,7 +97,9 @@ pub struct Joined {
 /// Takes newcomers.
 pub fn register(handlers: &mut super::Handlers, services: &Arc<Services>) {
     let services = Arc::clone(services);
-    handlers.on_join(Arc::new(move |stream, _| Box::pin(admit(stream, Arc::clone(&services))) as super::Handling));
+    handlers.on_join(Arc::new(move |stream, _| {
+        Box::pin(admit(stream, Arc::clone(&services))) as super::Handling
+    }));
 }
 
 /// Serves a newcomer on a connection whose TLS stands.
@@ -137,7 +139,11 @@ async fn deny(stream: &mut BoxStream, text: String) -> Result<String, Failure> {
 }
 
 /// Lets it in, or says why not.
-async fn decide(services: &Services, authority: &KeyedCertificate, asked: &Application) -> Result<Admitted, String> {
+async fn decide(
+    services: &Services,
+    authority: &KeyedCertificate,
+    asked: &Application,
+) -> Result<Admitted, String> {
     let organisation = &services.organisation;
     let directory = &organisation.directory;
     let now = organisation.clock.now();
@@ -170,8 +176,10 @@ async fn decide(services: &Services, authority: &KeyedCertificate, asked: &Appli
     let text = merge::shared(&services.settings.organisation_text().map_err(|e| e.to_string())?);
     let admitted = directory.admit(&asked.invitation, &asked.secret, server).await;
     let server = admitted.map_err(|e: InvitationError| e.to_string())?;
+    add_health_mailbox(directory, &server).await;
     // After `certificates_since` of one that joins again.
-    let certificate = ca.issue_for(&id, &asked.request, organisation.clock.now()).map_err(|e| e.to_string())?;
+    let certificate =
+        ca.issue_for(&id, &asked.request, organisation.clock.now()).map_err(|e| e.to_string())?;
     let key = organisation.place.organisation_key().map_err(|e| e.to_string())?;
     Ok(Admitted {
         server: server.id.clone(),
@@ -181,6 +189,19 @@ async fn decide(services: &Services, authority: &KeyedCertificate, asked: &Appli
         settings: text,
         organisation_key: roles.mailbox.then(|| STANDARD.encode(key)),
     })
+}
+
+/// The account by which the newcomer tries its own doors out; it could not make it there.
+async fn add_health_mailbox(directory: &Directory, server: &Server) {
+    let name = format!("HealthMailbox-{}", server.id);
+    if directory.snapshot().find_account(&name).is_some() {
+        return;
+    }
+    let home = server.roles.mailbox.then(|| server.id.clone());
+    let new = NewAccount { kind: Some(AccountKind::Monitoring), home, ..NewAccount::new(name) };
+    if let Err(e) = directory.add_account(new).await {
+        tracing::warn!(server = %server.id, error = %e, "a server has no mailbox to try its doors with");
+    }
 }
 
 /// `server-2`, and so on.
@@ -208,7 +229,9 @@ pub async fn join(place: &Place, wish: Wish) -> Result<String, Failure> {
     let again = place.joined().exists();
     if place.is_set_up() && !again {
         let folder = place.root().display();
-        return Err(format!("{folder} holds an organisation's data already; join with an empty folder").into());
+        return Err(
+            format!("{folder} holds an organisation's data already; join with an empty folder").into()
+        );
     }
     // A server that joins again keeps its mail. It must not be running; better known before the token is used up.
     let store = if again { Some(open_store(place)?) } else { None };
@@ -312,7 +335,8 @@ fn write_trust(
         Some(text) => {
             // One that joins again has it, and would be told if it were another.
             let key = STANDARD.decode(text)?;
-            let key = <[u8; 32]>::try_from(key.as_slice()).map_err(|_| "the organisation's key has the wrong size")?;
+            let key = <[u8; 32]>::try_from(key.as_slice())
+                .map_err(|_| "the organisation's key has the wrong size")?;
             place.take_organisation_key(&key)?;
         }
         // A server without mail has a key of its own, for a store of its own.

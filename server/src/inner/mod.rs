@@ -17,6 +17,7 @@ pub mod moving;
 pub mod record;
 pub mod renew;
 pub mod replicate;
+pub mod secrets;
 pub mod tls;
 
 use crate::run::services::Services;

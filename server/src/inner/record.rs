@@ -1,5 +1,6 @@
 //! Records on the legs by which other servers follow the directory: one octet of kind, four of length, then the content.
 
+use super::secrets::Secrets;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use waypost_directory::replica::{Delta, Extent, Mark, Page};
@@ -20,6 +21,8 @@ pub enum Record {
     Copied(Mark),
     /// The settings document as all servers share it.
     Settings(String),
+    /// Secrets that belong to settings.
+    Secrets(Secrets),
     /// The inner CAs that are believed, in PEM.
     Bundle(String),
     /// The CA that issues now: a certificate by another is to be renewed.
@@ -61,6 +64,12 @@ pub async fn write<W: AsyncWrite + Unpin>(stream: &mut W, record: &Record) -> io
             content.push(u8::from(*extent == Extent::Full));
             8
         }
+        Record::Secrets(secrets) => {
+            let rows =
+                secrets.iter().map(|(path, bytes)| (path.clone().into_bytes(), bytes.clone())).collect();
+            Page { rows, ..Page::default() }.write(&mut content);
+            9
+        }
     };
     let mut bytes = vec![kind];
     bytes.extend_from_slice(&u32::try_from(content.len()).map_err(io::Error::other)?.to_be_bytes());
@@ -98,7 +107,8 @@ fn understand(kind: u8, content: Vec<u8>) -> io::Result<Option<Record>> {
         }
         2 => Record::Page(Page::read(&mut input).ok_or_else(|| invalid("a page that is not whole"))?),
         3 => {
-            let numbers = input.split_first_chunk::<8>().and_then(|(a, b)| Some((*a, *b.first_chunk::<8>()?)));
+            let numbers =
+                input.split_first_chunk::<8>().and_then(|(a, b)| Some((*a, *b.first_chunk::<8>()?)));
             let (epoch, number) = numbers.ok_or_else(|| invalid("a mark that is not whole"))?;
             Record::Copied(Mark { epoch: u64::from_be_bytes(epoch), number: u64::from_be_bytes(number) })
         }
@@ -107,6 +117,11 @@ fn understand(kind: u8, content: Vec<u8>) -> io::Result<Option<Record>> {
         6 => Record::Issuer(text(content)?),
         7 => Record::Alive,
         8 => Record::Begin(if input.first() == Some(&1) { Extent::Full } else { Extent::Thin }),
+        9 => {
+            let page = Page::read(&mut input).ok_or_else(|| invalid("secrets that are not whole"))?;
+            let text = |(path, bytes)| String::from_utf8(path).ok().map(|path| (path, bytes));
+            Record::Secrets(page.rows.into_iter().filter_map(text).collect())
+        }
         _ => return Ok(None),
     }))
 }
@@ -130,6 +145,7 @@ mod tests {
             Record::Issuer("AB".into()),
             Record::Alive,
             Record::Begin(Extent::Thin),
+            Record::Secrets([("a".to_owned(), vec![1, 2])].into()),
         ];
         let mut bytes = Vec::new();
         for record in &all {

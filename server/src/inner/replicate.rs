@@ -6,6 +6,7 @@
 //! certificate, so that the primary knows when a change of the CA may go on.
 
 use super::record::{self, Record};
+use super::secrets::{self, Secrets};
 use super::{Handlers, Handling, renew};
 use crate::machine;
 use crate::place::write_secret;
@@ -18,7 +19,7 @@ use tokio::io::{AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use waypost_admin::settings::{Author, merge};
 use waypost_directory::replica::{Delta, Extent, Mark};
-use waypost_directory::{Directory, Server};
+use waypost_directory::{Directory, Roles, Server};
 use waypost_trust::authority::Progress;
 use waypost_trust::channel::BoxStream;
 use waypost_trust::leg::{Arrived, Hello, NotOpened, Refusal, Service, frame};
@@ -39,12 +40,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 #[serde(tag = "ask", rename_all = "lowercase")]
 pub enum Ask {
     /// Tell me of changes after this.
-    Follow {
-        epoch: u64,
-        number: u64,
-        full: bool,
-        progress: Option<Progress>,
-    },
+    Follow { epoch: u64, number: u64, full: bool, progress: Option<Progress> },
     /// A new inner certificate, for a request.
     Renew { request: String },
     /// The account has moved: it is at `to` from now on, if it was at `from`.
@@ -60,7 +56,8 @@ struct Report {
 /// Registers the service, for the server that keeps the organisation.
 pub fn register(handlers: &mut Handlers, services: &Arc<Services>) {
     let services = Arc::clone(services);
-    handlers.on(Service::Directory, move |arrived| Box::pin(answer(arrived, Arc::clone(&services))) as Handling);
+    handlers
+        .on(Service::Directory, move |arrived| Box::pin(answer(arrived, Arc::clone(&services))) as Handling);
 }
 
 // ---- at the primary
@@ -68,19 +65,25 @@ pub fn register(handlers: &mut Handlers, services: &Arc<Services>) {
 async fn answer(arrived: Arrived, services: Arc<Services>) {
     let from = arrived.from.to_string();
     let done = match serde_json::from_value(arrived.hello.detail.clone()) {
-        _ if services.organisation.directory.is_copy() => refuse(arrived, "NOT-PRIMARY", "this server has a copy itself").await,
+        _ if services.organisation.directory.is_copy() => {
+            refuse(arrived, "NOT-PRIMARY", "this server has a copy itself").await
+        }
         Ok(Ask::Follow { epoch, number, full, progress }) => {
             let extent = if full { Extent::Full } else { Extent::Thin };
             lead(arrived, &services, Mark { epoch, number }, extent, progress).await
         }
         Ok(Ask::Renew { request }) => match renew::issue(&services, &from, &request) {
-            Ok(certificate) => arrived.welcome(serde_json::json!({ "certificate": certificate })).await.map(drop),
+            Ok(certificate) => {
+                arrived.welcome(serde_json::json!({ "certificate": certificate })).await.map(drop)
+            }
             Err(e) => refuse(arrived, "NOT-ISSUED", &e.to_string()).await,
         },
-        Ok(Ask::Home { account, from: old, to }) => match rehome(&services, &from, account, &old, &to).await {
-            Ok(()) => arrived.welcome(serde_json::Value::Null).await.map(drop),
-            Err(e) => refuse(arrived, "NOT-MOVED", &e).await,
-        },
+        Ok(Ask::Home { account, from: old, to }) => {
+            match rehome(&services, &from, account, &old, &to).await {
+                Ok(()) => arrived.welcome(serde_json::Value::Null).await.map(drop),
+                Err(e) => refuse(arrived, "NOT-MOVED", &e).await,
+            }
+        }
         Err(e) => refuse(arrived, "NOT-UNDERSTOOD", &e.to_string()).await,
     };
     if let Err(e) = done {
@@ -140,7 +143,7 @@ async fn lead(
     let mut settings = services.settings.subscribe();
     let mut trust = services.rotation.subscribe();
     let mut stop = services.stopping();
-    let (mut told, mut trusted) = (None, None);
+    let (mut told, mut trusted, mut hidden) = (None, None, None);
     loop {
         marks.borrow_and_update();
         settings.borrow_and_update();
@@ -150,6 +153,7 @@ async fn lead(
         let extent = server.roles.extent();
         (mark, has) = catch_up(&mut writer, directory, mark, has, extent).await?;
         tell_settings(&mut writer, services, &mut told).await?;
+        tell_secrets(&mut writer, services, server.roles, &mut hidden).await?;
         let state = services.rotation.state();
         if trusted.as_ref() != Some(&state) {
             record::write(&mut writer, &Record::Bundle(state.bundle.clone())).await?;
@@ -201,6 +205,26 @@ async fn tell_settings(
     if told.as_ref() != Some(&text) {
         record::write(writer, &Record::Settings(text.clone())).await?;
         *told = Some(text);
+    }
+    Ok(())
+}
+
+/// Files have no word for their changes: they are looked at whenever there is another reason to look.
+async fn tell_secrets(
+    writer: &mut WriteHalf<BoxStream>,
+    services: &Services,
+    roles: Roles,
+    told: &mut Option<Secrets>,
+) -> io::Result<()> {
+    let found =
+        if secrets::wanted(roles) { secrets::read(&services.organisation.place) } else { Ok(Secrets::new()) };
+    match found {
+        Ok(found) if told.as_ref() != Some(&found) => {
+            record::write(writer, &Record::Secrets(found.clone())).await?;
+            *told = Some(found);
+        }
+        Ok(_) => {}
+        Err(e) => tracing::warn!(error = %e, "keys and passwords were not read for other servers"),
     }
     Ok(())
 }
@@ -316,8 +340,12 @@ async fn once(services: &Arc<Services>) -> Result<(), String> {
     let mark = directory.mark();
     let mut extent = joined.roles.extent();
     let progress = renew::progress(&organisation.place).ok();
-    let follow =
-        Ask::Follow { epoch: mark.epoch, number: mark.number, full: extent == Extent::Full, progress: progress.clone() };
+    let follow = Ask::Follow {
+        epoch: mark.epoch,
+        number: mark.number,
+        full: extent == Extent::Full,
+        progress: progress.clone(),
+    };
     let opened = ask_primary(services, &follow).await?;
     tracing::info!("the primary is followed");
     services.following.found(organisation.clock.now());
@@ -355,6 +383,12 @@ async fn take(services: &Arc<Services>, record: Record, extent: &mut Extent) -> 
             note_roles(services).map_err(|e| e.to_string())?;
         }
         Record::Settings(text) => adopt(services, text),
+        Record::Secrets(theirs) => match secrets::take(&organisation.place, &theirs) {
+            // Whoever needs a password reads it when the settings are applied.
+            Ok(true) => services.settings.announce(),
+            Ok(false) => {}
+            Err(e) => tracing::error!(error = %e, "keys and passwords were not taken over"),
+        },
         Record::Bundle(pem) => renew::take_bundle(services, &pem).map_err(|e| e.to_string())?,
         Record::Issuer(fingerprint) => {
             services.rotation.issuer_is(&fingerprint);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use waypost_admin::run::World;
 use waypost_admin::settings::{Settings, SettingsStore};
 use waypost_base::Clock;
-use waypost_directory::{ChangeError, Directory, Roles, Server};
+use waypost_directory::{AccountKind, ChangeError, Directory, Roles, Server};
 use waypost_mailbox::Mailboxes;
 use waypost_store::Store;
 use waypost_trust::files::{self, FileError};
@@ -100,6 +100,18 @@ impl Organisation {
     pub fn roles(&self) -> Roles {
         let now = self.directory.snapshot();
         now.here().and_then(|id| now.server(id)).map_or(Roles::ALL, |server| server.roles)
+    }
+
+    /// Whether this server can do with these roles: whoever has the mail of accounts has to hold mailboxes.
+    pub fn may_be(&self, roles: Roles) -> Result<(), String> {
+        let now = self.directory.snapshot();
+        let here = now.accounts().filter(|a| now.is_here(a) && a.kind != AccountKind::Monitoring).count();
+        if roles.mailbox || here == 0 {
+            return Ok(());
+        }
+        Err(format!(
+            "this server holds {here} mailboxes and cannot be {roles} alone: move them to another one first (Move-Mailbox)"
+        ))
     }
 
     /// Takes note of what this server was told to do, and of where its inner door is. On the server that keeps the directory
