@@ -2,8 +2,8 @@
 
 use crate::settings::Settings;
 use std::sync::Arc;
-use waypost_trust::public::check::Wanted;
 use waypost_trust::public::PublicService;
+use waypost_trust::public::check::{OWN_NAME, Wanted};
 
 /// What a client's TLS library says of a chain in PEM, with the certificate authorities of this machine. `server` has
 /// one; here is no TLS library.
@@ -28,22 +28,33 @@ pub fn wanted_names(settings: &Settings, service: PublicService, seen: Vec<Wante
             all.push(Wanted { name: name.to_ascii_lowercase(), source });
         }
     };
-    told(&settings.server.name, "setting server.name".into());
+    told(&settings.server.name, OWN_NAME.into());
     let (section, chosen, inside, outside) = match service {
         PublicService::Imap => {
             let s = &settings.imap;
-            ("imap", &s.x509_certificate_name, &s.internal_connection_settings, &s.external_connection_settings)
+            (
+                "imap",
+                &s.x509_certificate_name,
+                &s.internal_connection_settings,
+                &s.external_connection_settings,
+            )
         }
         PublicService::Pop => {
             let s = &settings.pop;
-            ("pop", &s.x509_certificate_name, &s.internal_connection_settings, &s.external_connection_settings)
+            (
+                "pop",
+                &s.x509_certificate_name,
+                &s.internal_connection_settings,
+                &s.external_connection_settings,
+            )
         }
         PublicService::Smtp | PublicService::Web => ("", &String::new(), &Vec::new(), &Vec::new()),
     };
     if !chosen.is_empty() && !chosen.starts_with("*.") {
         told(chosen, format!("setting {section}.x509_certificate_name"));
     }
-    for (list, field) in [(inside, "internal_connection_settings"), (outside, "external_connection_settings")] {
+    for (list, field) in [(inside, "internal_connection_settings"), (outside, "external_connection_settings")]
+    {
         for entry in list {
             told(entry.split(':').next().unwrap_or_default(), format!("setting {section}.{field}"));
         }
@@ -93,7 +104,13 @@ mod tests {
         let names = |service| -> Vec<String> {
             wanted_names(&settings, service, seen.clone()).into_iter().map(|w| w.name).collect()
         };
-        assert_eq!(names(PublicService::Imap), ["imap.contoso.test", "mail.contoso.test", "mbx01.contoso.test"]);
-        assert_eq!(names(PublicService::Web), ["imap.contoso.test", "mail.contoso.test", "mbx01.contoso.test"]);
+        assert_eq!(
+            names(PublicService::Imap),
+            ["imap.contoso.test", "mail.contoso.test", "mbx01.contoso.test"]
+        );
+        assert_eq!(
+            names(PublicService::Web),
+            ["imap.contoso.test", "mail.contoso.test", "mbx01.contoso.test"]
+        );
     }
 }

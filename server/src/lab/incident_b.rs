@@ -76,6 +76,10 @@ fn build(site: &mut Site) -> Result<Stage, String> {
     back.start(Some("transport,mailbox"))?;
     back.run(&["New-Mailbox", "amy", "-PrimarySmtpAddress", USER, "-Password", PASSWORD])?;
     back.run(&["New-Mailbox", "ben", "-Password", PASSWORD])?;
+    // What people are told to put into their mail programs.
+    for (command, port) in [("Set-ImapSettings", 993), ("Set-PopSettings", 995)] {
+        back.run(&[command, "-ExternalConnectionSettings", &format!("mail.contoso.test:{port}:SSL")])?;
+    }
     let mut front = site.join(&back, "frontend")?;
     front.start(None)?;
     until(SOON, || front.run(&["Get-Mailbox", "amy"]).map(drop))?;
@@ -362,7 +366,7 @@ fn forced(report: &mut Report, site: &Site, stage: &Stage) -> Result<(), String>
         let undone = stage.front.run(&["Undo-WaypostSetting", "-Server", "server-2"]);
         let bound = stage.front.one(&["Get-ExchangeCertificate", &thumbprint])?;
         let services = bound["Services"].as_str().unwrap_or_default();
-        let gone = services.is_empty();
+        let gone = !services.contains('I') && !services.contains('P');
         let seen = undone.err().unwrap_or_else(|| services.to_owned());
         report.check(format!("{}: one command takes it back", brought.name), gone, seen);
     }
@@ -397,7 +401,9 @@ fn harmless(report: &mut Report, stage: &Stage, login_type: &str, what: &str) {
 fn files(report: &mut Report, stage: &mut Stage) -> Result<(), String> {
     // Back to the certificate of the section tls, whose files these are.
     let all = stage.front.run(&["Get-ExchangeCertificate"])?;
-    for certificate in all.iter().filter(|c| !c["Services"].as_str().unwrap_or_default().is_empty()) {
+    for certificate in
+        all.iter().filter(|c| !c["Services"].as_str().unwrap_or_default().trim_matches('.').is_empty())
+    {
         let thumbprint = certificate["Thumbprint"].as_str().unwrap_or_default();
         let _ = stage.front.run(&["Disable-ExchangeCertificate", thumbprint, "-Confirm:$false"]);
     }

@@ -39,6 +39,9 @@ causes! {
     IS_CA "CERT-IS-CA", "The certificate is a certificate authority's, not a server's.", "Import the server's own certificate with its key.";
 }
 
+/// Where the server's own name stands: missing it is told, and refuses nothing.
+pub const OWN_NAME: &str = "setting server.name";
+
 /// A name that clients use, and how we know.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wanted {
@@ -69,7 +72,11 @@ impl Problem {
         Finding {
             cause: self.cause,
             confidence: Confidence::Certain,
-            evidence: vec![Evidence { source: self.source.clone(), time: Some(now), fact: self.text.clone() }],
+            evidence: vec![Evidence {
+                source: self.source.clone(),
+                time: Some(now),
+                fact: self.text.clone(),
+            }],
             remedy: vec![self.cause.remedy.to_owned()],
             untested: Vec::new(),
         }
@@ -145,7 +152,8 @@ fn look_at_key(chain_pem: &str, key: &KeyFile, facts: &Facts, out: &mut Findings
                 Err(e) => out.refuse(KEY_BROKEN, path, format!("{}: {e}", path.display())),
             }
             if let Some(mode) = exposed {
-                let text = format!("{} has mode {mode:04o}: everybody on this machine may read it", path.display());
+                let text =
+                    format!("{} has mode {mode:04o}: everybody on this machine may read it", path.display());
                 out.put(KEY_EXPOSED, false, &path.display().to_string(), text);
             }
         }
@@ -197,7 +205,12 @@ fn look_at_chain(facts: &Facts, verdict: Option<&Result<(), String>>, out: &mut 
         out.put(WEAK, false, "the certificate", text);
     }
     if ["md5", "sha1"].iter().any(|weak| facts.signature.starts_with(weak)) {
-        out.put(WEAK, false, "the certificate", format!("{} is signed with {}", facts.subject, facts.signature));
+        out.put(
+            WEAK,
+            false,
+            "the certificate",
+            format!("{} is signed with {}", facts.subject, facts.signature),
+        );
     }
 }
 
@@ -209,7 +222,8 @@ fn look_at_names(facts: &Facts, wanted: &[Wanted], out: &mut Findings) {
     for Wanted { name, source } in wanted {
         if !facts.covers(name) {
             let text = format!("clients use {name} ({source}), and it is none of {}", facts.names.join(", "));
-            out.put(NAME_MISSED, false, source, text);
+            // The name of the machine is perhaps nobody's but its own.
+            out.put(NAME_MISSED, source != OWN_NAME, source, text);
         }
     }
 }
@@ -246,7 +260,10 @@ mod tests {
         assert_eq!(codes(&check(&ours.chain_pem, &key(&ours.key_pem), around(&[]))), ["CERT-SELF-SIGNED"]);
 
         let mixed = check(&ours.chain_pem, &key(&other.key_pem), around(&[]));
-        assert!(refused(&mixed).starts_with("[CERT-KEY-MISMATCH] the private key in /data/a.key is not the one of"));
+        assert!(
+            refused(&mixed)
+                .starts_with("[CERT-KEY-MISMATCH] the private key in /data/a.key is not the one of")
+        );
         let broken = check(&ours.chain_pem, &key("nothing"), around(&[]));
         assert!(refused(&broken).starts_with("[CERT-KEY-UNREADABLE] /data/a.key: "), "{}", refused(&broken));
         let missing = check(&ours.chain_pem, &KeyFile::Missing("/data/a.key".into()), around(&[]));
@@ -278,19 +295,14 @@ mod tests {
         assert_eq!(codes(&at(-80)), ["CERT-EXPIRES-SOON", "CERT-SELF-SIGNED"]);
         let facts = Facts::of_pem(&self_signed(&["a.test"], 90, NOW).unwrap().chain_pem).unwrap();
         let due = |days: i64| warning_due(&facts, NOW.plus_millis(days * DAY_MILLIS));
-        assert_eq!([due(0), due(60), due(75), due(80), due(84), due(88), due(91)], [
-            None,
-            Some(30),
-            Some(30),
-            Some(14),
-            Some(7),
-            Some(3),
-            Some(1)
-        ]);
+        assert_eq!(
+            [due(0), due(60), due(75), due(80), due(84), due(88), due(91)],
+            [None, Some(30), Some(30), Some(14), Some(7), Some(3), Some(1)]
+        );
     }
 
     #[test]
-    fn chain_and_names_are_warnings() {
+    fn names_refuse_and_chains_are_warnings() {
         let ca = InnerCa::create("Contoso", NOW).unwrap();
         let issued = ca.issue(&ServerId::parse("a").unwrap(), NOW).unwrap();
         let wanted = [
@@ -300,12 +312,16 @@ mod tests {
         let verdict = Err("UnknownIssuer".to_owned());
         let around = Around { now: NOW, names: &wanted, verdict: Some(&verdict) };
         let problems = check(&issued.chain_pem, &key(&issued.key_pem), around);
-        assert_eq!(refused(&problems), "");
-        assert_eq!(codes(&problems), ["CERT-UNTRUSTED", "CERT-NAME-MISSED"]);
-        assert!(problems[1].text.starts_with("clients use imap.contoso.test (asked for by clients 3 times)"));
+        assert!(refused(&problems).starts_with("[CERT-NAME-MISSED] clients use imap.contoso.test"));
+        assert_eq!(codes(&problems), ["CERT-NAME-MISSED", "CERT-UNTRUSTED"]);
+        assert!(problems[0].text.starts_with("clients use imap.contoso.test (asked for by clients 3 times)"));
+        let own = [Wanted { name: "b.waypost.internal".into(), source: OWN_NAME.into() }];
+        let told =
+            check(&issued.chain_pem, &key(&issued.key_pem), Around { now: NOW, names: &own, verdict: None });
+        assert_eq!((refused(&told).as_str(), codes(&told)), ("", vec!["CERT-NAME-MISSED"]));
         let root = check(ca.certificate_pem(), &key(&ca.key_pem()), around_now());
         assert!(codes(&root).contains(&"CERT-NO-NAME"));
-        assert_eq!(problems[1].finding(NOW).evidence[0].source, "asked for by clients 3 times");
+        assert_eq!(problems[0].finding(NOW).evidence[0].source, "asked for by clients 3 times");
     }
 
     fn around_now() -> Around<'static> {
