@@ -5,10 +5,12 @@ use crate::catalogue::{Command, Example, Kind, Needs, Param};
 use crate::failure::{Category, Failure, Outcome};
 use crate::output::{Cell, Record};
 use crate::run::Call;
+use crate::service::LegState;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use waypost_base::Timestamp;
+use waypost_base::explain::Outcome as Ended;
 use waypost_queue::{Filter, ItemState, Queue, State};
 use waypost_tracking::legs::{self, PastLeg};
 use waypost_tracking::search::bare;
@@ -86,9 +88,57 @@ async fn why(call: &Call<'_>) -> Outcome {
         Some(who) => Some(call.account(who)?.addresses().map(ToString::to_string).collect::<Vec<_>>()),
     };
     let viewer = addresses.as_deref().map_or(Viewer::Administrator, Viewer::User);
-    let Some(story) = story::tell(&facts, viewer) else { return Err(nothing(&facts, &id)) };
+    let Some(mut story) = story::tell(&facts, viewer) else { return Err(nothing(&facts, &id)) };
+    if let (Viewer::Administrator, Some(live)) = (viewer, &call.world()?.facts) {
+        inner_legs(&mut story, &facts, &live.legs());
+    }
     call.record(record(&story)).await;
     Ok(())
+}
+
+/// What is wrong with legs between servers of ours that the message took or waits for, with the evidence of both ends.
+fn inner_legs(story: &mut Story, facts: &Facts, states: &[LegState]) {
+    let on_the_way = |state: &LegState| {
+        let by_leg = facts.legs.iter().any(|past| {
+            let (initiator, acceptor) = (&past.leg.initiator.name, &past.leg.acceptor.name);
+            *initiator == state.to || *acceptor == state.to
+        });
+        let waits_for = |t: &QueuedTarget| {
+            let named =
+                |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '-').any(|w| w == state.to);
+            let to_hubs = state.service == "hub" && named_hubs(&t.queue);
+            let server = match &t.state {
+                QueuedState::Deferred { server: Some(server), .. } => named(server),
+                _ => false,
+            };
+            server || to_hubs || named(&t.queue)
+        };
+        by_leg || facts.queue.iter().flatten().flat_map(|q| &q.targets).any(waits_for)
+    };
+    const OF_MAIL: [&str; 4] = ["hub", "delivery", "smtp", "submission"];
+    for state in states.iter().filter(|s| OF_MAIL.contains(&s.service.as_str()) && on_the_way(s)) {
+        let Some(finding) = &state.finding else { continue };
+        let (how, text) = match &state.leg.outcome {
+            Ended::Degraded { text, .. } => ("is degraded", text),
+            Ended::Failed { text, .. } => ("fails", text),
+            _ => continue,
+        };
+        let LegState { from, to, service, since, .. } = state;
+        let code = finding.cause.code;
+        let text = format!("The {service} leg from {from} to {to} {how} since {since}: [{code}] {text}");
+        story.follows.push(story::Conclusion { confidence: finding.confidence, text });
+        story.seen.extend(finding.evidence.iter().cloned());
+        for remedy in &finding.remedy {
+            if !story.remedy.contains(remedy) {
+                story.remedy.push(remedy.clone());
+            }
+        }
+    }
+}
+
+/// The queue of mail for any of our hubs.
+fn named_hubs(queue: &str) -> bool {
+    queue.rsplit(['\\', '/']).next().is_some_and(|name| name.eq_ignore_ascii_case("hubs"))
 }
 
 fn nothing(facts: &Facts, id: &str) -> Failure {
@@ -276,4 +326,74 @@ pub async fn for_user(
     let (tracking, legs) = super::tracking::folders_of(data)?;
     let facts = gather(queue, tracking, legs, bare(message_id).to_owned(), now).await?;
     Ok(story::tell(&facts, Viewer::User(addresses)).map(|story| story.text()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use waypost_base::explain::{Leg, Party};
+    use waypost_tracking::story::Passage;
+    use waypost_trust::leg::{cause, fault::Fault};
+
+    fn state(to: &str, service: &str) -> LegState {
+        let mut leg = Leg::start("inner", Party::new("mailbox", "mbx"), Party::new("hub", to), Timestamp(0));
+        let fault =
+            Fault::new(cause::UNREACHABLE, "the ticket does not fit").seen("mbx", Timestamp(0), "kvno 3");
+        leg.outcome = Ended::Degraded { cause: fault.cause, text: fault.text.clone() };
+        LegState {
+            from: "mbx".into(),
+            to: to.into(),
+            service: service.into(),
+            leg,
+            finding: Some(fault.finding()),
+            since: Timestamp(0),
+            legs: 1,
+            well: 0,
+            unwell: 1,
+        }
+    }
+
+    #[test]
+    fn legs_on_the_way_are_explained_and_others_are_not() {
+        let target = QueuedTarget {
+            address: "amy@example.org".into(),
+            queue: "server-1\\hub-2".into(),
+            state: QueuedState::Waiting { active: false },
+        };
+        let held = Queued {
+            item: 1,
+            expires: Timestamp(9),
+            subject: String::new(),
+            sender: String::new(),
+            size: 1,
+            accepted: Timestamp(1),
+            originating: true,
+            targets: vec![target],
+        };
+        let facts = Facts { message_id: "m@x".into(), queue: Some(vec![held]), ..Facts::default() };
+        let passages: Vec<Passage> = Vec::new();
+        let mut story = Story {
+            message_id: "m@x".into(),
+            passages,
+            seen: Vec::new(),
+            follows: Vec::new(),
+            not_known: Vec::new(),
+            remedy: Vec::new(),
+            legs: Vec::new(),
+        };
+        inner_legs(
+            &mut story,
+            &facts,
+            &[state("hub-2", "hub"), state("hub-3", "hub"), state("hub-2", "imap")],
+        );
+        let texts: Vec<&str> = story.follows.iter().map(|c| c.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                "The hub leg from mbx to hub-2 is degraded since 1970-01-01T00:00:00.000Z: [INNER-UNREACHABLE] the ticket does not fit"
+            ]
+        );
+        assert_eq!((story.seen.len(), story.remedy.len()), (1, 1));
+        assert!(named_hubs("server-1\\Hubs") && named_hubs("hubs") && !named_hubs("hubs.example.net"));
+    }
 }

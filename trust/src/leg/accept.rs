@@ -171,8 +171,7 @@ impl Talk<'_> {
             let text = format!("the directory has no server {id}");
             return Err(seen(Fault::new(cause::UNKNOWN_SERVER, text)));
         };
-        standing(&member, &issued, now)
-            .map_err(|fault| seen(fault.seen(own.clone(), now, "the directory says so")))?;
+        standing(&member, &issued, now).map_err(seen)?;
         if let Err(why) = may_use(hello.service, &member, self.with.own) {
             let fact = format!("roles in the directory: {} has {}", member.id, member.roles());
             return Err(Fault::new(cause::NOT_ALLOWED, why).seen(own.clone(), now, fact));
@@ -317,7 +316,8 @@ impl Talk<'_> {
 pub fn standing(member: &Member, issued: &Issued, now: Timestamp) -> Result<(), Fault> {
     if let Some(since) = member.revoked {
         let text = format!("{} has been revoked since {since}", member.id);
-        return Err(Fault::new(cause::REVOKED, text));
+        let fact = format!("{} is Revoked in the directory since {since}", member.id);
+        return Err(Fault::new(cause::REVOKED, text).seen("directory", now, fact));
     }
     if let Some(since) = member.certificates_since.filter(|since| issued.is_before(*since)) {
         let text = format!(

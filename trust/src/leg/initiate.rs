@@ -189,6 +189,14 @@ impl Talk<'_> {
             Reply::Distrusted { fault, allowed, time } => {
                 self.compare_clocks(sent, time);
                 let mut fault = fault.by(&other);
+                if by == Mechanism::Mtls {
+                    let shown = Evidence {
+                        source: self.with.own.id.clone(),
+                        time: Some(self.with.clock.now()),
+                        fact: format!("showed {}", self.with.certificate),
+                    };
+                    fault.evidence.insert(0, shown);
+                }
                 if let Some(skew) = self.skew.filter(|s| s.abs() > CLOCK_SKEW_TOLD_MILLIS) {
                     let now = self.with.clock.now();
                     fault = fault.seen(self.with.own.id.clone(), now, skew_text(&other, skew));
