@@ -168,7 +168,7 @@ pub(super) async fn settle_forced(
         if !call.invocation.force {
             return Err(refusal(probe));
         }
-        author.forced = Some(refused_by(probe));
+        author.forced.get_or_insert_with(|| refused_by(probe));
         call.warn(format!(
             "Put in place by -Force, although its rehearsal fails: {}. Undo-WaypostSetting takes it back.",
             refused_by(probe)

@@ -1,9 +1,9 @@
 //! All logs of the roles in one place: where each is by the settings, which are on, and how long each is kept.
 
-use super::csv::{Kept, Layout};
+use super::csv::{Kept, Layout, Where};
 use super::sinks::{Legs, Switched, Tracking};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use waypost_admin::settings::{self as written, Settings, Span};
@@ -12,6 +12,8 @@ use waypost_base::Clock;
 /// Each can be switched while sessions run.
 #[derive(Clone)]
 pub struct Logs {
+    /// The data folder, where places that the settings name begin.
+    root: PathBuf,
     pub smtp: Arc<Switched>,
     pub smtp_send: Arc<Switched>,
     pub connectivity: Arc<Switched>,
@@ -24,66 +26,60 @@ pub struct Logs {
 impl Logs {
     /// Opens the logs of the data folder `root`. Weekly and monthly files are daily ones: smaller pieces of the same log.
     pub fn start(settings: &Settings, root: &Path, clock: &Clock) -> io::Result<Logs> {
-        let layout = |folder: &Path, prefix, hourly, size: u64, kept| Layout {
-            folder: root.join(folder),
+        let (places, kept) = (Places::of(settings, root), Keeping::of(settings));
+        let layout = |place: &Where, prefix, kept| Layout {
+            folder: place.folder.clone(),
             prefix,
             log_type: "",
             fields: "",
-            hourly,
-            file_bytes_max: size,
+            hourly: place.hourly,
+            file_bytes_max: place.file_bytes_max,
             kept,
         };
-        let by_hour = |roll: written::RollOver| roll == written::RollOver::Hourly;
-        let (s, i, p, l) = (&settings.smtp, &settings.imap, &settings.pop, &settings.log);
-        let kept = Keeping::of(settings);
-        let smtp_hourly = by_hour(s.log_file_roll_over_settings);
-        let smtp_size = s.log_per_file_size_quota.0;
-        let smtp = layout(&s.log_file_location, "RECV", smtp_hourly, smtp_size, kept.smtp);
-        let send = layout(&l.send_protocol_log_path, "SEND", smtp_hourly, smtp_size, kept.smtp);
-        let connectivity = layout(&l.connectivity_log_path, "CONNECTLOG", false, smtp_size, kept.smtp);
-        let (imap_hourly, pop_hourly) =
-            (by_hour(i.log_file_roll_over_settings), by_hour(p.log_file_roll_over_settings));
-        let imap =
-            layout(&i.log_file_location, "IMAP4", imap_hourly, i.log_per_file_size_quota.0, kept.clients);
-        let pop3 =
-            layout(&p.log_file_location, "POP3", pop_hourly, p.log_per_file_size_quota.0, kept.clients);
-        let file_max = l.message_tracking_log_max_file_size.0;
-        let tracking = layout(&l.message_tracking_log_path, "", true, file_max, kept.tracking);
-        let legs = layout(&l.leg_log_path, "", true, file_max, kept.legs);
         let logs = Logs {
-            smtp: Arc::new(Switched::smtp(smtp, clock.clone())?),
-            smtp_send: Arc::new(Switched::smtp_send(send, clock.clone())?),
-            connectivity: Arc::new(Switched::connectivity(connectivity, clock.clone())?),
-            imap: Arc::new(Switched::imap(imap, clock.clone())?),
-            pop3: Arc::new(Switched::pop3(pop3, clock.clone())?),
-            tracking: Arc::new(Tracking::start(tracking, clock.clone())?),
-            legs: Arc::new(Legs::start(legs, clock.clone())?),
+            root: root.to_owned(),
+            smtp: Arc::new(Switched::smtp(layout(&places.smtp, "RECV", kept.smtp), clock.clone())?),
+            smtp_send: Arc::new(Switched::smtp_send(
+                layout(&places.smtp_send, "SEND", kept.smtp),
+                clock.clone(),
+            )?),
+            connectivity: Arc::new(Switched::connectivity(
+                layout(&places.connectivity, "CONNECTLOG", kept.smtp),
+                clock.clone(),
+            )?),
+            imap: Arc::new(Switched::imap(layout(&places.imap, "IMAP4", kept.clients), clock.clone())?),
+            pop3: Arc::new(Switched::pop3(layout(&places.pop3, "POP3", kept.clients), clock.clone())?),
+            tracking: Arc::new(Tracking::start(layout(&places.tracking, "", kept.tracking), clock.clone())?),
+            legs: Arc::new(Legs::start(layout(&places.legs, "", kept.legs), clock.clone())?),
         };
         logs.apply(settings);
         Ok(logs)
     }
 
-    /// What can be changed while they are written: which are on and how much is kept.
+    /// What can be changed while they are written: where they are, which are on and how much is kept.
     pub fn apply(&self, settings: &Settings) {
-        let kept = Keeping::of(settings);
+        let (places, kept) = (Places::of(settings, &self.root), Keeping::of(settings));
         let l = &settings.log;
         // One connector is enough; each session asks its own.
         let verbose = |level| level == written::ProtocolLogging::Verbose;
         let receives = settings.receive_connectors.values().any(|c| verbose(c.protocol_logging_level));
         let sends = settings.send_connectors.values().any(|c| verbose(c.protocol_logging_level));
-        for (log, on, kept) in [
-            (&self.smtp, settings.smtp.protocol_log_enabled || receives, kept.smtp),
-            (&self.smtp_send, l.send_protocol_log_enabled || sends, kept.smtp),
-            (&self.connectivity, l.connectivity_log_enabled, kept.smtp),
-            (&self.imap, settings.imap.protocol_log_enabled, kept.clients),
-            (&self.pop3, settings.pop.protocol_log_enabled, kept.clients),
+        for (log, place, on, kept) in [
+            (&self.smtp, places.smtp, settings.smtp.protocol_log_enabled || receives, kept.smtp),
+            (&self.smtp_send, places.smtp_send, l.send_protocol_log_enabled || sends, kept.smtp),
+            (&self.connectivity, places.connectivity, l.connectivity_log_enabled, kept.smtp),
+            (&self.imap, places.imap, settings.imap.protocol_log_enabled, kept.clients),
+            (&self.pop3, places.pop3, settings.pop.protocol_log_enabled, kept.clients),
         ] {
             log.switch(on);
             log.keep(kept);
+            log.move_to(place);
         }
         let subjects = l.message_tracking_log_subject_logging_enabled;
         self.tracking.set(l.message_tracking_log_enabled, subjects, kept.tracking);
+        self.tracking.move_to(places.tracking);
         self.legs.set(l.leg_log_enabled, kept.legs);
+        self.legs.move_to(places.legs);
     }
 
     /// Waits until everything that was written so far would outlive this process. For the end of a clean stop.
@@ -92,6 +88,49 @@ impl Logs {
         self.legs.flush();
         for log in [&self.connectivity, &self.smtp, &self.smtp_send, &self.imap, &self.pop3] {
             log.flush();
+        }
+    }
+}
+
+/// Where each log is by the settings.
+struct Places {
+    smtp: Where,
+    smtp_send: Where,
+    connectivity: Where,
+    imap: Where,
+    pop3: Where,
+    tracking: Where,
+    legs: Where,
+}
+
+impl Places {
+    fn of(settings: &Settings, root: &Path) -> Places {
+        let place = |folder: &Path, hourly: bool, file_bytes_max: u64| Where {
+            folder: root.join(folder),
+            hourly,
+            file_bytes_max,
+        };
+        let by_hour = |roll: written::RollOver| roll == written::RollOver::Hourly;
+        let (s, i, p, l) = (&settings.smtp, &settings.imap, &settings.pop, &settings.log);
+        let (smtp_hourly, smtp_size) =
+            (by_hour(s.log_file_roll_over_settings), s.log_per_file_size_quota.0);
+        let file_max = l.message_tracking_log_max_file_size.0;
+        Places {
+            smtp: place(&s.log_file_location, smtp_hourly, smtp_size),
+            smtp_send: place(&l.send_protocol_log_path, smtp_hourly, smtp_size),
+            connectivity: place(&l.connectivity_log_path, false, smtp_size),
+            imap: place(
+                &i.log_file_location,
+                by_hour(i.log_file_roll_over_settings),
+                i.log_per_file_size_quota.0,
+            ),
+            pop3: place(
+                &p.log_file_location,
+                by_hour(p.log_file_roll_over_settings),
+                p.log_per_file_size_quota.0,
+            ),
+            tracking: place(&l.message_tracking_log_path, true, file_max),
+            legs: place(&l.leg_log_path, true, file_max),
         }
     }
 }

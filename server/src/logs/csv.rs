@@ -77,6 +77,22 @@ struct State {
     asleep: bool,
     closing: bool,
     kept: Kept,
+    /// Where lines go from the next batch on, if that has changed.
+    moved: Option<Where>,
+}
+
+/// Where a log is and when its next file begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Where {
+    pub folder: PathBuf,
+    pub hourly: bool,
+    pub file_bytes_max: u64,
+}
+
+impl Layout {
+    pub fn place(&self) -> Where {
+        Where { folder: self.folder.clone(), hourly: self.hourly, file_bytes_max: self.file_bytes_max }
+    }
 }
 
 impl Shared {
@@ -95,10 +111,11 @@ impl CsvLog {
             asleep: false,
             closing: false,
             kept: layout.kept,
+            moved: None,
         };
         let shared =
             Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), written: Condvar::new() });
-        let writer = Writer { layout, clock, open: None, failing: false };
+        let writer = Writer { layout, clock, open: None, failing: false, moved: false };
         let theirs = Arc::clone(&shared);
         std::thread::Builder::new().name("log".into()).spawn(move || writer.run(&theirs))?;
         Ok(CsvLog { shared })
@@ -139,6 +156,11 @@ impl CsvLog {
         }
     }
 
+    /// From the next line on it is written elsewhere, or in other pieces. What was written stays where it is.
+    pub fn move_to(&self, place: Where) {
+        self.shared.lock().moved = Some(place);
+    }
+
     /// From the next file on, this much is kept.
     pub fn keep(&self, kept: Kept) {
         self.shared.lock().kept = kept;
@@ -170,6 +192,8 @@ struct Writer {
     open: Option<Open>,
     /// The last batch could not be written, which has been said.
     failing: bool,
+    /// The folder may not be there yet.
+    moved: bool,
 }
 
 struct Open {
@@ -220,6 +244,12 @@ impl Writer {
             }
         }
         self.layout.kept = state.kept;
+        if let Some(place) = state.moved.take().filter(|place| *place != self.layout.place()) {
+            let Where { folder, hourly, file_bytes_max } = place;
+            self.layout = Layout { folder, hourly, file_bytes_max, ..self.layout.clone() };
+            self.open = None;
+            self.moved = true;
+        }
         state.begun += 1;
         std::mem::swap(&mut state.waiting, batch);
         Next::Lines
@@ -246,6 +276,9 @@ impl Writer {
             Some(open) if open.period == period && !full(&open) => open,
             finished => {
                 drop(finished);
+                if std::mem::take(&mut self.moved) {
+                    fs::create_dir_all(&self.layout.folder)?;
+                }
                 let open = open_file(&self.layout, &period, now)?;
                 self.tidy();
                 open

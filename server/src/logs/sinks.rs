@@ -1,6 +1,6 @@
 //! The logs of the rooms, each joined to its file.
 
-use super::csv::{CsvLog, Kept, Layout, join};
+use super::csv::{CsvLog, Kept, Layout, Where, join};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -56,6 +56,10 @@ impl Switched {
 
     pub fn keep(&self, kept: Kept) {
         self.log.keep(kept);
+    }
+
+    pub fn move_to(&self, place: Where) {
+        self.log.move_to(place);
     }
 
     /// Waits until all lines so far are with the system.
@@ -121,6 +125,10 @@ impl Tracking {
         self.log.keep(kept);
     }
 
+    pub fn move_to(&self, place: Where) {
+        self.log.move_to(place);
+    }
+
     /// Waits until all events so far are with the system.
     pub fn flush(&self) {
         self.log.flush();
@@ -161,6 +169,10 @@ impl Legs {
             let now = self.clock.now();
             self.log.append(|out| legs::append(now, message_id, None, leg, out));
         }
+    }
+
+    pub fn move_to(&self, place: Where) {
+        self.log.move_to(place);
     }
 
     /// Waits until all legs so far are with the system.

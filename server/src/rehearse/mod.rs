@@ -17,7 +17,6 @@ use crate::outbound::TlsClient;
 use crate::run::services::{Makings, Services};
 use crate::run::{has_door, is_implicit, settings as meant};
 use probes::{Target, Way, Who};
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -32,12 +31,16 @@ use waypost_admin::settings::{
 };
 use waypost_base::Timestamp;
 use waypost_base::explain::{Confidence, Evidence, Finding, Leg, Outcome, Party};
-use waypost_directory::{Account, AccountKind, NewAccount};
+use waypost_directory::{Account, AccountKind, CredentialKind, NewAccount};
+use waypost_trust::public::PublicService;
 
 /// Longest time of one probe.
 const PROBE: Duration = Duration::from_secs(5);
-/// Of the whole time, what the new settings may take; the rest is for a comparison with the running ones.
-const FIRST_ACT: Duration = Duration::from_secs(6);
+/// Of the whole time, what the new settings may take; the rest is for a comparison with the running ones. What is not begun
+/// by then is left out, and told of.
+const FIRST_ACT: Duration = Duration::from_secs(4);
+/// The comparison leaves this much for what it has begun.
+const LAST_PROBE: Duration = Duration::from_secs(2);
 /// How long a command waits until the roles have taken over a change.
 const TAKEN_OVER: Duration = Duration::from_secs(20);
 /// Where the clients of a rehearsal come from, unless a receive connector wants others (RFC 5737: nobody's network).
@@ -53,6 +56,8 @@ pub struct Stage {
     tls: Arc<TlsClient>,
     /// Made up at the start, nowhere but here.
     password: String,
+    /// What it is checked by: made once, since that takes time.
+    kept: tokio::sync::OnceCell<CredentialKind>,
     turn: tokio::sync::Mutex<()>,
     taken: watch::Sender<Taken>,
 }
@@ -71,6 +76,7 @@ impl Stage {
             logs,
             tls: Arc::default(),
             password: machine::password(),
+            kept: tokio::sync::OnceCell::new(),
             turn: tokio::sync::Mutex::default(),
             taken: watch::Sender::default(),
         }
@@ -89,7 +95,8 @@ impl Stage {
         tokio::spawn(async move {
             let _turn = stage.turn.lock().await;
             let settings = stage.services.settings.current();
-            let (probes, _) = stage.play(&settings, &Touched::CLIENTS).await;
+            let until = Instant::now() + FIRST_ACT;
+            let (probes, _) = stage.play(&settings, &Touched::CLIENTS, until).await;
             let report = Report { probes, ..Report::default() };
             match report.refusal().and_then(|p| p.fault.as_ref().map(|fault| (p, fault))) {
                 Some((probe, (text, finding))) => tracing::error!(
@@ -108,12 +115,12 @@ impl Stage {
         let begun = Instant::now();
         let touched: Vec<Touched> = candidate.touched().into_iter().collect();
         let mut report = Report { probes: self.listening(candidate), ..Report::default() };
-        let (probes, warnings) = within(FIRST_ACT, self.play(&candidate.after, &touched), self.now()).await;
+        let (probes, warnings) = self.play(&candidate.after, &touched, begun + FIRST_ACT).await;
         report.probes.extend(probes);
         report.warnings = warnings;
         if report.verdict() == Verdict::Failed {
-            let rest = BUDGET.saturating_sub(begun.elapsed());
-            let (before, _) = within(rest, self.play(&candidate.before, &touched), self.now()).await;
+            let until = begun + BUDGET.saturating_sub(LAST_PROBE);
+            let (before, _) = self.play(&candidate.before, &failing(&report.probes, &touched), until).await;
             for probe in report.probes.iter_mut().filter(|p| p.fault.is_some()) {
                 probe.failed_before = before.iter().any(|b| fails_alike(b, probe));
             }
@@ -170,7 +177,12 @@ impl Stage {
     }
 
     /// Brings the services up with these settings and tries every door of those that are touched.
-    async fn play(&self, settings: &Arc<Settings>, touched: &[Touched]) -> (Vec<Probe>, Vec<String>) {
+    async fn play(
+        &self,
+        settings: &Arc<Settings>,
+        touched: &[Touched],
+        until: Instant,
+    ) -> (Vec<Probe>, Vec<String>) {
         let mut warnings = Vec::new();
         let cast = match self.cast(settings) {
             Ok(cast) => Arc::new(cast),
@@ -211,17 +223,22 @@ impl Stage {
             let base = self.leg("rehearsal", String::new());
             // One after the other within a service: a maildrop is for one session at a time.
             acts.spawn(async move {
+                let mut tour = Tour { who, tls, base, clock, until, tried: Vec::new(), left_out: Vec::new() };
                 let mut done = Vec::new();
-                for target in targets {
-                    done.extend(tour(&target, who.as_ref(), &tls, &base, &clock).await);
+                for target in &targets {
+                    done.extend(tour.door(target).await);
                 }
-                done
+                (done, tour.left_out)
             });
         }
-        let mut probes = Vec::new();
+        let mut probes = self.certificates(&cast, touched);
         while let Some(act) = acts.join_next().await {
             // A task that panicked has been counted and logged.
-            probes.extend(act.unwrap_or_default());
+            let (done, left_out) = act.unwrap_or_default();
+            probes.extend(done);
+            if !left_out.is_empty() {
+                warnings.push(format!("There was no time to try {}.", left_out.join(", ")));
+            }
         }
         stop.send_replace(true);
         cast.works.hub.stop();
@@ -229,6 +246,32 @@ impl Stage {
         cast.pop3.stop();
         probes.sort_by_key(|p| names.iter().position(|n| p.name.split(' ').next() == Some(n)));
         (probes, warnings)
+    }
+
+    /// What is wrong with the certificates that are bound, and cannot be seen from outside at once.
+    fn certificates(&self, cast: &Services, touched: &[Touched]) -> Vec<Probe> {
+        let mut probes = Vec::new();
+        for (service, public) in [
+            (Touched::Imap, PublicService::Imap),
+            (Touched::Pop, PublicService::Pop),
+            (Touched::Smtp, PublicService::Smtp),
+        ] {
+            for problem in
+                cast.public.problems(public).into_iter().filter(|p| p.refuses && touched.contains(&service))
+            {
+                let mut leg = self.leg("rehearsal.certificate", public.to_string());
+                let (cause, text) = (problem.cause, problem.text.clone());
+                leg.outcome = Outcome::Failed { cause, text: text.clone(), retry: false };
+                let fault = Some((text, problem.finding(self.now())));
+                probes.push(Probe {
+                    name: format!("{public} certificate"),
+                    leg,
+                    fault,
+                    failed_before: false,
+                });
+            }
+        }
+        probes
     }
 
     /// The services with other settings, over the same store and directory.
@@ -274,7 +317,12 @@ impl Stage {
             let options = waypost_mailbox::AccountOptions::default();
             organisation.mailboxes.create_account(account.id, options).await.map_err(|e| e.to_string())?;
         }
-        cast.sign_in.lend(account.id, &self.password).await.map_err(|e| e.to_string())?;
+        let kept = self
+            .kept
+            .get_or_try_init(|| cast.sign_in.kind_of(&self.password))
+            .await
+            .map_err(|e| e.to_string())?;
+        cast.sign_in.lend(account.id, kept.clone());
         Ok(account)
     }
 
@@ -327,20 +375,13 @@ impl Rehearse for Stage {
     }
 }
 
-/// Bounded: what has not ended by then is a fault of its own.
-async fn within(
-    most: Duration,
-    play: impl Future<Output = (Vec<Probe>, Vec<String>)>,
-    now: Timestamp,
-) -> (Vec<Probe>, Vec<String>) {
-    match tokio::time::timeout(most, play).await {
-        Ok(done) => done,
-        Err(_) => {
-            let text = format!("it has not ended in {} seconds", most.as_secs());
-            let leg = Leg::start("rehearsal", Party::new("rehearsal", ""), Party::new("listener", ""), now);
-            (vec![probe("rehearsal".into(), leg, Err(Fault::new(&cause::TIME, text)), now)], Vec::new())
-        }
-    }
+/// The services of which something fails; all where it is not one of theirs.
+fn failing(probes: &[Probe], touched: &[Touched]) -> Vec<Touched> {
+    let door = |p: &Probe| p.name.split(' ').next().unwrap_or_default().to_owned();
+    let failed: Vec<String> = probes.iter().filter(|p| p.fault.is_some()).map(door).collect();
+    let theirs = |t: &Touched| doors_of(*t).iter().any(|d| failed.iter().any(|f| f == d));
+    let some: Vec<Touched> = touched.iter().copied().filter(theirs).collect();
+    if some.is_empty() { touched.to_vec() } else { some }
 }
 
 /// The same probe, for the same reason.
@@ -390,56 +431,80 @@ fn wants_tls(settings: &Settings, door: &str) -> bool {
         .any(|c| c.enabled && c.listener == listener && c.auth_mechanism.contains(&AuthMechanism::Tls))
 }
 
-/// Everything that is tried at one door.
-async fn tour(
-    target: &Target,
-    who: Option<&Who>,
-    tls: &Arc<TlsClient>,
-    base: &Leg,
-    clock: &waypost_base::Clock,
-) -> Vec<Probe> {
-    let nobody = Who { address: String::new(), password: String::new(), host: "localhost".into() };
-    let tries = who.is_some();
-    let who = who.unwrap_or(&nobody);
-    let mut probes = Vec::new();
-    let mut offer = probes::Offer::default();
-    let signs_in = !matches!(target.door, "smtp" | "lmtp");
-    let first = run(target, target.door.to_owned(), base, clock, async |talk: &mut Talk| {
-        offer = probes::reach(talk, target, who, &**tls).await?;
-        match offer.ways.first().or(offer.in_clear.first()) {
-            _ if !tries => Ok(()),
-            _ if !signs_in => probes::deliver(talk, who).await,
-            // A way that is only offered in clear is tried below.
-            Some(_) if offer.ways.is_empty() => Ok(()),
-            Some(way) => {
-                probes::sign_in(talk, target.door, *way, who).await?;
-                probes::use_it(talk, target.door, who).await
-            }
-            None => Err(Fault::new(&cause::NO_WAY, "no way to sign in is offered, not even under TLS")),
+/// Everything that is tried at the doors of one service.
+struct Tour {
+    who: Option<Who>,
+    tls: Arc<TlsClient>,
+    base: Leg,
+    clock: waypost_base::Clock,
+    until: Instant,
+    /// Ways that work at one door are the same service's at the next; the first of each door is tried in any case.
+    tried: Vec<(Way, bool)>,
+    left_out: Vec<String>,
+}
+
+impl Tour {
+    /// Whether there is time for one more.
+    fn has_time(&mut self, name: &str) -> bool {
+        let has = Instant::now() < self.until;
+        if !has {
+            self.left_out.push(name.to_owned());
         }
-    });
-    probes.push(first.await);
-    if !tries || !signs_in {
-        return probes;
+        has
     }
-    for way in offer.ways.iter().skip(1).copied() {
-        let name = format!("{} {}", target.door, way.name(probes::dialect(target.door)));
-        let run = run(target, name, base, clock, async |talk: &mut Talk| {
-            probes::reach(talk, target, who, &**tls).await?;
-            probes::sign_in(talk, target.door, way, who).await
+
+    async fn door(&mut self, target: &Target) -> Vec<Probe> {
+        if !self.has_time(target.door) {
+            return Vec::new();
+        }
+        let nobody = Who { address: String::new(), password: String::new(), host: "localhost".into() };
+        let tries = self.who.is_some();
+        let who = self.who.clone().unwrap_or(nobody);
+        let signs_in = !matches!(target.door, "smtp" | "lmtp");
+        let mut offer = probes::Offer::default();
+        let first = run(target, target.door.to_owned(), &self.base, &self.clock, async |talk: &mut Talk| {
+            offer = probes::reach(talk, target, &who, &*self.tls).await?;
+            match offer.ways.first() {
+                _ if !tries => Ok(()),
+                _ if !signs_in => probes::deliver(talk, &who).await,
+                Some(way) => {
+                    probes::sign_in(talk, target.door, *way, &who).await?;
+                    probes::use_it(talk, target.door, &who).await
+                }
+                // A way that is only offered in clear is tried below.
+                None if !offer.in_clear.is_empty() => Ok(()),
+                None => Err(Fault::new(&cause::NO_WAY, "no way to sign in is offered, not even under TLS")),
+            }
         });
-        probes.push(run.await);
+        let mut probes = vec![first.await];
+        if !tries || !signs_in {
+            return probes;
+        }
+        self.tried.extend(offer.ways.first().map(|way| (*way, true)));
+        let dialect = probes::dialect(target.door);
+        let under_tls = offer.ways.iter().skip(1).map(|way| (*way, true));
+        let in_clear = offer.in_clear.iter().map(|way| (*way, false));
+        for (way, private) in under_tls.chain(in_clear) {
+            let name = match private {
+                true => format!("{} {}", target.door, way.name(dialect)),
+                false => format!("{} in clear {}", target.door, way.name(dialect)),
+            };
+            if self.tried.contains(&(way, private)) || !self.has_time(&name) {
+                continue;
+            }
+            self.tried.push((way, private));
+            let run = run(target, name, &self.base, &self.clock, async |talk: &mut Talk| {
+                if private {
+                    probes::reach(talk, target, &who, &*self.tls).await?;
+                } else {
+                    probes::reach_in_clear(talk, target).await?;
+                }
+                probes::sign_in(talk, target.door, way, &who).await
+            });
+            probes.push(run.await);
+        }
+        probes
     }
-    for way in offer.in_clear.iter().copied().filter(|w| *w != Way::Mechanism(waypost_sasl::Mechanism::Login))
-    {
-        let name = format!("{} in clear {}", target.door, way.name(probes::dialect(target.door)));
-        let run = run(target, name, base, clock, async |talk: &mut Talk| {
-            probes::reach_in_clear(talk, target).await?;
-            probes::sign_in(talk, target.door, way, who).await
-        });
-        probes.push(run.await);
-    }
-    probes
 }
 
 /// One connection, from its beginning to its end.
@@ -465,6 +530,7 @@ async fn run(
             Err(Fault::new(&cause::TIME, format!("nothing came after {last} in {} seconds", PROBE.as_secs())))
         }
     };
+    talk.leave().await;
     leg.steps = std::mem::take(&mut talk.steps);
     if let Some(mechanism) = talk.mechanism.take() {
         leg.mechanism = mechanism.into();
