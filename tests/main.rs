@@ -19,6 +19,7 @@ mod matrix;
 mod moving;
 mod network;
 mod operation;
+mod proxy;
 mod sending;
 mod settings;
 mod servers;

@@ -64,6 +64,19 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Lets the kernel find out that the other machine is gone without a word: after two minutes of silence it asks, and half
+/// a minute later it knows.
+pub fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt as option;
+    option::set_socket_keepalive(stream, true)?;
+    option::set_tcp_keepidle(stream, Duration::from_secs(120))?;
+    option::set_tcp_keepintvl(stream, Duration::from_secs(10))?;
+    option::set_tcp_keepcnt(stream, 3)?;
+    // What was sent and is never acknowledged counts too.
+    option::set_tcp_user_timeout(stream, 150_000)?;
+    Ok(())
+}
+
 /// Accepts until told to stop. The listening socket is closed when this returns; sessions go on.
 pub async fn accept_until(listener: TcpListener, door: Arc<Door>, mut stop: watch::Receiver<bool>) {
     loop {

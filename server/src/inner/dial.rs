@@ -6,6 +6,7 @@
 use super::board::Board;
 use super::tls::{self, Identity, Own};
 use crate::legs::LegBook;
+use crate::listen;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -208,6 +209,7 @@ async fn connect(id: &str, inner: &str) -> Result<TcpStream, Fault> {
     };
     // Each frame and each command is written whole.
     stream.set_nodelay(true).map_err(|e| unreachable(e.to_string()))?;
+    listen::keep_alive(&stream).map_err(|e| unreachable(e.to_string()))?;
     Ok(stream)
 }
 
