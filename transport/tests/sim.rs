@@ -13,6 +13,8 @@ mod crash;
 mod day;
 #[path = "sim/engine.rs"]
 mod engine;
+#[path = "sim/inside.rs"]
+mod inside;
 #[path = "sim/internet.rs"]
 mod internet;
 #[path = "sim/lives.rs"]
