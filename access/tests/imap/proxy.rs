@@ -258,7 +258,8 @@ async fn a_home_that_dies_ends_the_connection() {
 #[tokio::test(start_paused = true)]
 async fn the_home_has_the_last_word_on_who_comes_in() {
     let off = |new: &mut NewAccount| new.enabled = Some(false);
-    let cases: [(fn(&mut NewAccount), &str); 2] = [
+    type Change = fn(&mut NewAccount);
+    let cases: [(Change, &str); 2] = [
         (
             |new| new.protocols = Protocols { imap: false, ..Protocols::default() },
             "a NO [AUTHORIZATIONFAILED] …",
