@@ -103,7 +103,7 @@ impl Lab {
     fn as_it_should_be(&self, report: &mut Report) {
         report.chapter("Before: the mailbox server proves itself to the hub by Kerberos.");
         self.send(report, "before");
-        let leg = self.leg(SOON, |leg| leg["State"] == "Ok" || leg["Result"] == "ok");
+        let leg = self.leg(SOON, |leg| leg["Result"] == "Ok");
         report.check("the leg from mailbox to hub is well, by Kerberos", leg.is_ok(), shown(&leg));
         let tickets = self.mailbox.run(&["Get-KerberosTicket", "-Role", "mailbox"]).unwrap_or_default();
         let ticket =
@@ -215,7 +215,7 @@ impl Lab {
         self.mailbox.run(&["Retry-Queue", "-Identity", "*"])?;
         let there = until(SOON, || self.holds(BOB, "INBOX", "waiting"));
         report.check("what waited arrives", there.is_ok(), there.err().unwrap_or_default());
-        let leg = self.leg(SOON, |leg| leg["State"] == "Ok" || leg["Result"] == "ok");
+        let leg = self.leg(SOON, |leg| leg["Result"] == "Ok");
         report.check("the leg is well again", leg.is_ok(), shown(&leg));
         let empty = until(Duration::from_secs(90), || match self.holds(AMY, "Outbox", "waiting") {
             Ok(()) => Err("it is still in the Outbox".into()),

@@ -82,6 +82,8 @@ impl Journey {
             }
             next = match self.ticket.next() {
                 Some(lease) => Some(lease),
+                // The next one may be well, or no longer allowed.
+                None if came.degraded.is_some() => None,
                 None => self.linger(&mut link).await,
             };
         }
