@@ -39,7 +39,12 @@ impl Pki {
         pki.new_key("root");
         pki.new_key("ca");
         let subject = ["-subj", "/O=Contoso/CN=Contoso Root"];
-        let ca = ["-addext", "basicConstraints=critical,CA:true", "-addext", "keyUsage=critical,keyCertSign,cRLSign"];
+        let ca = [
+            "-addext",
+            "basicConstraints=critical,CA:true",
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
+        ];
         let mut root = openssl();
         root.args(["req", "-x509", "-new", "-days", "3650", "-key"]).arg(pki.file("root.key")).args(subject);
         run(root.args(ca).arg("-out").arg(pki.file("root.crt")));
@@ -72,7 +77,10 @@ impl Pki {
         fs::write(&ext, extensions).expect("a file");
         let mut sign = openssl();
         sign.args(["x509", "-req", "-CAcreateserial", "-in"]).arg(self.file(&format!("{name}.csr")));
-        sign.arg("-CA").arg(self.file(&format!("{by}.crt"))).arg("-CAkey").arg(self.file(&format!("{by}.key")));
+        sign.arg("-CA")
+            .arg(self.file(&format!("{by}.crt")))
+            .arg("-CAkey")
+            .arg(self.file(&format!("{by}.key")));
         sign.arg("-extfile").arg(&ext).args(more).arg("-out").arg(self.file(&format!("{name}.crt")));
         run(&mut sign);
     }
@@ -87,7 +95,10 @@ impl Pki {
         self.new_key(name);
         let mut request = openssl();
         request.args(["req", "-new", "-subj", &format!("/CN={}", names[0]), "-key"]);
-        run(request.arg(self.file(&format!("{name}.key"))).arg("-out").arg(self.file(&format!("{name}.csr"))));
+        run(request
+            .arg(self.file(&format!("{name}.key")))
+            .arg("-out")
+            .arg(self.file(&format!("{name}.csr"))));
         self.answer(name, names, extensions, more)
     }
 
@@ -101,7 +112,9 @@ impl Pki {
         );
         self.sign(name, "ca", &all, more);
         let chain = self.file(&format!("{name}.pem"));
-        let both = [format!("{name}.crt"), "ca.crt".into()].map(|f| fs::read(self.file(&f)).expect("a file")).concat();
+        let both = [format!("{name}.crt"), "ca.crt".into()]
+            .map(|f| fs::read(self.file(&f)).expect("a file"))
+            .concat();
         fs::write(&chain, both).expect("a file");
         Issued { chain, key: self.file(&format!("{name}.key")) }
     }
@@ -124,7 +137,9 @@ impl Pki {
         sign.arg("-CAkey").arg(self.file("ca.key")).arg("-extfile").arg(self.file(&format!("{name}.ext")));
         run(sign.arg("-out").arg(self.file(&format!("{name}.crt"))));
         let chain = self.file(&format!("{name}.pem"));
-        let both = [format!("{name}.crt"), "ca.crt".into()].map(|f| fs::read(self.file(&f)).expect("a file")).concat();
+        let both = [format!("{name}.crt"), "ca.crt".into()]
+            .map(|f| fs::read(self.file(&f)).expect("a file"))
+            .concat();
         fs::write(&chain, both).expect("a file");
         Issued { chain, key: self.file(&format!("{name}.key")) }
     }
@@ -140,7 +155,9 @@ impl Pki {
     pub fn pfx(&self, issued: &Issued, name: &str, password: &str, more: &[&str]) -> PathBuf {
         let out = self.file(name);
         let mut command = openssl();
-        command.args(["pkcs12", "-export", "-passout", &format!("pass:{password}"), "-inkey"]).arg(&issued.key);
+        command
+            .args(["pkcs12", "-export", "-passout", &format!("pass:{password}"), "-inkey"])
+            .arg(&issued.key);
         run(command.arg("-in").arg(&issued.chain).args(more).arg("-out").arg(&out));
         out
     }

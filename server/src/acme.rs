@@ -12,8 +12,8 @@ use crate::tls::Publics;
 use axum::extract::Path as UrlPath;
 use axum::http::StatusCode;
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, ChallengeType, Error, Identifier, NewAccount, NewOrder, Order,
-    OrderStatus, RetryPolicy,
+    Account, AccountCredentials, AuthorizationStatus, ChallengeType, Error, Identifier, NewAccount, NewOrder,
+    Order, OrderStatus, RetryPolicy,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -229,7 +229,12 @@ impl Authority {
             ..Note::default()
         };
         let thumbprint = PublicStore::of(&self.data).add(&made, &note).map_err(failed)?;
-        tracing::info!(thumbprint, names = names.join(", "), "a certificate came from {}", settings.acme.directory);
+        tracing::info!(
+            thumbprint,
+            names = names.join(", "),
+            "a certificate came from {}",
+            settings.acme.directory
+        );
         self.bind(settings, &thumbprint).await?;
         Ok(thumbprint)
     }
@@ -269,12 +274,17 @@ impl Authority {
         {
             return Ok(builder()?.from_credentials(kept.credentials).await?);
         }
-        let contact: Vec<String> = acme.contact.iter().map(|c| match c.contains(':') {
-            true => c.clone(),
-            false => format!("mailto:{c}"),
-        }).collect();
+        let contact: Vec<String> = acme
+            .contact
+            .iter()
+            .map(|c| match c.contains(':') {
+                true => c.clone(),
+                false => format!("mailto:{c}"),
+            })
+            .collect();
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
-        let wanted = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
+        let wanted =
+            NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
         let (account, credentials) = builder()?.create(&wanted, acme.directory.clone(), None).await?;
         let kept = Kept { directory: acme.directory.clone(), credentials };
         let bytes = serde_json::to_vec(&kept).map_err(failed)?;
@@ -331,7 +341,11 @@ impl Authority {
             .map(|w| w.name)
             .collect();
         if !missed.is_empty() {
-            tracing::warn!(thumbprint, names = missed.join(", "), "the certificate lacks names that clients use: see acme.names");
+            tracing::warn!(
+                thumbprint,
+                names = missed.join(", "),
+                "the certificate lacks names that clients use: see acme.names"
+            );
         }
         Ok(())
     }
@@ -416,9 +430,9 @@ async fn prove(order: &mut Order, answers: &mut Answers, acme: &Acme, now: Times
             AuthorizationStatus::Pending => {}
             other => return Err(failed(format!("an authorisation is {other:?}"))),
         }
-        let mut challenge = authorization
-            .challenge(kind())
-            .ok_or_else(|| failed(format!("the authority does not offer {} for this name", acme.challenge)))?;
+        let mut challenge = authorization.challenge(kind()).ok_or_else(|| {
+            failed(format!("the authority does not offer {} for this name", acme.challenge))
+        })?;
         let name = challenge.identifier().to_string();
         let proof = challenge.key_authorization();
         answers.put(&name, &challenge.token, proof.as_str(), proof.digest().as_ref(), now)?;
@@ -477,7 +491,8 @@ impl Answers {
         // Our own HTTPS door answers challenges over TLS, too; and one of two address families may do.
         let taken = acme.challenge == AcmeChallenge::TlsAlpn01 && !troubles.is_empty();
         if open == 0 && !taken {
-            let text = if troubles.is_empty() { "no listener is set".to_owned() } else { troubles.join("; ") };
+            let text =
+                if troubles.is_empty() { "no listener is set".to_owned() } else { troubles.join("; ") };
             return Err(Fault { cause: NO_LISTENER, text });
         }
         for trouble in troubles {
@@ -492,7 +507,14 @@ impl Answers {
         })
     }
 
-    fn put(&mut self, name: &str, token: &str, proof: &str, digest: &[u8], now: Timestamp) -> Result<(), Fault> {
+    fn put(
+        &mut self,
+        name: &str,
+        token: &str,
+        proof: &str,
+        digest: &[u8],
+        now: Timestamp,
+    ) -> Result<(), Fault> {
         match self.challenge {
             AcmeChallenge::Http01 => {
                 let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
@@ -555,7 +577,6 @@ async fn tls(listener: TcpListener, publics: Publics) {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -575,7 +596,9 @@ mod tests {
 
     #[test]
     fn patience_grows_and_ends() {
-        for (failures, least, most) in [(1, 48_000, 72_000), (2, 96_000, 144_000), (40, 34_560_000, 51_840_000)] {
+        for (failures, least, most) in
+            [(1, 48_000, 72_000), (2, 96_000, 144_000), (40, 34_560_000, 51_840_000)]
+        {
             let wait = backoff(failures);
             assert!((least..=most).contains(&wait), "{failures}: {wait}");
         }

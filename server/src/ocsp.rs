@@ -114,13 +114,21 @@ async fn look(
             standing.failures += 1;
             let wait = RETRY_MILLIS.saturating_mul(1 << standing.failures.min(10)).min(RETRY_MILLIS_MAX);
             standing.next = now.plus_millis(wait);
-            tracing::warn!(thumbprint, error = e, failures = standing.failures, "no OCSP answer for {}", facts.subject);
+            tracing::warn!(
+                thumbprint,
+                error = e,
+                failures = standing.failures,
+                "no OCSP answer for {}",
+                facts.subject
+            );
             standing.known.error = Some(e);
             // What was proved holds until it ends.
             if standing.known.next_update.is_none_or(|end| end < now) {
-                standing.known = Revocation { state: "Failed".into(), next_update: None, ..standing.known.clone() };
+                standing.known =
+                    Revocation { state: "Failed".into(), next_update: None, ..standing.known.clone() };
                 publics.staple(thumbprint, None);
-                let demanded = facts.must_staple.then(|| problem(NO_STAPLE, &facts, "no OCSP answer could be had"));
+                let demanded =
+                    facts.must_staple.then(|| problem(NO_STAPLE, &facts, "no OCSP answer could be had"));
                 publics.set_extra(&format!("ocsp {thumbprint}"), demanded);
             }
         }

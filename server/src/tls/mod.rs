@@ -120,7 +120,8 @@ impl Publics {
     /// Reads settings and files anew. What was loaded before and cannot be read now stays; sessions that stand go on.
     pub fn reload(&self, settings: &Settings) {
         let inside = &self.0;
-        let before = self.read(|state| (state.makings.clone(), state.shelves.clone(), state.problems.clone()));
+        let before =
+            self.read(|state| (state.makings.clone(), state.shelves.clone(), state.problems.clone()));
         let (mut makings, old, told) = before;
         if makings.ask_clients != settings.sign_in.client_certificates {
             // Tickets of the one kind must not be redeemed for the other: a new ticketer.
@@ -172,7 +173,12 @@ impl Publics {
         match problem {
             Some(problem) => {
                 if extras.get(by) != Some(&problem) {
-                    tracing::warn!(code = problem.cause.code, remedy = problem.cause.remedy, "certificate: {}", problem.text);
+                    tracing::warn!(
+                        code = problem.cause.code,
+                        remedy = problem.cause.remedy,
+                        "certificate: {}",
+                        problem.text
+                    );
                 }
                 extras.insert(by.to_owned(), problem);
             }
@@ -188,7 +194,11 @@ impl Publics {
     }
 
     /// Answers ACME's challenge for a name from now on, on every door; `None` takes the answer away.
-    pub fn answer_challenge(&self, name: &str, answer: Option<&waypost_trust::KeyedCertificate>) -> io::Result<()> {
+    pub fn answer_challenge(
+        &self,
+        name: &str,
+        answer: Option<&waypost_trust::KeyedCertificate>,
+    ) -> io::Result<()> {
         let name = name.to_ascii_lowercase();
         let mut challenges = self.0.challenges.write().unwrap_or_else(PoisonError::into_inner);
         let Some(answer) = answer else {
@@ -196,8 +206,8 @@ impl Publics {
             return Ok(());
         };
         let makings = Makings::new(false)?;
-        let pair = Pair::load(answer.chain_pem.as_bytes(), answer.key_pem.as_bytes(), None, &makings)?;
-        challenges.insert(name, makings.config(pair.key, &[ACME_ALPN])?);
+        let config = makings.config(shelf::certified(answer, &makings)?, &[ACME_ALPN])?;
+        challenges.insert(name, config);
         Ok(())
     }
 
@@ -305,7 +315,10 @@ impl Loader<'_> {
         let key_pem = match key {
             KeyFile::Readable { pem, .. } => pem.as_bytes(),
             KeyFile::Missing(path) => {
-                return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is missing", path.display())));
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!("{} is missing", path.display()),
+                ));
             }
             KeyFile::Unreadable { path, error, .. } => {
                 let text = format!("{}: {error}", path.display());
@@ -392,7 +405,9 @@ impl Publics {
     fn challenge(&self, name: Option<&str>) -> io::Result<Arc<ServerConfig>> {
         let challenges = self.0.challenges.read().unwrap_or_else(PoisonError::into_inner);
         let found = name.and_then(|name| challenges.get(name)).cloned();
-        found.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "no ACME challenge is open for this name"))
+        found.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::UnexpectedEof, "no ACME challenge is open for this name")
+        })
     }
 }
 
@@ -434,7 +449,10 @@ fn facts(connection: &rustls::ServerConnection, end_point: Option<Vec<u8>>) -> T
         server_name: connection.server_name().map(str::to_owned),
         exporter,
         end_point,
-        client: connection.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.as_ref().into()),
+        client: connection
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+            .map(|leaf| leaf.as_ref().into()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The certificates of one service, ready for handshakes: loaded, proved, and chosen from by what a client asks for.
 
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
@@ -11,6 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use std::io;
 use std::sync::Arc;
 use waypost_base::Timestamp;
+use waypost_trust::KeyedCertificate;
 use waypost_trust::certificate::Facts;
 
 /// What configurations of all certificates have in common.
@@ -83,6 +84,17 @@ impl Pair {
     }
 }
 
+/// A pair that was made here, taken as it is: the certificate of an ACME challenge has a critical extension that TLS
+/// libraries do not know, as it should (RFC 8737 §3).
+pub(super) fn certified(pair: &KeyedCertificate, makings: &Makings) -> io::Result<Arc<CertifiedKey>> {
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pair.chain_pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(io::Error::other)?;
+    let key = PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes()).map_err(io::Error::other)?;
+    let signer = makings.provider.key_provider.load_private_key(key).map_err(io::Error::other)?;
+    Ok(Arc::new(CertifiedKey::new(chain, signer)))
+}
+
 /// What one service has to show.
 #[derive(Clone, Default)]
 pub(super) struct Shelf {
@@ -97,7 +109,12 @@ pub(super) struct Shelf {
 impl Shelf {
     /// The certificate for a client: of those that hold the name it asks for and whose signatures it can check, the
     /// preferred one, then one in date, then one with the exact name, then the one that is good for longest.
-    pub fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme], now: Timestamp) -> Option<Arc<Pair>> {
+    pub fn choose(
+        &self,
+        name: Option<&str>,
+        schemes: &[SignatureScheme],
+        now: Timestamp,
+    ) -> Option<Arc<Pair>> {
         let all = || self.bound.iter().chain(&self.default);
         let fits = |pair: &&Arc<Pair>| name.is_some_and(|n| pair.facts.covers(n));
         let rank = |pair: &&Arc<Pair>| {
@@ -131,7 +148,9 @@ impl Shelf {
     /// X509CertificateName points at the default pair and at nothing that is bound.
     fn preferred_default(&self) -> bool {
         let holds = |pair: &Arc<Pair>| pair.facts.covers(&self.preferred);
-        !self.preferred.is_empty() && self.default.as_ref().is_some_and(holds) && !self.bound.iter().any(holds)
+        !self.preferred.is_empty()
+            && self.default.as_ref().is_some_and(holds)
+            && !self.bound.iter().any(holds)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -227,7 +246,11 @@ mod tests {
         assert_eq!(chosen(&shelf, None), "CN=mail.a.test");
         shelf.preferred = "imap.b.test".into();
         assert_eq!(chosen(&shelf, None), "CN=wild.b.test");
-        assert_eq!(chosen(&shelf, Some("mail.a.test")), "CN=mail.a.test", "it only chooses where several fit");
+        assert_eq!(
+            chosen(&shelf, Some("mail.a.test")),
+            "CN=mail.a.test",
+            "it only chooses where several fit"
+        );
         shelf.preferred = "localhost".into();
         assert_eq!(chosen(&shelf, None), "CN=localhost");
         shelf.bound.clear();

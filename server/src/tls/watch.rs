@@ -37,7 +37,9 @@ pub(super) fn tell(
                 (true, true) => {
                     tracing::error!(%service, code, remedy = problem.cause.remedy, "no TLS for clients: {text}");
                 }
-                (false, true) => tracing::warn!(%service, code, remedy = problem.cause.remedy, "certificate: {text}"),
+                (false, true) => {
+                    tracing::warn!(%service, code, remedy = problem.cause.remedy, "certificate: {text}")
+                }
                 (_, false) => tracing::info!(%service, code, "certificate: {text}"),
             }
         }
@@ -141,9 +143,17 @@ impl Publics {
                 let services = services.join(", ");
                 let (subject, end) = (&facts.subject, facts.not_after);
                 if end < now {
-                    tracing::warn!(services, thumbprint, "the certificate {subject} has expired at {end}: renew and bind a new one");
+                    tracing::warn!(
+                        services,
+                        thumbprint,
+                        "the certificate {subject} has expired at {end}: renew and bind a new one"
+                    );
                 } else {
-                    tracing::warn!(services, thumbprint, "the certificate {subject} expires at {end}, in {days} days at most: renew it");
+                    tracing::warn!(
+                        services,
+                        thumbprint,
+                        "the certificate {subject} expires at {end}, in {days} days at most: renew it"
+                    );
                 }
             }
             list.push(serde_json::json!({
@@ -161,7 +171,8 @@ impl Publics {
                 serde_json::json!({"service": s.name(), "code": p.cause.code, "text": p.text, "refuses": p.refuses})
             })
             .collect();
-        let record = serde_json::json!({"checked": now.to_string(), "certificates": list, "problems": problems});
+        let record =
+            serde_json::json!({"checked": now.to_string(), "certificates": list, "problems": problems});
         if let Err(e) = waypost_trust::files::write_public(&self.record_file(), &format!("{record:#}\n")) {
             tracing::warn!(error = %e, "what is known of certificates was not written down");
         }

@@ -117,7 +117,8 @@ pub fn in_order(leaf: usize, certificates: &[Vec<u8>]) -> Vec<Vec<u8>> {
         chain.push(der.clone());
         let issued_by = |n: &usize| {
             let other = facts.get(*n).and_then(Option::as_ref);
-            !used.get(*n).copied().unwrap_or(true) && other.is_some_and(|o| o.subject == own.issuer && o.is_ca)
+            !used.get(*n).copied().unwrap_or(true)
+                && other.is_some_and(|o| o.subject == own.issuer && o.is_ca)
         };
         at = if own.self_signed { None } else { (0..certificates.len()).find(issued_by) };
     }

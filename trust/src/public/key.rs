@@ -63,18 +63,31 @@ pub(crate) fn key_pair(pem: &str) -> Result<KeyPair, TrustError> {
 #[derive(Clone, PartialEq, Eq)]
 pub enum KeyFile {
     /// Its text, and whether others than its owner may read it.
-    Readable { path: PathBuf, pem: String, exposed: Option<u32> },
+    Readable {
+        path: PathBuf,
+        pem: String,
+        exposed: Option<u32>,
+    },
     Missing(PathBuf),
     /// Not for us: the operating system's answer, and who may.
-    Unreadable { path: PathBuf, error: String, owner: String, group: String, mode: u32, user: String },
+    Unreadable {
+        path: PathBuf,
+        error: String,
+        owner: String,
+        group: String,
+        mode: u32,
+        user: String,
+    },
 }
 
 impl fmt::Debug for KeyFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            KeyFile::Readable { path, exposed, .. } => {
-                f.debug_struct("Readable").field("path", path).field("exposed", exposed).finish_non_exhaustive()
-            }
+            KeyFile::Readable { path, exposed, .. } => f
+                .debug_struct("Readable")
+                .field("path", path)
+                .field("exposed", exposed)
+                .finish_non_exhaustive(),
             KeyFile::Missing(path) => f.debug_tuple("Missing").field(path).finish(),
             KeyFile::Unreadable { path, error, .. } => {
                 f.debug_struct("Unreadable").field("path", path).field("error", error).finish_non_exhaustive()
@@ -116,7 +129,9 @@ impl KeyFile {
 
     pub fn path(&self) -> &Path {
         match self {
-            KeyFile::Readable { path, .. } | KeyFile::Missing(path) | KeyFile::Unreadable { path, .. } => path,
+            KeyFile::Readable { path, .. } | KeyFile::Missing(path) | KeyFile::Unreadable { path, .. } => {
+                path
+            }
         }
     }
 

@@ -170,7 +170,11 @@ mod tests {
         let facts = made.check().unwrap();
         assert_eq!(facts.names, wish.names);
         assert_eq!(facts.key, "ECDSA 384");
-        assert!(facts.subject.contains("Contoso, Inc.") && facts.subject.contains("Wien, Mitte"), "{}", facts.subject);
+        assert!(
+            facts.subject.contains("Contoso, Inc.") && facts.subject.contains("Wien, Mitte"),
+            "{}",
+            facts.subject
+        );
         assert_eq!(common_name(&wish.subject).as_deref(), Some("mail.contoso.test"));
         for bad in ["mail", "CN=", "X=1", "C=Austria"] {
             let wish = Wish { subject: bad.into(), ..wish.clone() };

@@ -129,7 +129,8 @@ pub fn verify(answer: &[u8], leaf: &[u8], issuer: &[u8], now: Timestamp) -> Resu
     let data = parts.grab(der::SEQUENCE).ok_or_else(malformed)?;
     let algorithm = parts.grab(der::SEQUENCE).ok_or_else(malformed)?;
     let signature = parts.grab(0x03).ok_or_else(malformed)?;
-    let signature = signature.content.split_first().filter(|(unused, _)| **unused == 0).ok_or_else(malformed)?.1;
+    let signature =
+        signature.content.split_first().filter(|(unused, _)| **unused == 0).ok_or_else(malformed)?.1;
     let (_, algorithm) = AlgorithmIdentifier::from_der(algorithm.whole).map_err(|_| OcspError::Malformed)?;
     let certificates: Vec<&[u8]> = match parts.grab(0xa0).and_then(|c| c.items().next()) {
         Some(list) => list.items().take(8).map(|i| i.whole).collect(),

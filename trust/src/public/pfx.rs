@@ -65,7 +65,9 @@ pub fn write(
         Strength::Modern => {
             (EncryptionAlgorithm::PbeWithHmacSha256AndAes256, MacAlgorithm::HmacSha256, ITERATIONS)
         }
-        Strength::Legacy => (EncryptionAlgorithm::PbeWithShaAnd3KeyTripleDesCbc, MacAlgorithm::HmacSha1, 2_048),
+        Strength::Legacy => {
+            (EncryptionAlgorithm::PbeWithShaAnd3KeyTripleDesCbc, MacAlgorithm::HmacSha1, 2_048)
+        }
     };
     let writer = store.writer(password).encryption_algorithm(encryption).encryption_iterations(rounds);
     writer.mac_algorithm(mac).mac_iterations(rounds.min(10_000)).write().map_err(said)

@@ -42,7 +42,12 @@ pub(super) async fn new(call: &Call<'_>) -> Outcome {
 }
 
 /// Binds what has just come, where that was asked for, and shows it.
-async fn bind_new(call: &Call<'_>, settings: &Settings, thumbprint: &str, chosen: &[PublicService]) -> Outcome {
+async fn bind_new(
+    call: &Call<'_>,
+    settings: &Settings,
+    thumbprint: &str,
+    chosen: &[PublicService],
+) -> Outcome {
     if !chosen.is_empty() {
         let held = one(call, settings, thumbprint)?;
         bind(call, settings, &held, chosen).await?;
@@ -217,7 +222,8 @@ pub(super) async fn export(call: &Call<'_>) -> Outcome {
             record.with("FileName", path.display().to_string())
         }
         None => {
-            let data = if as_pfx { STANDARD.encode(&bytes) } else { String::from_utf8_lossy(&bytes).into_owned() };
+            let data =
+                if as_pfx { STANDARD.encode(&bytes) } else { String::from_utf8_lossy(&bytes).into_owned() };
             record.with("FileName", "").with("FileData", data)
         }
     };

@@ -16,8 +16,10 @@ use waypost_trust::certificate::{Facts, TrustError};
 use waypost_trust::public::{Entry, KeyFile, Note, PublicService, PublicStore, StoreError};
 
 const SERVER: Param = Param::new("Server", Kind::Text, "The server whose certificates are meant.");
-const THUMBPRINT: Param =
-    Param::new("Thumbprint", Kind::Text, "The certificate's thumbprint.").alias(&["Identity"]).mandatory().at(0);
+const THUMBPRINT: Param = Param::new("Thumbprint", Kind::Text, "The certificate's thumbprint.")
+    .alias(&["Identity"])
+    .mandatory()
+    .at(0);
 const SERVICES: Param = Param::new("Services", Kind::List, "IMAP, POP, SMTP, IIS (or WEB).");
 const NAME: Param = Param::new("FriendlyName", Kind::Text, "What people call it.");
 const EXPORTABLE: Param =
@@ -31,12 +33,25 @@ pub(super) static COMMANDS: &[Command] = &[
         detail: "With -GenerateRequest the request is shown, or written to -RequestFile; its key waits here until the \
                  certificate comes, which Import-ExchangeCertificate takes.",
         params: &[
-            Param::new("SubjectName", Kind::Text, "CN=mail.contoso.test, O=Contoso; CN= and the first name if not said."),
-            Param::new("DomainName", Kind::List, "The names that clients use; the server's name if not said.")
-                .alias(&["IncludeDomains"]),
+            Param::new(
+                "SubjectName",
+                Kind::Text,
+                "CN=mail.contoso.test, O=Contoso; CN= and the first name if not said.",
+            ),
+            Param::new(
+                "DomainName",
+                Kind::List,
+                "The names that clients use; the server's name if not said.",
+            )
+            .alias(&["IncludeDomains"]),
             Param::new("KeySize", Kind::Int, "256 or 384 for ECDSA, 2048 to 4096 for RSA; 256 if not said."),
             Param::new("ValidDays", Kind::Int, "How long a self-signed one is good; 825 if not said."),
-            Param::new("Thumbprint", Kind::Text, "An older one: subject, names and friendly name are taken from it.").at(0),
+            Param::new(
+                "Thumbprint",
+                Kind::Text,
+                "An older one: subject, names and friendly name are taken from it.",
+            )
+            .at(0),
             NAME,
             EXPORTABLE,
             Param::new("GenerateRequest", Kind::Switch, "Make a request instead."),
@@ -46,7 +61,10 @@ pub(super) static COMMANDS: &[Command] = &[
         ],
         columns: &["Thumbprint", "Services", "Subject"],
         examples: &[
-            Example { line: "New-ExchangeCertificate -DomainName mail.contoso.test -Services IMAP,POP", about: "Self-signed, and bound." },
+            Example {
+                line: "New-ExchangeCertificate -DomainName mail.contoso.test -Services IMAP,POP",
+                about: "Self-signed, and bound.",
+            },
             Example {
                 line: "New-ExchangeCertificate -GenerateRequest -DomainName mail.contoso.test -RequestFile mail.csr",
                 about: "A request for a certificate authority.",
@@ -91,8 +109,14 @@ pub(super) static COMMANDS: &[Command] = &[
         ],
         columns: &["Thumbprint", "Services", "Subject"],
         examples: &[
-            Example { line: "Import-ExchangeCertificate mail.pfx -Password -", about: "A PFX file; its password is asked for." },
-            Example { line: "Import-ExchangeCertificate fullchain.pem -KeyFileName privkey.pem", about: "PEM, the key beside it." },
+            Example {
+                line: "Import-ExchangeCertificate mail.pfx -Password -",
+                about: "A PFX file; its password is asked for.",
+            },
+            Example {
+                line: "Import-ExchangeCertificate fullchain.pem -KeyFileName privkey.pem",
+                about: "PEM, the key beside it.",
+            },
         ],
         needs: Needs::Store,
         changes: true,
@@ -134,13 +158,17 @@ pub(super) static COMMANDS: &[Command] = &[
         params: &[
             THUMBPRINT,
             SERVICES.mandatory(),
-            Param::new("DoNotRequireSsl", Kind::Switch, "Kept for scripts.").without_effect("what needs TLS says so itself"),
+            Param::new("DoNotRequireSsl", Kind::Switch, "Kept for scripts.")
+                .without_effect("what needs TLS says so itself"),
             Param::new("NetworkServiceAllowed", Kind::Switch, "Kept for scripts.")
                 .without_effect("keys in the store are the role's own user's"),
             SERVER,
         ],
         columns: &["Thumbprint", "Services", "Subject"],
-        examples: &[Example { line: "Enable-ExchangeCertificate 5113… -Services IMAP,POP,SMTP", about: "Three services." }],
+        examples: &[Example {
+            line: "Enable-ExchangeCertificate 5113… -Services IMAP,POP,SMTP",
+            about: "Three services.",
+        }],
         needs: Needs::Store,
         changes: true,
         confirm: false,
@@ -153,7 +181,10 @@ pub(super) static COMMANDS: &[Command] = &[
         detail: "",
         params: &[THUMBPRINT, SERVICES, SERVER],
         columns: &["Thumbprint", "Services", "Subject"],
-        examples: &[Example { line: "Disable-ExchangeCertificate 5113… -Services IMAP", about: "From one service." }],
+        examples: &[Example {
+            line: "Disable-ExchangeCertificate 5113… -Services IMAP",
+            about: "From one service.",
+        }],
         needs: Needs::Store,
         changes: true,
         confirm: false,
@@ -229,7 +260,8 @@ async fn services(call: &Call<'_>) -> Outcome<Vec<PublicService>> {
     for name in call.list("Services").unwrap_or_default() {
         match name.to_ascii_lowercase().as_str() {
             "um" | "umcallrouter" | "federation" => {
-                call.warn(format!("{name} is kept but has no effect in Waypost: there is no such service.")).await;
+                call.warn(format!("{name} is kept but has no effect in Waypost: there is no such service."))
+                    .await;
             }
             "none" => {}
             _ => match PublicService::parse(name) {

@@ -154,7 +154,12 @@ fn status(facts: &Facts, problems: &[Problem], revocation: Option<&str>, now: Ti
 }
 
 /// The names that clients of a service use, of which `others` hold none.
-pub(super) fn missed(call: &Call<'_>, settings: &Settings, service: PublicService, others: &[Facts]) -> Vec<Wanted> {
+pub(super) fn missed(
+    call: &Call<'_>,
+    settings: &Settings,
+    service: PublicService,
+    others: &[Facts],
+) -> Vec<Wanted> {
     let now = call.context.clock.now();
     let seen = Seen::load(&call.context.data).used(service, now);
     let mut wanted = wanted_names(settings, service, seen);
@@ -208,7 +213,8 @@ pub(super) async fn test(call: &Call<'_>) -> Outcome {
                 .collect();
             let problems = looked_at(call, &settings, held, service, &others);
             if problems.is_empty() {
-                call.record(line(service, &held.entry.thumbprint, None, false, "nothing is wrong with it")).await;
+                call.record(line(service, &held.entry.thumbprint, None, false, "nothing is wrong with it"))
+                    .await;
             }
             for p in &problems {
                 call.record(line(service, &held.entry.thumbprint, Some(&p.cause), p.refuses, &p.text)).await;
