@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -64,6 +65,13 @@ fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// The server's process, which may be the child of a wrapper such as faketime.
+fn own_pid(child: &Child) -> String {
+    let pid = child.id().to_string();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().next().map_or(pid, str::to_owned)
 }
 
 impl Organisation {
@@ -270,20 +278,30 @@ impl Member {
         }
     }
 
+    /// What it says when it does not start.
+    pub fn refuses(&self) -> String {
+        let out = self.run(&["serve", "--roles", &self.roles]);
+        assert!(!out.status.success(), "{} starts", self.id);
+        String::from_utf8_lossy(&out.stderr).into_owned()
+    }
+
+    /// The server itself: a command on a stopped one would open its store.
     fn answers(&self) -> bool {
-        self.run(&["Get-Server", "--json"]).status.success()
+        UnixStream::connect(self.data.join("run/control.sock")).is_ok()
+            && self.run(&["Get-Server", "--json"]).status.success()
     }
 
     fn kill(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        child.kill().expect("kill");
+        // The wait below tells whether it worked.
+        let _ = Command::new("kill").args(["-KILL", &own_pid(&child)]).status();
         child.wait().expect("wait");
         self.check_log();
     }
 
     fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        let asked = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        let asked = Command::new("kill").args(["-INT", &own_pid(&child)]).status();
         assert!(asked.is_ok_and(|s| s.success()), "kill -INT");
         let start = Instant::now();
         loop {
@@ -313,7 +331,7 @@ impl Drop for Member {
     fn drop(&mut self) {
         if std::thread::panicking() {
             if let Some(mut child) = self.child.take() {
-                let _ = child.kill();
+                let _ = Command::new("kill").args(["-KILL", &own_pid(&child)]).status();
                 let _ = child.wait();
                 eprintln!("log of {}:\n{}", self.id, self.log_text());
             }

@@ -252,3 +252,74 @@ fn parts_of_servers_are_taken_out_of_service_from_anywhere() {
         });
     }
 }
+
+/// Inner certificates are good for 30 days and renewed by themselves when 20 are left.
+#[test]
+fn certificates_renew_themselves_and_one_that_has_expired_is_named() {
+    let mut o = Organisation::start("renewal", "all");
+    o.add("server-2", "mailbox");
+    let certificate = |o: &Organisation, id: &str| fs::read(o.data(id).join("trust/server.crt")).unwrap();
+    let old: Vec<_> = ["server-1", "server-2"].iter().map(|id| certificate(&o, id)).collect();
+    let later = |offset: &str| {
+        let mut command = std::process::Command::new("faketime");
+        command.args(["-f", offset]).arg(waypost_tests::server::binary());
+        command
+    };
+    for id in ["server-2", "server-1"] {
+        o.stop(id);
+    }
+    o.begin_by("server-1", later("+12d"));
+    o.begin_by("server-2", later("+12d"));
+    for (id, old) in ["server-1", "server-2"].iter().zip(&old) {
+        o.wait_for(&format!("a new certificate of {id}"), |o| certificate(o, id) != *old);
+    }
+    o.wait_for("legs by the new ones", |o| {
+        o.command("server-2", &["Set-ImapSettings", "-Banner", "On"]).is_ok()
+    });
+    for id in ["server-2", "server-1"] {
+        o.stop(id);
+    }
+    // The primary is its own authority; a copy that was off for so long has to join again.
+    o.begin_by("server-1", later("+60d"));
+    o.begin_by("server-2", later("+60d"));
+    o.wait_for("the expired certificate is named", |o| {
+        let answer = o.command("server-2", &["Set-ImapSettings", "-Banner", "Off"]);
+        answer.is_err_and(|e| e.contains("INNER-EXPIRED"))
+    });
+}
+
+#[test]
+fn keys_of_settings_go_to_those_who_need_them() {
+    let mut o = Organisation::start("keys", "all");
+    o.add("server-2", "transport");
+    o.add("server-3", "frontend");
+    o.command("server-2", &["New-DkimSigningConfig", "contoso.test", "-Confirm:$false"]).unwrap();
+    let keys = |o: &Organisation, id: &str| fs::read_dir(o.data(id).join("secret/dkim/contoso.test")).is_ok();
+    o.wait_for("the key at the second hub", |o| keys(o, "server-2"));
+    assert!(keys(&o, "server-1"));
+    assert!(!keys(&o, "server-3"));
+}
+
+#[test]
+fn a_server_leaves() {
+    let mut o = Organisation::start("leaving", "all");
+    o.add("server-2", "mailbox");
+    o.mailbox("amy", "server-2");
+    let remove = ["Remove-ExchangeServer", "server-2", "-Confirm:$false"];
+    let held = o.command("server-1", &remove).unwrap_err();
+    assert!(held.contains("amy@contoso.test"), "{held}");
+    o.command("server-1", &["Remove-Mailbox", "amy", "-Confirm:$false"]).unwrap();
+    o.command("server-1", &remove).unwrap();
+    o.wait_for("the refusal", |o| {
+        let answer = o.command("server-2", &["Set-ImapSettings", "-Banner", "Two"]);
+        answer.is_err_and(|e| e.contains("INNER-"))
+    });
+    // With a mailbox of its own here, a server is no front end.
+    o.mailbox("ben", "");
+    o.stop("server-1");
+    o.server_mut("server-1").roles = "frontend".to_owned();
+    let refused = o.server_mut("server-1").refuses();
+    assert!(refused.contains("holds 1 mailboxes"), "{refused}");
+    o.server_mut("server-1").roles = "all".to_owned();
+    o.begin("server-1");
+}

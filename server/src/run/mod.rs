@@ -1,9 +1,9 @@
 //! Starting the roles of this process, keeping them running, stopping them without dropping anybody's work.
 
-mod hub;
-mod open;
 mod components;
 mod homes;
+mod hub;
+mod open;
 pub mod organisation;
 pub mod services;
 pub mod settings;
@@ -25,6 +25,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use waypost_admin::run::QueueAt;
@@ -75,6 +76,8 @@ pub struct Running {
     services: Arc<Services>,
     stage: Arc<Stage>,
     logs: Logs,
+    /// From before the first door is open: whoever sees it open may ask us to stop.
+    signals: Option<[Signal; 3]>,
 }
 
 impl Running {
@@ -85,6 +88,7 @@ impl Running {
         roles: Roles,
         doors: Doors,
     ) -> io::Result<Running> {
+        let signals = Some(signals());
         let settings = store.current();
         let logs = Logs::start(&settings, organisation.place.root(), &organisation.clock)?;
         let public = tls::Publics::open(organisation.place.root(), &settings, &organisation.clock)?;
@@ -109,6 +113,7 @@ impl Running {
             services,
             stage: Arc::clone(&stage),
             logs,
+            signals,
         };
         running.apply(&settings);
         let place = &organisation.place;
@@ -293,13 +298,17 @@ pub fn cannot_listen(name: &str, address: SocketAddr, error: &io::Error) -> io::
     io::Error::new(error.kind(), text)
 }
 
+/// SIGHUP, SIGTERM, SIGINT, heard from now on.
+fn signals() -> [Signal; 3] {
+    // Only a bad signal number could fail here.
+    [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()]
+        .map(|kind| signal(kind).expect("a signal that can be handled"))
+}
+
 /// Serves until SIGINT or SIGTERM, reloading at SIGHUP; then stops and closes the store.
 pub async fn until_stopped(running: Running, organisation: Organisation) {
-    use tokio::signal::unix::{SignalKind, signal};
-    // Only a bad signal number could fail here.
-    let [mut hang_up, mut terminate, mut interrupt] =
-        [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()]
-            .map(|kind| signal(kind).expect("a signal that can be handled"));
+    let mut running = running;
+    let [mut hang_up, mut terminate, mut interrupt] = running.signals.take().unwrap_or_else(signals);
     loop {
         tokio::select! {
             _ = hang_up.recv() => running.reload(),
