@@ -82,6 +82,11 @@ impl Lab {
             mailbox.run(&["New-Mailbox", name, "-PrimarySmtpAddress", address, "-Password", PASSWORD])?;
         }
         hub.start(None)?;
+        // The hub's copy of the directory follows within seconds.
+        until(SOON, || match hub.shown(&["Get-ExchangeServer", "server-1", "-FormatList"]) {
+            text if text.contains(MAILBOX) => Ok(()),
+            text => Err(format!("the hub does not know the principal of server-1: {text}")),
+        })?;
         Ok(Lab { mailbox, hub, kdc, site })
     }
 
