@@ -50,6 +50,7 @@ impl Legs {
     }
 }
 
+#[allow(clippy::ptr_arg, reason = "checks are given the field's own type")]
 fn mechanisms(names: &Vec<String>) -> Result<(), String> {
     if names.is_empty() {
         return Err("must list kerberos, mtls or both".into());
@@ -57,6 +58,7 @@ fn mechanisms(names: &Vec<String>) -> Result<(), String> {
     mechanisms_or_none(names)
 }
 
+#[allow(clippy::ptr_arg, reason = "checks are given the field's own type")]
 fn mechanisms_or_none(names: &Vec<String>) -> Result<(), String> {
     let fits = |name: &String| matches!(name.as_str(), "kerberos" | "mtls");
     let twice = names.len() == 2 && names.first() == names.last();

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use waypost_base::Timestamp;
 use waypost_base::explain::{Finding, Leg, Outcome};
-use waypost_base::id::Correlation;
 
 /// Pairs and services that are remembered: a hundred servers with every service between them would be more, and no
 /// organisation of ours is like that.
@@ -109,17 +108,6 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).faults.iter().rev().cloned().collect()
     }
 
-    /// What is wrong with legs from or to a server at present.
-    pub fn of_server(&self, id: &str) -> Vec<(Key, State)> {
-        let about = |key: &Key| key.from == id || key.to == id;
-        self.rows().into_iter().filter(|(key, state)| state.finding.is_some() && about(key)).collect()
-    }
-
-    /// Faults of the legs that were taken for a session.
-    pub fn of_session(&self, session: Correlation) -> Vec<Seen> {
-        self.faults().into_iter().filter(|seen| seen.leg.correlation == Some(session)).collect()
-    }
-
     /// How many pairs and services are degraded, and how many fail.
     pub fn unwell(&self) -> (u64, u64) {
         let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,11 +124,6 @@ fn what(outcome: &Outcome) -> (&'static str, &'static str) {
         Outcome::Degraded { cause, .. } => ("Degraded", cause.code),
         Outcome::Failed { cause, .. } => ("Failed", cause.code),
     }
-}
-
-/// As people see the result.
-pub fn result(outcome: &Outcome) -> &'static str {
-    what(outcome).0
 }
 
 fn tell(key: &Key, leg: &Leg, finding: Option<&Finding>, before: Option<&State>) {
@@ -161,6 +144,7 @@ fn tell(key: &Key, leg: &Leg, finding: Option<&Finding>, before: Option<&State>)
 mod tests {
     use super::*;
     use waypost_base::explain::Party;
+    use waypost_base::id::Correlation;
     use waypost_trust::leg::cause;
     use waypost_trust::leg::fault::Fault;
 
@@ -192,8 +176,8 @@ mod tests {
         }
         let (key, state) = board.rows().remove(0);
         assert_eq!((key.from.as_str(), key.to.as_str(), key.service.as_str()), ("front", "mbx", "imap"));
-        assert_eq!((result(&state.leg.outcome), state.since, state.legs), ("Degraded", Timestamp(2), 3));
-        assert_eq!((board.unwell(), board.of_server("mbx").len()), ((1, 0), 1));
+        assert_eq!((what(&state.leg.outcome).0, state.since, state.legs), ("Degraded", Timestamp(2), 3));
+        assert_eq!(board.unwell(), (1, 0));
         // Another cause is a change; another service is another row.
         let (other, why) = bad("imap", cause::POLICY);
         board.note(&other, Some(&why), Timestamp(6));
@@ -203,9 +187,9 @@ mod tests {
         // Mended: the row is well, the faults are still told.
         board.note(&leg("imap"), None, Timestamp(7));
         let (_, state) = board.rows().remove(0);
-        assert_eq!((result(&state.leg.outcome), state.well, state.unwell), ("Ok", 2, 4));
-        assert!(state.finding.is_none() && board.of_server("mbx").is_empty());
-        assert_eq!(board.of_session(Correlation(7)).len(), 4);
+        assert_eq!((what(&state.leg.outcome).0, state.well, state.unwell), ("Ok", 2, 4));
+        assert!(state.finding.is_none());
+        assert_eq!((board.unwell(), board.faults().len()), ((0, 0), 4));
         assert_eq!(board.faults()[0].finding.cause, cause::POLICY);
     }
 

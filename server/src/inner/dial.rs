@@ -4,6 +4,7 @@
 //! certificate. Every step is bounded in time.
 
 use super::board::Board;
+use super::door;
 use super::tls::{self, Identity, Own};
 use crate::legs::LegBook;
 use crate::listen;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use waypost_admin::settings::{Settings, SettingsStore};
 use waypost_base::Clock;
 use waypost_base::explain::{Leg, Party};
+use waypost_base::metrics::{Figure, Kind};
 use waypost_directory::{Directory, Server, Snapshot};
 use waypost_trust::leg::fault::Fault;
 use waypost_trust::leg::initiate::{self, Initiator, initiate};
@@ -69,6 +71,37 @@ impl Inside {
 
     pub fn kerberos(&self) -> Kerberos {
         self.kerberos.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn figures(&self) -> Vec<Figure> {
+        let (degraded, failing) = self.board.unwell();
+        let figure = |name, help, kind, value: u64| Figure { name, help, kind, value: value as f64 };
+        vec![
+            figure(
+                "inner_legs_degraded",
+                "Pairs of servers and services whose last leg was degraded.",
+                Kind::Gauge,
+                degraded,
+            ),
+            figure(
+                "inner_legs_failing",
+                "Pairs of servers and services whose last leg failed.",
+                Kind::Gauge,
+                failing,
+            ),
+            figure(
+                "inner_legs_arrived_total",
+                "Legs of other servers that were let in.",
+                Kind::Counter,
+                door::ARRIVED.value(),
+            ),
+            figure(
+                "inner_turned_away_total",
+                "Connections to the inner door that were not let in.",
+                Kind::Counter,
+                door::TURNED_AWAY.value(),
+            ),
+        ]
     }
 
     pub fn policy(&self, service: Service) -> Policy {

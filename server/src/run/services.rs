@@ -6,12 +6,12 @@
 use super::hub::Works;
 use super::organisation::Organisation;
 use super::settings;
+use crate::inner::ask::RemoteSignIn;
 use crate::inner::dial::Inside;
+use crate::inner::front::Front;
 use crate::inner::renew::{Following, RotationBook};
 use crate::inner::{self, Handlers};
 use crate::kerberos::Kerberos;
-use crate::inner::ask::RemoteSignIn;
-use crate::inner::front::Front;
 use crate::legs::LegBook;
 use crate::listen::{self, Session};
 use crate::logs::all::Logs;
@@ -27,8 +27,8 @@ use waypost_access::pop3::Service as Pop3Service;
 use waypost_access::signin::Entrance;
 use waypost_admin::settings::SettingsStore;
 use waypost_base::metrics::Figure;
-use waypost_directory::{Directory, Roles};
 use waypost_directory::signin::{Authority, SignIn};
+use waypost_directory::{Directory, Roles};
 use waypost_mailbox::Mailboxes;
 use waypost_queue::holders::QueueHolders;
 use waypost_store::{BlobId, Holders, ReadError};
@@ -102,7 +102,8 @@ impl Services {
         if !holds_proofs(roles, &directory) {
             authority = Arc::new(RemoteSignIn::new(authority, Arc::clone(&directory), Arc::clone(&inner)));
         }
-        let works = Works::new(organisation, settings, Arc::clone(&authority), logs, &legs, own, Arc::clone(&inner))?;
+        let works =
+            Works::new(organisation, settings, Arc::clone(&authority), logs, &legs, own, Arc::clone(&inner))?;
         works.hub.set_homes(front.clone());
         let imap_entrance = settings::imap_entrance(settings, &authority);
         let imap = settings::imap_service(settings, organisation, &imap_entrance, &legs, logs.imap.clone());
@@ -203,6 +204,7 @@ impl Services {
 
     pub fn figures(&self) -> Vec<Figure> {
         let mut all = metrics::own();
+        all.extend(self.inside.figures());
         all.extend(self.works.hub.figures());
         all.extend(self.public.figures());
         all.extend(self.imap.figures());
