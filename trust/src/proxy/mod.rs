@@ -8,8 +8,10 @@
 //! (unavailable) and never a wrong password; a session is begun at one server only, so a second one is asked only when
 //! the first says that it has begun nothing.
 
+pub mod ahead;
 pub mod splice;
 
+pub use ahead::Ahead;
 pub use splice::{End, Ended, splice};
 
 use crate::channel::{Channel, TlsFacts};
