@@ -116,7 +116,7 @@ impl World {
     }
 
     fn keytab(&self) -> PathBuf {
-        self.server.data().join("kerberos/waypost.keytab")
+        self.server.data().join("secret/waypost.keytab")
     }
 
     fn export(&self) {
@@ -153,13 +153,24 @@ impl World {
         let folder = self.scratch.path();
         let openssl = |words: &[&str]| pki::run(Command::new("openssl").current_dir(folder).args(words));
         let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout"];
-        let ca = ["-out", "client-ca.crt", "-subj", "/CN=Client CA", "-addext", "basicConstraints=critical,CA:true"];
+        let ca = [
+            "-out",
+            "client-ca.crt",
+            "-subj",
+            "/CN=Client CA",
+            "-addext",
+            "basicConstraints=critical,CA:true",
+        ];
         openssl(&[&["req", "-x509", "-days", "30"][..], &key, &["client-ca.key"], &ca].concat());
         let request = ["client.key", "-out", "client.csr", "-subj", "/CN=client"];
         openssl(&[&["req", "-new"][..], &key, &request].concat());
-        let names = format!("subjectAltName=email:{}\nextendedKeyUsage=clientAuth\nbasicConstraints=CA:false\n", self.user);
+        let names = format!(
+            "subjectAltName=email:{}\nextendedKeyUsage=clientAuth\nbasicConstraints=CA:false\n",
+            self.user
+        );
         std::fs::write(folder.join("client.ext"), names).unwrap();
-        let sign = ["-CA", "client-ca.crt", "-CAkey", "client-ca.key", "-CAcreateserial", "-out", "client.crt"];
+        let sign =
+            ["-CA", "client-ca.crt", "-CAkey", "client-ca.key", "-CAcreateserial", "-out", "client.crt"];
         let more = ["-days", "7", "-extfile", "client.ext"];
         openssl(&[&["x509", "-req", "-in", "client.csr"][..], &sign, &more].concat());
     }
@@ -242,14 +253,16 @@ fn every_mechanism_protocol_state_and_login_type() {
             asserted += 1;
             let (name, protocol) = (cell["mechanism"].as_str().unwrap(), cell["protocol"].as_str().unwrap());
             let result = got["result"].as_str().unwrap();
-            let offered: Vec<&str> = got["offered"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            let offered: Vec<&str> =
+                got["offered"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
             let shown = match (name, protocol) {
                 ("VERB", _) => !got["disabled"].as_bool().unwrap(),
                 // It has a command of its own, so that the mechanism is not named.
                 ("LOGIN", "imap") => expected == In && !offered.contains(&name),
                 _ => offered.contains(&name),
             };
-            let said = result.starts_with(words(protocol, expected)) && (expected != Tls || protocol != "pop3" || result.contains("TLS"));
+            let said = result.starts_with(words(protocol, expected))
+                && (expected != Tls || protocol != "pop3" || result.contains("TLS"));
             if !said || shown != (expected == In) {
                 wrong.push(format!("{login_type} {cell} must be {expected:?}: offered {shown}, {result:?}"));
             }
@@ -298,7 +311,8 @@ impl Bare<'_> {
             "imaps": self.server.port("imaps"), "pop3s": self.server.port("pop3s"),
             "submissions": self.server.port("submissions"),
         });
-        let job = json!({"hosts": hosts, "user": user, "password": password, "token": "x.y.z", "cells": cells});
+        let job =
+            json!({"hosts": hosts, "user": user, "password": password, "token": "x.y.z", "cells": cells});
         let mut child = Command::new("/usr/bin/python3")
             .arg(script)
             .stdin(Stdio::piped())
@@ -344,22 +358,31 @@ fn kinds_of_failure_are_never_mixed_up() {
     world.server.expect_error("KRB-");
     let ben = world.server.account(1);
     let (cara, cara_password) = world.server.account(2);
-    world.server.command(&["Set-CASMailbox", &ben.0, "-ImapEnabled", "false", "-PopEnabled", "false"]).unwrap();
+    world
+        .server
+        .command(&["Set-CASMailbox", &ben.0, "-ImapEnabled", "false", "-PopEnabled", "false"])
+        .unwrap();
     // A source that nobody answers at: the right password is nobody's wrong one.
     world.server.command(&["New-AcceptedDomain", "dead.test"]).unwrap();
-    let dead = ["New-Mailbox", "dora", "-PrimarySmtpAddress", "dora@dead.test", "-Password", "A-password-7-of-hers"];
+    let dead =
+        ["New-Mailbox", "dora", "-PrimarySmtpAddress", "dora@dead.test", "-Password", "A-password-7-of-hers"];
     world.server.command(&dead).unwrap();
     let source = ["New-DirectorySource", "gone", "ldap://127.0.0.1:1", "dc=dead", "-Domains", "dead.test"];
     world.server.command(&source).unwrap();
     let expired = world.provider.token(&world.user, -600);
     let stranger = world.provider.token("nobody@elsewhere.test", 600);
     let mut cases: Vec<(Kind, &str, Value)> = Vec::new();
-    for mechanism in ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "NTLM", "VERB"] {
+    for mechanism in ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "NTLM", "VERB"]
+    {
         cases.push((Kind::Wrong, mechanism, json!({"password": "not the password"})));
         cases.push((Kind::Wrong, mechanism, json!({"user": "nobody@contoso.test"})));
     }
     for mechanism in ["PLAIN", "LOGIN", "VERB"] {
-        cases.push((Kind::Unavailable, mechanism, json!({"user": "dora@dead.test", "password": "A-password-7-of-hers"})));
+        cases.push((
+            Kind::Unavailable,
+            mechanism,
+            json!({"user": "dora@dead.test", "password": "A-password-7-of-hers"}),
+        ));
     }
     cases.push((Kind::NotAllowed, "SCRAM-SHA-256", json!({"user": "dora@dead.test", "password": "x"})));
     let other = json!({"authzid": cara, "password": world.password});
@@ -411,7 +434,10 @@ fn stale_keys_of_ours_are_unavailable_and_old_tickets_are_told() {
     for protocol in PROTOCOLS {
         for mechanism in ["GSSAPI", "GSS-SPNEGO"] {
             let result = world.try_one(protocol, "implicit", mechanism, json!({}));
-            assert!(says(protocol, Kind::Unavailable).iter().any(|w| result.starts_with(w)), "{protocol} {result}");
+            assert!(
+                says(protocol, Kind::Unavailable).iter().any(|w| result.starts_with(w)),
+                "{protocol} {result}"
+            );
         }
         let password = world.try_one(protocol, "implicit", "SCRAM-SHA-256", json!({}));
         assert!(password.starts_with(words(protocol, In)), "{password}");
@@ -432,7 +458,9 @@ fn extended_protection() {
         }
         for protocol in PROTOCOLS {
             for mechanism in ["GSSAPI", "GSS-SPNEGO", "NTLM"] {
-                for (more, good) in [(json!({}), absent), (json!({"bind": true}), right), (elsewhere.clone(), other)] {
+                for (more, good) in
+                    [(json!({}), absent), (json!({"bind": true}), right), (elsewhere.clone(), other)]
+                {
                     let result = world.try_one(protocol, "implicit", mechanism, more.clone());
                     let inside = result.starts_with(words(protocol, In));
                     assert_eq!(inside, good, "{policy} {protocol} {mechanism} {more}: {result}");
@@ -451,7 +479,10 @@ fn ntlm_version_1_is_refused() {
     let world = World::start("matrix-ntlm");
     for protocol in PROTOCOLS {
         let result = world.try_one(protocol, "implicit", "NTLM", json!({"version1": true}));
-        assert!(says(protocol, Kind::NotAllowed).iter().any(|w| result.starts_with(w)), "{protocol} {result}");
+        assert!(
+            says(protocol, Kind::NotAllowed).iter().any(|w| result.starts_with(w)),
+            "{protocol} {result}"
+        );
     }
     world.set("imap.enable_gssapi_and_ntlm_auth", "false");
     for mechanism in ["NTLM", "GSSAPI", "GSS-SPNEGO"] {
@@ -464,8 +495,10 @@ fn ntlm_version_1_is_refused() {
 #[test]
 fn certificates_of_clients() {
     let world = World::start("matrix-certificates");
-    let openssl = |words: &[&str]| pki::run(Command::new("openssl").current_dir(world.scratch.path()).args(words));
-    let own = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "7"];
+    let openssl =
+        |words: &[&str]| pki::run(Command::new("openssl").current_dir(world.scratch.path()).args(words));
+    let own =
+        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "7"];
     openssl(&[&own[..], &["-keyout", "own.key", "-out", "own.crt", "-subj", "/CN=own"]].concat());
     let own = json!({"certificate": [world.file("own.crt"), world.file("own.key")]});
     let none = json!({"certificate": null});
@@ -486,7 +519,7 @@ fn certificates_of_clients() {
         assert!(result.starts_with(words(protocol, In)), "{result}");
     }
     let fingerprint = added["Fingerprint"].as_str().unwrap().to_owned();
-    world.server.command(&["Remove-MailboxCertificate", &world.user, "-Fingerprint", &fingerprint]).unwrap();
+    world.server.command(&["Remove-MailboxCertificate", &world.user, "-Fingerprint", &fingerprint, "-Confirm:$false"]).unwrap();
     assert!(!world.try_one("imap", "implicit", "EXTERNAL", own).starts_with("OK"));
 }
 
@@ -509,7 +542,8 @@ mod real {
             .unwrap();
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         let out = child.wait_with_output().unwrap();
-        let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         (out.status.success(), text)
     }
 
@@ -543,12 +577,15 @@ mod real {
                 };
                 let login = format!("AUTH={mechanism}");
                 let (chain, key) = (world.file("client.crt"), world.file("client.key"));
-                let mut all = vec!["curl", "-v", "-sS", "-k", "--ssl-reqd", "--max-time", "30", &url, "--user", &user];
+                let mut all =
+                    vec!["curl", "-v", "-sS", "-k", "--ssl-reqd", "--max-time", "30", &url, "--user", &user];
                 all.extend(["--login-options", &login]);
                 all.extend(words);
                 match mechanism {
                     "OAUTHBEARER" | "XOAUTH2" => all.extend(["--oauth2-bearer", &token]),
-                    "EXTERNAL" => all.extend(["--cert", chain.to_str().unwrap(), "--key", key.to_str().unwrap()]),
+                    "EXTERNAL" => {
+                        all.extend(["--cert", chain.to_str().unwrap(), "--key", key.to_str().unwrap()])
+                    }
                     _ => {}
                 }
                 let (ok, text) = program(&world, &all, "");
@@ -576,7 +613,8 @@ mod real {
                     }
                     let program_path = format!("/usr/lib/cyrus/bin/{name}");
                     let port = world.server.port(door).to_string();
-                    let mut all = vec![program_path.as_str(), "-p", &port, "-m", mechanism, "-w", &world.password];
+                    let mut all =
+                        vec![program_path.as_str(), "-p", &port, "-m", mechanism, "-w", &world.password];
                     if tls {
                         all.extend(["-t", ""]);
                     }
@@ -602,7 +640,8 @@ mod real {
         let at = format!("localhost:{}", world.server.port("imaps"));
         let words = ["openssl", "s_client", "-quiet", "-crlf", "-ign_eof", "-connect", &at, "-cert"];
         let rest = [chain.to_str().unwrap(), "-key", key.to_str().unwrap()];
-        let (_, text) = program(&world, &[&words[..], &rest].concat(), "a AUTHENTICATE EXTERNAL =\r\nb LOGOUT\r\n");
+        let (_, text) =
+            program(&world, &[&words[..], &rest].concat(), "a AUTHENTICATE EXTERNAL =\r\nb LOGOUT\r\n");
         assert!(text.contains("a OK"), "{text}");
     }
 

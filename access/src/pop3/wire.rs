@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
+use waypost_pop3::limits::AUTH_LINE_BYTES;
 use waypost_pop3::frame::{self, Frame};
 use waypost_trust::channel::BoxStream;
 
@@ -94,6 +95,9 @@ impl Wire {
         let deadline = Instant::now() + idle;
         let mut skipped = 0u64;
         loop {
+            // An initial response may hold a ticket or a token, whatever RFC 5034 §4 hopes for.
+            let auth = self.pending().first_chunk::<5>().is_some_and(|w| w.eq_ignore_ascii_case(b"AUTH "));
+            let limit = if auth { limit.max(AUTH_LINE_BYTES) } else { limit };
             match next(self.pending(), limit, skipped > 0) {
                 Next::Line(start, used) => {
                     line.clear();

@@ -2,8 +2,10 @@
 
 mod api;
 mod app_password;
+mod audit;
 mod cas;
 mod certificate;
+mod client_certificate;
 mod component;
 mod directory_source;
 mod dkim;
@@ -59,6 +61,8 @@ pub(crate) fn all() -> Vec<&'static Command> {
         identity::COMMANDS,
         protocol::COMMANDS,
         app_password::COMMANDS,
+        audit::COMMANDS,
+        client_certificate::COMMANDS,
         recipients::COMMANDS,
         import::COMMANDS,
         kerberos::COMMANDS,

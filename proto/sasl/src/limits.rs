@@ -1,8 +1,8 @@
 //! Every bound of this crate, with its reason.
 
-/// Bytes of one client message, after base64. Names and passwords are short; tickets of Kerberos reach 12 KiB, and
-/// 16 KiB is what RFC 4954 §4 asks servers to accept (12,288 characters of base64 and more).
-pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of one client message, after base64. Names and passwords are short; tickets of Kerberos for people in many
+/// groups reach 48 KiB, which is also the most that Windows makes (MaxTokenSize).
+pub const MESSAGE_BYTES_MAX: usize = 48 * 1024;
 
 /// Bytes of a user name or an authorization identity: an address of RFC 5321 §4.5.3.1 (64 + 1 + 255) three times over,
 /// since UTF-8 and domain prefixes are allowed.

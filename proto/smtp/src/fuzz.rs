@@ -37,7 +37,7 @@ pub fn fuzz_one(data: &[u8]) {
             buffer.drain(..used);
         }
         assert!(
-            buffer.len() <= 12_288 + 256 || session.is_closed(),
+            buffer.len() <= 65_552 + 256 || session.is_closed(),
             "input is taken or the session is closed"
         );
     }
