@@ -14,6 +14,7 @@ mod faults;
 mod first_light;
 mod hubs;
 mod kerberos;
+mod legs;
 mod lab;
 mod mail_authentication;
 mod matrix;

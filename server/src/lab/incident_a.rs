@@ -27,6 +27,9 @@ const RC4: i32 = 23;
 /// Delivery takes well under a second where nobody else works.
 const SOON: Duration = Duration::from_secs(45);
 
+/// A connection to the hub that is well is kept for two seconds; the next message is to need a new one.
+const KEPT: Duration = Duration::from_secs(3);
+
 const EXPECTED: &str = "the ticket for waypost/server-2.lab.test@LAB.TEST is encrypted with aes256-cts kvno 2; the keytab of \
                         server-2/transport holds only arcfour-hmac kvno 2";
 
@@ -100,6 +103,7 @@ impl Lab {
                           keeps it in Drafts; mail from the internet arrives. The log says: invalid key."
             .into();
         report.tell(&report.symptom.clone());
+        std::thread::sleep(KEPT);
         self.degraded(report);
         self.waiting(report)?;
         self.cured(report)
