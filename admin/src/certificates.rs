@@ -3,7 +3,7 @@
 use crate::settings::Settings;
 use std::sync::Arc;
 use waypost_trust::public::PublicService;
-use waypost_trust::public::check::{OWN_NAME, Wanted};
+use waypost_trust::public::check::Wanted;
 
 /// What a client's TLS library says of a chain in PEM, with the certificate authorities of this machine. `server` has
 /// one; here is no TLS library.
@@ -22,13 +22,13 @@ pub fn bound(settings: &Settings, service: PublicService) -> &[String] {
 /// The names that clients of a service use: those that the settings tell them, and `seen`, what they asked for lately.
 pub fn wanted_names(settings: &Settings, service: PublicService, seen: Vec<Wanted>) -> Vec<Wanted> {
     let mut all = Vec::new();
-    let mut told = |name: &str, source: String| {
+    let mut told = |name: &str, source: String, must: bool| {
         // `localhost` and one-word names are for trying things out.
         if name.contains('.') && name.parse::<std::net::IpAddr>().is_err() {
-            all.push(Wanted { name: name.to_ascii_lowercase(), source });
+            all.push(Wanted { name: name.to_ascii_lowercase(), source, must });
         }
     };
-    told(&settings.server.name, OWN_NAME.into());
+    told(&settings.server.name, "setting server.name".into(), false);
     let (section, chosen, inside, outside) = match service {
         PublicService::Imap => {
             let s = &settings.imap;
@@ -51,16 +51,16 @@ pub fn wanted_names(settings: &Settings, service: PublicService, seen: Vec<Wante
         PublicService::Smtp | PublicService::Web => ("", &String::new(), &Vec::new(), &Vec::new()),
     };
     if !chosen.is_empty() && !chosen.starts_with("*.") {
-        told(chosen, format!("setting {section}.x509_certificate_name"));
+        told(chosen, format!("setting {section}.x509_certificate_name"), true);
     }
     for (list, field) in [(inside, "internal_connection_settings"), (outside, "external_connection_settings")]
     {
         for entry in list {
-            told(entry.split(':').next().unwrap_or_default(), format!("setting {section}.{field}"));
+            told(entry.split(':').next().unwrap_or_default(), format!("setting {section}.{field}"), true);
         }
     }
     all.extend(seen);
-    all.sort();
+    all.sort_by(|a, b| (&a.name, !a.must, &a.source).cmp(&(&b.name, !b.must, &b.source)));
     all.dedup_by(|a, b| a.name == b.name);
     all
 }
@@ -98,8 +98,8 @@ mod tests {
         settings.server.name = "mbx01.contoso.test".into();
         settings.imap.external_connection_settings = vec!["mail.contoso.test:993:SSL".into()];
         let seen = vec![
-            Wanted { name: "imap.contoso.test".into(), source: "asked for".into() },
-            Wanted { name: "mail.contoso.test".into(), source: "asked for".into() },
+            Wanted { name: "imap.contoso.test".into(), source: "asked for".into(), must: false },
+            Wanted { name: "mail.contoso.test".into(), source: "asked for".into(), must: false },
         ];
         let names = |service| -> Vec<String> {
             wanted_names(&settings, service, seen.clone()).into_iter().map(|w| w.name).collect()

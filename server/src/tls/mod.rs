@@ -25,6 +25,7 @@ use waypost_admin::certificates::{bound, wanted_names};
 use waypost_admin::settings::Settings;
 use waypost_base::Clock;
 use waypost_base::explain::{Cause, Finding};
+use waypost_trust::certificate::Facts;
 use waypost_trust::channel::{Accepting, BoxStream, TlsAccept, TlsFacts};
 use waypost_trust::public::check::{self, Around, Problem};
 use waypost_trust::public::seen::Seen;
@@ -107,11 +108,6 @@ impl Publics {
         Arc::new(Door { publics: self.clone(), service })
     }
 
-    /// What a listener needs for TLS, by its name in the settings; `None` where clients are shown nothing.
-    pub fn acceptor_of(&self, door: &str) -> Option<Arc<dyn TlsAccept>> {
-        PublicService::of_door(door).map(|service| self.acceptor(service))
-    }
-
     /// Whether a service has a certificate to show at all.
     pub fn is_usable(&self, service: PublicService) -> bool {
         self.read(|state| state.shelves.get(&service).is_some_and(|s| !s.is_empty()))
@@ -186,11 +182,6 @@ impl Publics {
                 extras.remove(by);
             }
         }
-    }
-
-    /// What [`set_extra`](Publics::set_extra) was told and is not over.
-    pub fn extras(&self) -> Vec<Problem> {
-        self.0.extras.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Answers ACME's challenge for a name from now on, on every door; `None` takes the answer away.
@@ -282,20 +273,26 @@ impl Loader<'_> {
         let (mut pairs, mut problems) = (Vec::new(), Vec::new());
         let (now, store) = (self.inside.clock.now(), &self.inside.store);
         let seen = self.inside.seen.lock().unwrap_or_else(PoisonError::into_inner).used(service, now);
-        let wanted = wanted_names(self.settings, service, seen);
         let thumbprints = bound(self.settings, service);
-        for thumbprint in thumbprints {
+        let pems: Vec<io::Result<String>> =
+            thumbprints.iter().map(|t| std::fs::read_to_string(store.chain_file(t))).collect();
+        let facts: Vec<Facts> = pems.iter().flatten().filter_map(|pem| Facts::of_pem(pem).ok()).collect();
+        // With several bound, no single one has to hold every name: what all of them miss is the first one's.
+        let mut missed = wanted_names(self.settings, service, seen);
+        if facts.len() > 1 {
+            missed.retain(|w| !facts.iter().any(|f| f.covers(&w.name)));
+        }
+        for (thumbprint, pem) in thumbprints.iter().zip(pems) {
             let chain = store.chain_file(thumbprint);
             let key = store.key(thumbprint);
             if !self.loaded.contains_key(thumbprint) {
                 let loaded = self.load(&chain, &key);
                 self.loaded.insert(thumbprint.clone(), loaded);
             }
-            match std::fs::read_to_string(&chain) {
+            match pem {
                 Ok(pem) => {
-                    // With several bound, no single one has to hold every name.
-                    let names = if thumbprints.len() == 1 { wanted.as_slice() } else { &[] };
-                    problems.extend(check::check(&pem, &key, Around { now, names, verdict: None }));
+                    let names = std::mem::take(&mut missed);
+                    problems.extend(check::check(&pem, &key, Around { now, names: &names, verdict: None }));
                 }
                 Err(e) => problems.push(problem(check::MISSING, &chain, &e)),
             }
@@ -411,7 +408,8 @@ impl Publics {
     }
 }
 
-/// Shows one certificate to whoever comes: for a rehearsal of a candidate, and for tests.
+/// Shows one certificate to whoever comes.
+#[cfg(test)]
 pub fn show_only(certificate: &waypost_trust::KeyedCertificate) -> io::Result<Arc<dyn TlsAccept>> {
     struct One(Pair);
     impl TlsAccept for One {

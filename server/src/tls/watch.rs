@@ -60,6 +60,7 @@ impl Publics {
         let mut files = self.stamp();
         let mut warned = self.warned();
         let mut tick = 0u32;
+        self.look_at_ends(&mut warned);
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
@@ -164,15 +165,11 @@ impl Publics {
                 "warned_days": warned.get(&thumbprint),
             }));
         }
-        let problems: Vec<serde_json::Value> = PublicService::ALL
-            .into_iter()
-            .flat_map(|s| self.problems(s).into_iter().map(move |p| (s, p)))
-            .map(|(s, p)| {
-                serde_json::json!({"service": s.name(), "code": p.cause.code, "text": p.text, "refuses": p.refuses})
-            })
-            .collect();
-        let record =
-            serde_json::json!({"checked": now.to_string(), "certificates": list, "problems": problems});
+        let record = serde_json::json!({
+            "checked": now.to_string(),
+            "certificates": list,
+            "findings": self.findings(),
+        });
         if let Err(e) = waypost_trust::files::write_public(&self.record_file(), &format!("{record:#}\n")) {
             tracing::warn!(error = %e, "what is known of certificates was not written down");
         }

@@ -48,6 +48,9 @@ pub struct Wanted {
     pub name: String,
     /// `setting imap.external_connection_settings`, `asked for by clients 17 times, last …`
     pub source: String,
+    /// A certificate without it is refused: people were told to use it, or it works today. Others are only told of: the
+    /// name of the machine is perhaps nobody's but its own, and scanners ask for anything.
+    pub must: bool,
 }
 
 /// One thing that is wrong.
@@ -219,11 +222,10 @@ fn look_at_names(facts: &Facts, wanted: &[Wanted], out: &mut Findings) {
         let text = format!("{} has no subjectAltName", facts.subject);
         out.put(NO_NAME, false, "the certificate", text);
     }
-    for Wanted { name, source } in wanted {
+    for Wanted { name, source, must } in wanted {
         if !facts.covers(name) {
             let text = format!("clients use {name} ({source}), and it is none of {}", facts.names.join(", "));
-            // The name of the machine is perhaps nobody's but its own.
-            out.put(NAME_MISSED, source != OWN_NAME, source, text);
+            out.put(NAME_MISSED, *must, source, text);
         }
     }
 }
@@ -306,8 +308,12 @@ mod tests {
         let ca = InnerCa::create("Contoso", NOW).unwrap();
         let issued = ca.issue(&ServerId::parse("a").unwrap(), NOW).unwrap();
         let wanted = [
-            Wanted { name: "a.waypost.internal".into(), source: "setting server.name".into() },
-            Wanted { name: "imap.contoso.test".into(), source: "asked for by clients 3 times".into() },
+            Wanted { name: "a.waypost.internal".into(), source: "setting server.name".into(), must: false },
+            Wanted {
+                name: "imap.contoso.test".into(),
+                source: "asked for by clients 3 times".into(),
+                must: true,
+            },
         ];
         let verdict = Err("UnknownIssuer".to_owned());
         let around = Around { now: NOW, names: &wanted, verdict: Some(&verdict) };
@@ -315,7 +321,8 @@ mod tests {
         assert!(refused(&problems).starts_with("[CERT-NAME-MISSED] clients use imap.contoso.test"));
         assert_eq!(codes(&problems), ["CERT-NAME-MISSED", "CERT-UNTRUSTED"]);
         assert!(problems[0].text.starts_with("clients use imap.contoso.test (asked for by clients 3 times)"));
-        let own = [Wanted { name: "b.waypost.internal".into(), source: OWN_NAME.into() }];
+        let own =
+            [Wanted { name: "b.waypost.internal".into(), source: "setting server.name".into(), must: false }];
         let told =
             check(&issued.chain_pem, &key(&issued.key_pem), Around { now: NOW, names: &own, verdict: None });
         assert_eq!((refused(&told).as_str(), codes(&told)), ("", vec!["CERT-NAME-MISSED"]));

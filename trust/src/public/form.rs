@@ -151,8 +151,8 @@ mod tests {
         assert_eq!(found.certificates, [root.clone(), leaf.clone()]);
         assert_eq!(found.key.unwrap(), super::super::key::pkcs8(&issued.key_pem).unwrap());
         assert_eq!(leaf_of(&found.certificates), 1);
-        assert_eq!(in_order(1, &found.certificates), [leaf.clone()], "the root stays at home");
-        assert_eq!(read(&leaf).unwrap().certificates, [leaf.clone()]);
+        assert_eq!(in_order(1, &found.certificates), std::slice::from_ref(&leaf), "the root stays at home");
+        assert_eq!(read(&leaf).unwrap().certificates, std::slice::from_ref(&leaf));
 
         // SignedData without signers, as `openssl crl2pkcs7 -nocrl` makes it.
         let both = [root.clone(), leaf.clone()].concat();

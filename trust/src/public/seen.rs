@@ -64,6 +64,7 @@ impl Seen {
         used.map(|(name, t)| Wanted {
             name: name.clone(),
             source: format!("asked for by clients {} times, last {}", t.times, t.last),
+            must: false,
         })
         .collect()
     }

@@ -161,7 +161,18 @@ pub(super) fn missed(
     others: &[Facts],
 ) -> Vec<Wanted> {
     let now = call.context.clock.now();
-    let seen = Seen::load(&call.context.data).used(service, now);
+    let mut seen = Seen::load(&call.context.data).used(service, now);
+    let shown: Vec<Facts> = all(call, settings).map_or_else(
+        |_| Vec::new(),
+        |(held, _)| {
+            let shows = held.iter().filter(|h| shown_by(settings, h).contains(&service));
+            shows.filter_map(|h| h.entry.facts.clone()).collect()
+        },
+    );
+    for name in &mut seen {
+        // What works today must not stop working.
+        name.must = shown.iter().any(|f| f.valid_at(now) && f.covers(&name.name));
+    }
     let mut wanted = wanted_names(settings, service, seen);
     wanted.retain(|w| !others.iter().any(|f| f.valid_at(now) && f.covers(&w.name)));
     wanted
