@@ -1,5 +1,7 @@
 //! The section `kerberos`: our keys, as whom we take part, and whose principals people are.
 
+#![allow(clippy::ptr_arg, reason = "checks are handed what was read, a String")]
+
 use super::checks::*;
 use super::fields::section_types;
 use super::value::Span;

@@ -147,7 +147,7 @@ impl Lab {
         Err(format!("{folder} of {whose} holds {found:?}"))
     }
 
-    fn from_internet(&self, report: &mut Report, subject: &str) -> bool {
+    fn stranger_writes(&self, report: &mut Report, subject: &str) -> bool {
         let answer = talk::from_internet(self.hub.address("smtp"), BOB, subject);
         let taken = answer.as_ref().is_ok_and(|a| a.starts_with("250"));
         let there = until(SOON, || self.holds(BOB, "INBOX", subject));
@@ -173,7 +173,7 @@ impl Lab {
     fn degraded(&self, report: &mut Report) {
         report.chapter("What Waypost does, where the policy allows Kerberos and certificates: mail flows, the leg is degraded.");
         report.mail_flows = self.send(report, "degraded");
-        report.internet_mail_flows = self.from_internet(report, "from outside while degraded");
+        report.internet_mail_flows = self.stranger_writes(report, "from outside while degraded");
         let leg = self.leg(SOON, |leg| leg.to_string().contains("KRB-ENCTYPE-MISSING"));
         report.check("Get-ServiceLeg shows the leg with KRB-ENCTYPE-MISSING", leg.is_ok(), shown(&leg));
         let Ok(leg) = leg else { return };
@@ -204,7 +204,7 @@ impl Lab {
         report.check("`why` says why", why.contains(EXPECTED), why);
         let arrived = self.holds(BOB, "INBOX", "waiting").is_ok();
         report.check("Bob has not got it, and nobody is told that he has", !arrived, "");
-        report.internet_mail_flows &= self.from_internet(report, "from outside while it waits");
+        report.internet_mail_flows &= self.stranger_writes(report, "from outside while it waits");
         Ok(())
     }
 
