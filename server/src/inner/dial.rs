@@ -24,6 +24,7 @@ use waypost_trust::leg::kerberos::{KerberosAcceptor, KerberosInitiator};
 use waypost_trust::leg::limits::CONNECT_MAX;
 use waypost_trust::leg::member::{Member, Members, may_use};
 use waypost_trust::leg::{Hello, Inner, Mechanism, NotOpened, Opened, Opening, Policy, Service, cause};
+use waypost_trust::proxy::Ahead;
 
 /// Kerberos for inner legs, where it is set up.
 #[derive(Clone, Default)]
@@ -191,7 +192,7 @@ impl Inside {
         let fact = format!("asked for {} ({}) at {}", server.id, service, server.inner);
         let stream = connected.map_err(|fault| seen(fault, fact.clone()))?;
         let start = Instant::now();
-        let secured = tls::connect(own, other, Box::new(stream), &self.clock).await;
+        let secured = tls::connect(own, other, Box::new(Ahead::new(stream)), &self.clock).await;
         leg.step("tls", micros(start), secured.as_ref().err().map(|f| f.text.clone()));
         secured.map_err(|fault| seen(fault, fact))
     }

@@ -20,6 +20,7 @@ use waypost_trust::channel::BoxStream;
 use waypost_trust::leg::Arrived;
 use waypost_trust::leg::accept::{Acceptor, Arrival, NotArrived, accept};
 use waypost_trust::leg::cause;
+use waypost_trust::proxy::Ahead;
 
 /// Handshakes under way, of everybody and of one address. A front end in the morning opens hundreds of legs at a time.
 const PENDING_MAX: usize = 1024;
@@ -95,7 +96,7 @@ async fn judge(stream: TcpStream, peer: SocketAddr, inside: &Inside, seat: &Seat
     if stream.set_nodelay(true).is_err() || listen::keep_alive(&stream).is_err() {
         return Judged::TurnedAway;
     }
-    let secured = match tls::accept(&own, Box::new(stream)).await {
+    let secured = match tls::accept(&own, Box::new(Ahead::new(stream))).await {
         Ok(secured) => secured,
         Err(e) => {
             TURNED_AWAY.one();
