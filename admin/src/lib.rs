@@ -4,6 +4,7 @@
 //! man pages and the wire form ([`wire`]) come from that definition. It runs against a [`run::Context`]: in the server
 //! that is up, or in the command itself while the server is stopped.
 
+pub mod audit;
 pub mod catalogue;
 pub mod certificates;
 pub mod commands;

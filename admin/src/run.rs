@@ -27,6 +27,8 @@ pub struct Context {
     pub clock: Clock,
     /// Who runs the command: the user name of the peer, or of whoever started the program.
     pub caller: String,
+    /// From where: `console`, or an address.
+    pub from: String,
     /// What they may do.
     pub rights: Rights,
     /// True inside a running server.

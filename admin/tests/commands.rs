@@ -81,6 +81,7 @@ async fn office(name: &str) -> Office {
         data,
         clock,
         caller: "root".into(),
+        from: "console".into(),
         rights: Default::default(),
         running: true,
         world: Some(world),
@@ -290,7 +291,7 @@ async fn settings() {
     let kept = std::fs::read_dir(o.path("settings.d")).unwrap().count();
     assert_eq!(kept, 2);
     let bound = o.ok("Set-PopSettings -SSLBindings 127.0.0.1:9951 -LoginType PlainTextLogin").await;
-    assert!(bound.warnings[0].contains("started again"));
+    assert!(bound.warnings[0].contains("when the server is started"));
     assert_eq!(o.ok("Get-PopSettings").await.shown("SSLBindings"), "{127.0.0.1:9951}");
     o.ok("set-imap-settings --add-ssl-bindings 127.0.0.1:9931").await;
     assert_eq!(

@@ -41,6 +41,7 @@ async fn office(name: &str) -> Office {
         data,
         clock,
         caller: "root".into(),
+        from: "console".into(),
         rights: Default::default(),
         running: true,
         world: Some(world),

@@ -130,6 +130,7 @@ fn context(place: &Place, world: Option<World>) -> Context {
         data: place.root().to_owned(),
         clock: machine::clock(),
         caller,
+        from: "console".into(),
         rights: Rights::CONSOLE,
         running: false,
         world,

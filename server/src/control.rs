@@ -85,6 +85,7 @@ pub fn context(place: &Place, clock: waypost_base::Clock, world: World) -> Conte
         data: place.root().to_owned(),
         clock,
         caller: String::new(),
+        from: "console".into(),
         rights: Rights::CONSOLE,
         running: true,
         world: Some(world),

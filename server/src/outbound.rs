@@ -148,8 +148,7 @@ fn bare(name: &str) -> &str {
 fn facts(connection: &rustls::ClientConnection) -> TlsFacts {
     let modern = connection.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
     // RFC 9266 §3: only unique without the extended master secret from TLS 1.3 on.
-    let exporter =
-        || connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None).ok();
+    let exporter = || connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None).ok();
     let leaf = connection.peer_certificates().and_then(|chain| chain.first());
     TlsFacts {
         version: match connection.protocol_version() {

@@ -294,7 +294,10 @@ impl Catalogue {
 
     async fn perform(&self, context: &Context, invocation: &Invocation, sink: &Sink) -> Outcome<Exit> {
         let command = self.find(&invocation.command).ok_or_else(|| self.unknown(&invocation.command))?;
-        context.rights.check(command)?;
+        if let Err(failure) = context.rights.check(command) {
+            crate::audit::denied(context, command, invocation, &failure);
+            return Err(failure);
+        }
         check(command, invocation)?;
         if self.question(invocation).is_some() {
             return Err(Failure::usage(
@@ -312,7 +315,14 @@ impl Catalogue {
             }
         }
         let call = Call { command, context, invocation, sink, catalogue: self };
-        (command.run)(&call).await?;
+        let watched = crate::audit::Watched::begin(self, context, command, invocation).await;
+        let done = (command.run)(&call).await;
+        if let Some(watched) = watched {
+            let partly = || (sink.exit() != Exit::OK).then(|| "Some of it could not be done.".to_owned());
+            let error = done.as_ref().map_or_else(|failure| Some(failure.message.clone()), |()| partly());
+            watched.end(self, context, command, invocation, error).await;
+        }
+        done?;
         Ok(sink.exit())
     }
 

@@ -382,8 +382,9 @@ section_types! {
         max_connection_from_single_ip: u32 = 20_000, at_least_1;
         /// Connections at a time of one account. Raise it for devices that open one per folder.
         max_connections_per_user: u32 = 64, at_least_1;
-        /// Bytes of one command line of somebody who has signed in. RFC 7162 §4 asks for at least 8192.
-        max_command_size: u32 = 65_536, |n| number_in(1_024, 65_536, n);
+        /// Bytes of one command line of somebody who has signed in, 65536 at most, whatever stands here. RFC 7162 §4 asks
+        /// for at least 8192.
+        max_command_size: u32 = 65_536, |n| number_in(1_024, 1_048_576, n);
         /// Write every command and reply into a log in Exchange's layout.
         protocol_log_enabled: bool = false;
         /// Where; relative to the data folder.

@@ -154,7 +154,12 @@ impl Api {
             .try_acquire_owned()
             .map_err(|_| Answer::unavailable("Too many commands are running; try again in a moment."))?;
         tracing::info!(%session, caller = who.name, peer = %link.peer, command = command.name(), "command over HTTP");
-        let context = Context { caller: who.name, rights: who.rights, ..self.base.clone() };
+        let context = Context {
+            caller: who.name,
+            from: link.peer.to_string(),
+            rights: who.rights,
+            ..self.base.clone()
+        };
         Ok(Answer::of((self.perform)(context, invocation), turn, lines).await)
     }
 

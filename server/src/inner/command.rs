@@ -38,7 +38,8 @@ async fn run(arrived: Arrived, catalogue: Arc<Catalogue>, context: Context) {
         }
     };
     let rights = errand.rights();
-    let context = Context { caller: format!("{}@{from}", errand.caller), rights, ..context };
+    let context =
+        Context { caller: format!("{}@{from}", errand.caller), from: from.to_string(), rights, ..context };
     let stream = match arrived.welcome(serde_json::Value::Null).await {
         Ok((stream, _leg)) => stream,
         Err(e) => {

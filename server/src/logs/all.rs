@@ -112,8 +112,7 @@ impl Places {
         };
         let by_hour = |roll: written::RollOver| roll == written::RollOver::Hourly;
         let (s, i, p, l) = (&settings.smtp, &settings.imap, &settings.pop, &settings.log);
-        let (smtp_hourly, smtp_size) =
-            (by_hour(s.log_file_roll_over_settings), s.log_per_file_size_quota.0);
+        let (smtp_hourly, smtp_size) = (by_hour(s.log_file_roll_over_settings), s.log_per_file_size_quota.0);
         let file_max = l.message_tracking_log_max_file_size.0;
         Places {
             smtp: place(&s.log_file_location, smtp_hourly, smtp_size),

@@ -382,7 +382,8 @@ mod tests {
     fn rolls_by_size_and_keeps_its_share() {
         let layout = layout("share");
         let folder = layout.folder.clone();
-        let mut writer = Writer { layout, clock: Clock::fixed(NOW), open: None, failing: false };
+        let mut writer =
+            Writer { layout, clock: Clock::fixed(NOW), open: None, failing: false, moved: false };
         for _ in 0..20 {
             writer.append(b"0123456789,x\r\n").unwrap();
         }
