@@ -227,5 +227,5 @@ fn a_move_outlives_either_server() {
     let mut wanted: Vec<String> = before.1.values().cloned().collect();
     wanted.push("after".into());
     check(&before, &inbox(o.address("server-2", "imap"), &amy).unwrap(), &wanted);
-    let _ = home(&o);
+    assert_eq!(home(&o), "server-2");
 }

@@ -391,7 +391,8 @@ impl State {
         };
         find(&|hop| hop.to_string().eq_ignore_ascii_case(name)).or_else(|| {
             find(&|hop| {
-                matches!(hop, NextHop::Connector { domain: Some(domain), .. } if domain.eq_ignore_ascii_case(name))
+                matches!(hop, NextHop::Connector { domain: Some(domain), .. } | NextHop::Home(domain)
+                    if domain.eq_ignore_ascii_case(name))
             })
         })
     }

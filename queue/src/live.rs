@@ -128,6 +128,7 @@ pub struct Submitted {
 
 /// What became of an item that is to be taken once.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the common one is the large one")]
 pub enum Put {
     New(Submitted),
     /// It was there before: the number that it got then.

@@ -577,3 +577,31 @@ async fn routes_are_keyed_anew() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_another_server_hands_over_again_is_there_once_also_after_a_restart() {
+    both(async |store: Store| {
+        let rig = Rig::new(store).await;
+        let blob = waypost_store::BlobId([7; 32]);
+        let number = rig.queue.next_id();
+        let delivery = DeliveryId::of("server-2", number, &blob);
+        let mut new = item(&rig, &[("a@x.example", None)], b"x").await;
+        new.envelope.delivery = Some(delivery);
+        let first = new.id;
+        let taken = rig.queue.submit_once(new.clone(), false).await.unwrap();
+        assert!(matches!(taken, Put::New(submitted) if submitted.id == first));
+        let again = NewItem { id: rig.queue.next_id(), ..new };
+        let taken = rig.queue.submit_once(again.clone(), false).await.unwrap();
+        assert!(matches!(taken, Put::Before(id) if id == first));
+        let rig = rig.restart().await;
+        let taken = rig.queue.submit_once(again, false).await.unwrap();
+        assert!(matches!(taken, Put::Before(id) if id == first));
+        assert_eq!((rig.queue.len(), rig.queue.taken(delivery).await.unwrap()), (1, Some(first)));
+        let other = DeliveryId::of("server-3", number, &blob);
+        assert_eq!(rig.queue.taken(other).await.unwrap(), None);
+        assert_eq!(delivery.to_string().parse(), Ok(delivery));
+        let (_ticket, mut lease) = take(&rig).await;
+        assert_eq!(lease.load().await.unwrap().envelope.delivery, Some(delivery));
+    })
+    .await;
+}

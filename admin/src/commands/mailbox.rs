@@ -277,7 +277,13 @@ fn record(account: &Account, now: &Snapshot, settings: &Settings) -> Record {
         .with("DeliverToMailboxAndForward", account.deliver_and_forward)
         .with("GrantSendOnBehalfTo", names)
         .with("MessageCopyForSMTPClientSubmissionEnabled", account.copy_smtp_sent)
-        .with("ServerName", settings.server.id.as_str())
+        .with(
+            "ServerName",
+            match now.home_of(account) {
+                "" => settings.server.id.as_str(),
+                home => home,
+            },
+        )
         .with("Number", account.id.0);
     super::ending(record, &account.name, account.created, account.changed)
 }

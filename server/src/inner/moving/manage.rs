@@ -229,11 +229,11 @@ async fn attempt(services: &Arc<Services>, under: &Under) -> Result<(), MoveErro
         Err(e) if home(services, account).is_some_and(|home| home.eq_ignore_ascii_case(to)) => {
             Err(MoveError::Peer(e.to_string()))
         }
-        Err(MoveError::Stopped) => {
+        Err(wrong) if !wrong.retry() => {
             if let Err(e) = target.abandon().await {
-                tracing::warn!(error = %e, "what a stopped move has copied stays for now");
+                tracing::warn!(error = %e, "what a move has copied that is given up stays for now");
             }
-            Err(MoveError::Stopped)
+            Err(wrong)
         }
         Err(e) => Err(e),
     }
@@ -279,7 +279,7 @@ impl Moves for Mover {
             let directory = services.organisation.directory.snapshot();
             let found = directory
                 .account(account)
-                .ok_or_else(|| Failure::not_found("mailbox", &account.to_string()))?;
+                .ok_or_else(|| Failure::not_found("mailbox", account.to_string()))?;
             let request = MoveRequest {
                 account,
                 name: found.primary.to_string(),
@@ -316,7 +316,7 @@ impl Moves for Mover {
     fn remove(&self, account: AccountId) -> Answer<'_, ()> {
         Box::pin(async move {
             let under = lock(&self.moves).get(&account).cloned();
-            let under = under.ok_or_else(|| Failure::not_found("move request", &account.to_string()))?;
+            let under = under.ok_or_else(|| Failure::not_found("move request", account.to_string()))?;
             under.stop.store(true, Ordering::Relaxed);
             let mut request = under.request.subscribe();
             // Fails only when the move is gone.
