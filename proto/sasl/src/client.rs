@@ -5,7 +5,7 @@ use crate::exchange::NotOffered;
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::mechanism::Mechanism;
 use crate::prep;
-use crate::scram::{Hash, ScramClient};
+use crate::scram::{Hash, Salted, ScramClient};
 use crate::secret::Secret;
 
 /// Who signs in, as whom, with what.
@@ -107,6 +107,22 @@ impl ClientExchange {
 
     pub fn mechanism(&self) -> Mechanism {
         self.mechanism
+    }
+
+    /// The same with what was kept of an earlier exchange ([`ClientExchange::salted`]); of another mechanism or salt it is of no use.
+    pub fn recalling(mut self, salted: Option<Salted>) -> ClientExchange {
+        if let (State::ScramFirst(scram), Some(salted)) = (&mut self.state, salted) {
+            scram.recall(salted);
+        }
+        self
+    }
+
+    /// What may be kept for the next exchange, once the server's challenge was answered.
+    pub fn salted(&self) -> Option<Salted> {
+        match &self.state {
+            State::ScramFirst(scram) | State::ScramFinal(scram) => scram.salted().cloned(),
+            _ => None,
+        }
     }
 
     /// The initial response; `None` for LOGIN, where the server speaks first.

@@ -38,5 +38,5 @@ pub use exchange::{
 };
 pub use fuzz::fuzz_one;
 pub use mechanism::{Abilities, Facts, Mechanism, Needs};
-pub use scram::{Hash, KeysError, ScramKeys};
+pub use scram::{Hash, KeysError, Salted, ScramKeys};
 pub use secret::Secret;

@@ -1,4 +1,4 @@
-//! SCRAM (RFC 5802) over SHA-256 (RFC 7677): keys, messages, and the two sides.
+//! SCRAM (RFC 5802) over SHA-256 (RFC 7677) and SHA-1: keys, messages, and the two sides.
 
 mod client;
 mod keys;
@@ -7,6 +7,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+pub use client::Salted;
 pub(crate) use client::ScramClient;
 pub use keys::{Hash, KeysError, ScramKeys};
 pub(crate) use server::ScramServer;

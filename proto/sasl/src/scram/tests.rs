@@ -123,6 +123,23 @@ fn every_mechanism_signs_in() {
     }
 }
 
+/// The rounds are worked once.
+#[test]
+fn a_kept_key_signs_in_as_well() {
+    let mut kept = None;
+    for _ in 0..2 {
+        let mut server = Exchange::start(Mechanism::ScramSha256, setup(tls())).unwrap();
+        let user = Credentials::new("user", if kept.is_none() { "pencil" } else { "forgotten" });
+        let client = ClientExchange::start(Mechanism::ScramSha256, user, &tls(), &[3; 18]).unwrap();
+        let mut client = client.recalling(kept.clone());
+        server.begin(Some(client.initial().unwrap().expose()));
+        let challenge = text(server.answer(Answer::Keys(keys())));
+        let response = client.step(challenge.as_bytes()).unwrap();
+        kept = client.salted();
+        assert!(matches!(server.step(response.expose()), Step::Ask(Question::Authorize { .. })));
+    }
+}
+
 #[test]
 fn failures_keep_their_kind() {
     let user = || Credentials::new("user", "pencil");
