@@ -158,6 +158,39 @@ fn mbsync_through_a_front_end() {
     assert_eq!(found[0], found[1]);
 }
 
+/// mutt on a terminal: opens the folder, reads a message, leaves.
+#[test]
+fn mutt_through_a_front_end() {
+    let (o, accounts) = front_and_back("proxy-mutt");
+    let scratch = Scratch::new("proxy-mutt-home");
+    let (amy, password) = &accounts[0];
+    let mut imap = Line::imap_login(o.address("server-2", "imap"), &accounts[0]).unwrap();
+    let mail = "From: s@example.net\r\nSubject: mail seven\r\n\r\nbody seven\r\n";
+    let answer = imap.imap("p", &format!("APPEND INBOX {{{}+}}\r\n{mail}", mail.len())).unwrap();
+    assert!(answer.last().unwrap().starts_with("p OK"), "{answer:?}");
+    let rc = scratch.path().join("muttrc");
+    let (port, folder) = (o.address("server-2", "imap").port(), scratch.path().display());
+    let text = format!(
+        "set imap_user=\"{amy}\"\nset imap_pass=\"{password}\"\nset ssl_starttls=no\nset ssl_force_tls=no\n\
+         set folder=\"imap://127.0.0.1:{port}/\"\nset spoolfile=\"+INBOX\"\nset tmpdir=\"{folder}\"\n"
+    );
+    fs::write(&rc, text).unwrap();
+    let session = format!("waypost-proxy-{}", std::process::id());
+    let tmux = |words: &[&str]| Command::new("tmux").args(["-L", &session]).args(words).output().unwrap();
+    let shown = |wanted: &str| {
+        o.wait_for(wanted, |_| {
+            String::from_utf8_lossy(&tmux(&["capture-pane", "-p"]).stdout).contains(wanted)
+        });
+    };
+    let command = format!("TERM=screen HOME={folder} mutt -F {}", rc.display());
+    tmux(&["new-session", "-d", "-x", "120", "-y", "40", &command]);
+    shown("mail seven");
+    tmux(&["send-keys", "End", "Enter"]);
+    shown("body seven");
+    tmux(&["send-keys", "q", "x"]);
+    tmux(&["kill-server"]);
+}
+
 /// The two founding incidents end here: whatever is wrong behind, nobody hears of a wrong password who has not given one.
 #[test]
 fn a_dead_home_is_unavailable_and_never_a_wrong_password() {
