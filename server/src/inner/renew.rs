@@ -88,7 +88,8 @@ impl RotationBook {
 
     fn reported(&self, server: &str) -> Progress {
         let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        let nothing = || Progress { server: server.into(), trusts: Vec::new(), certificate_by: String::new() };
+        let nothing =
+            || Progress { server: server.into(), trusts: Vec::new(), certificate_by: String::new() };
         reports.get(server).cloned().unwrap_or_else(nothing)
     }
 }
@@ -245,7 +246,8 @@ async fn renew(services: &Services) -> Result<(), Failure> {
         let request = new_request(&id)?;
         let ask = Ask::Renew { request: request.request_pem };
         let opened = ask_primary(services, &ask).await?;
-        let chain_pem = opened.answer["certificate"].as_str().ok_or("the primary sent no certificate")?.to_owned();
+        let chain_pem =
+            opened.answer["certificate"].as_str().ok_or("the primary sent no certificate")?.to_owned();
         KeyedCertificate { chain_pem, key_pem: request.key_pem }
     };
     fresh.check()?;
