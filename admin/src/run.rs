@@ -331,6 +331,11 @@ impl<'a> Call<'a> {
 
     /// The mailbox of an account, made if it has none yet.
     pub async fn mailbox(&self, account: &Account) -> Outcome<waypost_mailbox::Account> {
+        let now = self.directory()?.snapshot();
+        if !now.is_here(account) {
+            let text = format!("The mailbox <{}> is on {}.", account.primary, now.home_of(account));
+            return Err(Failure::new(Category::InvalidOperation, account.primary.as_str(), text));
+        }
         if !self.is_here(account)? {
             let home = self.directory()?.snapshot().home_of(account).to_owned();
             let text = format!("The mail of <{}> is at {home}.", account.primary);

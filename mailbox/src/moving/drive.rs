@@ -194,7 +194,8 @@ where
 impl Move<'_> {
     async fn while_in_use(&mut self) -> Result<(), MoveError> {
         for _ in 0..PASSES {
-            if self.pass().await? <= FEW {
+            let blocks = self.source.blocks().await?;
+            if self.pass(&blocks).await? <= FEW {
                 break;
             }
         }
@@ -203,9 +204,11 @@ impl Move<'_> {
 
     async fn frozen(&mut self, to: &str) -> Result<(), MoveError> {
         self.stand.frozen = true;
+        // Nothing changes there any more.
+        let blocks = self.source.blocks().await?;
         let mut left = 0;
         for _ in 0..LAST_PASSES {
-            left = self.pass().await?;
+            left = self.pass(&blocks).await?;
             if left == 0 {
                 break;
             }
@@ -229,11 +232,10 @@ impl Move<'_> {
     }
 
     /// Copies what differs; gives how many blocks that were.
-    async fn pass(&mut self) -> Result<usize, MoveError> {
+    async fn pass(&mut self, blocks: &[Block]) -> Result<usize, MoveError> {
         self.stopped()?;
         self.stand.pass += 1;
-        let blocks = self.source.blocks().await?;
-        let different = self.target.differing(&blocks).await?;
+        let different = self.target.differing(blocks).await?;
         let rows = |block: &Block| u64::from(block.rows);
         let number = |number: &u32| usize::try_from(*number).ok();
         self.stand.rows = blocks.iter().map(rows).sum();
