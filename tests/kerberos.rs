@@ -461,7 +461,7 @@ fn a_kdc_that_hangs_holds_up_nobody() {
     let path = lab.scratch.path().join("deaf.conf");
     let line = conf.lines().find(|l| l.trim().starts_with("kdc = ")).unwrap().to_owned();
     let port = deaf.local_addr().unwrap().port();
-    fs::write(&path, conf.replace(&line, &format!("  kdc = tcp/127.0.0.1:{port}"))).unwrap();
+    fs::write(&path, conf.replace(&line, &format!("  kdc = 127.0.0.1:{port}"))).unwrap();
     lab.config = Some(path);
     let answer = lab.other().initiate(HUB, json!({"limit": 300}));
     is(&answer, "KRB-KDC-UNREACHABLE", "waited more than");

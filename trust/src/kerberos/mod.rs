@@ -44,3 +44,43 @@ pub fn fuzz_ccache(data: &[u8]) {
         let _ = format!("{cache:?}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// What the KDC and the library of MIT wrote, with each octet changed in turn, and cut at each place.
+    #[test]
+    fn nothing_that_is_damaged_hurts() {
+        let tries: [(&[u8], fn(&[u8])); 4] = [
+            (include_bytes!("../../../fuzz/corpus/kerberos_token/seed-0"), super::fuzz_token),
+            (include_bytes!("../../../fuzz/corpus/kerberos_token/seed-1"), super::fuzz_token),
+            (include_bytes!("../../../fuzz/corpus/keytab/seed-0"), super::fuzz_keytab),
+            (include_bytes!("../../../fuzz/corpus/ccache/seed-0"), super::fuzz_ccache),
+        ];
+        for (seed, read) in tries {
+            read(seed);
+            for at in 0..seed.len() {
+                read(&seed[..at]);
+                for change in [0x01, 0x7f, 0x80, 0xff] {
+                    let mut damaged = seed.to_vec();
+                    damaged[at] ^= change;
+                    read(&damaged);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_mit_wrote_is_read() {
+        for seed in [
+            &include_bytes!("../../../fuzz/corpus/kerberos_token/seed-0")[..],
+            include_bytes!("../../../fuzz/corpus/kerberos_token/seed-1"),
+        ] {
+            let Ok(super::token::Token::Request(request)) = super::token::read(seed) else { panic!() };
+            assert_eq!(request.ticket.server.to_string(), "smtp/hub@SEED.TEST");
+        }
+        let keytab = super::keytab::parse(include_bytes!("../../../fuzz/corpus/keytab/seed-0")).unwrap();
+        assert_eq!(keytab.lines().len(), 1, "{keytab:?}");
+        let cache = super::ccache::parse(include_bytes!("../../../fuzz/corpus/ccache/seed-0")).unwrap();
+        assert!(cache.credentials.iter().any(|c| c.kvno == Some(1)), "{cache:?}");
+    }
+}

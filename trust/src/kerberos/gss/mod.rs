@@ -128,7 +128,7 @@ impl Gss {
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Fault> {
         self.work.run(self.limit, call).await.map_err(|late| {
-            let (holder, seconds) = (identity.holder(), self.limit.as_secs());
+            let (holder, seconds) = (identity.holder(), self.limit.as_secs_f32());
             let text = match late {
                 Late::Hangs => {
                     format!("{holder}: the Kerberos library waited more than {seconds} s for a KDC")
