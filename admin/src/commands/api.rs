@@ -31,7 +31,7 @@ pub(super) static COMMANDS: &[Command] = &[
         ],
         columns: &["Name", "Token", "RoleGroups", "Expires"],
         examples: &[Example {
-            line: "New-ApiToken monitoring -RoleGroup \"View-Only Organization Management\" -ExpiresIn 365d",
+            line: "New-ApiToken monitoring -RoleGroup 'View-Only Organization Management' -ExpiresIn 365d",
             about: "For a program that watches.",
         }],
         needs: Needs::Store,
@@ -194,7 +194,9 @@ async fn member(call: &Call<'_>, add: bool) -> Outcome {
     let is_in = account.role_groups.iter().any(|g| RoleGroup::parse(g) == Some(group));
     if add == is_in {
         let (category, text) = match add {
-            true => (Category::ResourceExists, format!("{} is a member of {group} already.", account.primary)),
+            true => {
+                (Category::ResourceExists, format!("{} is a member of {group} already.", account.primary))
+            }
             false => (Category::ObjectNotFound, format!("{} is no member of {group}.", account.primary)),
         };
         return Err(Failure::new(category, &account.name, text));

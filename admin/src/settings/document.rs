@@ -187,7 +187,8 @@ impl Document {
             table.set_implicit(true);
             self.toml.insert(collection, Item::Table(table));
         }
-        let last = self.toml.iter().last().is_some_and(|(key, _)| key == collection);
+        // A collection in braces takes no comments: what is below it stays the document's end.
+        let last = self.toml.iter().last().is_some_and(|(key, item)| key == collection && item.is_table());
         let mut fresh = Table::new();
         let trailing = self.toml.trailing().as_str().unwrap_or_default().to_owned();
         if last && !trailing.trim().is_empty() {

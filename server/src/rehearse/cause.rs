@@ -66,10 +66,3 @@ pub static TIME: Cause = Cause {
     remedy: "Look at the step that took so long; something behind it does not answer.",
     reference: REFERENCE,
 };
-
-pub static CERTIFICATE: Cause = Cause {
-    code: "REHEARSAL-CERTIFICATE",
-    meaning: "The certificate that clients would be shown is none that they accept.",
-    remedy: "Bind one that is in date and has the names that clients use: Get-ExchangeCertificate shows what there is.",
-    reference: REFERENCE,
-};
