@@ -51,7 +51,8 @@ pub fn wanted_names(settings: &Settings, service: PublicService, seen: Vec<Wante
         PublicService::Smtp | PublicService::Web => ("", &String::new(), &Vec::new(), &Vec::new()),
     };
     if !chosen.is_empty() && !chosen.starts_with("*.") {
-        told(chosen, format!("setting {section}.x509_certificate_name"), true);
+        // It only chooses among certificates; nothing breaks where it chooses none.
+        told(chosen, format!("setting {section}.x509_certificate_name"), false);
     }
     for (list, field) in [(inside, "internal_connection_settings"), (outside, "external_connection_settings")]
     {
