@@ -6,6 +6,7 @@ use super::process::{Process, group_name, user_name};
 use super::{KerberosIdentity, ServiceFacts};
 use crate::output::Record;
 use crate::settings::Settings;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use waypost_base::Timestamp;
 use waypost_trust::kerberos::{ccache, keytab};
@@ -134,15 +135,36 @@ impl Host {
             .with("Tickets", tickets)
     }
 
+    /// What clients are shown, a line for each certificate with the services that show it.
     fn public_certificates(&self, settings: &Settings) -> Vec<String> {
-        let (chain, _) = self.public(settings);
-        let mut shown = vec![chain];
-        let thumbprints = std::fs::read_dir(self.data.join("public/store"));
-        let stored = thumbprints.into_iter().flatten().flatten().map(|entry| entry.path());
-        shown.extend(stored.filter(|path| path.extension().is_some_and(|e| e == "crt")));
-        let facts = |path: &PathBuf| Facts::of_pem(&files::read(path).ok()?).ok();
-        let line = |f: Facts| format!("{} {} until {}", f.thumbprint, f.names.join(" "), f.not_after);
-        shown.iter().filter_map(facts).map(line).collect()
+        let bound = &settings.certificates;
+        let services =
+            [("imap", &bound.imap), ("pop", &bound.pop), ("smtp", &bound.smtp), ("web", &bound.web)];
+        let mut shown: BTreeMap<PathBuf, Vec<&str>> = BTreeMap::new();
+        for (service, thumbprints) in services {
+            let file =
+                |thumbprint: &String| self.data.join("public/certificates").join(format!("{thumbprint}.crt"));
+            let files: Vec<PathBuf> = match thumbprints.as_slice() {
+                [] => vec![self.public(settings).0],
+                some => some.iter().map(file).collect(),
+            };
+            for file in files {
+                shown.entry(file).or_default().push(service);
+            }
+        }
+        let line = |(path, services): (&PathBuf, &Vec<&str>)| {
+            let services = services.join(",");
+            match files::read(path)
+                .map_err(|e| e.to_string())
+                .and_then(|pem| Facts::of_pem(&pem).map_err(|e| e.to_string()))
+            {
+                Ok(f) => {
+                    format!("{} {} until {} for {services}", f.thumbprint, f.names.join(" "), f.not_after)
+                }
+                Err(e) => format!("{} for {services}: {e}", path.display()),
+            }
+        };
+        shown.iter().map(line).collect()
     }
 }
 

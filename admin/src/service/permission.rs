@@ -163,6 +163,14 @@ fn needs(host: &Host, settings: &Settings) -> Vec<Check> {
     }
     if has("frontend") || has("transport") {
         wanted.extend([(chain, Want::Read), (key, Want::Read)]);
+        let bound = &settings.certificates;
+        let mut thumbprints: Vec<&String> =
+            [&bound.imap, &bound.pop, &bound.smtp, &bound.web].into_iter().flatten().collect();
+        thumbprints.sort();
+        thumbprints.dedup();
+        for thumbprint in thumbprints {
+            wanted.push((data.join("public/certificates").join(format!("{thumbprint}.key")), Want::Read));
+        }
     }
     let mut checks: Vec<Check> = wanted.into_iter().map(|(path, want)| need(host, &path, want)).collect();
     let mut seen: Vec<&Path> = Vec::new();
@@ -253,7 +261,7 @@ fn ports(host: &Host, settings: &Settings, lowest_port: u16) -> Vec<Check> {
 /// Keys, keytabs and secrets that others could read.
 fn secrets(host: &Host, settings: &Settings) -> Vec<Check> {
     let mut files = Vec::new();
-    for folder in ["secret", "trust", "public", "certificates", "kerberos", "keytabs"] {
+    for folder in ["secret", "trust", "public", "run/krb5"] {
         collect(&host.data.join(folder), DEPTH_MAX, &mut files);
     }
     files.push(host.public(settings).1);
