@@ -251,6 +251,27 @@ fn parts_of_servers_are_taken_out_of_service_from_anywhere() {
             shown.iter().any(|s| s["Component"] == "HubTransport" && s["State"] == "Draining")
         });
     }
+    o.add("server-3", "frontend");
+    let greeting =
+        |o: &Organisation, door: &str| Line::connect(o.address("server-3", door)).unwrap().line().unwrap();
+    for (component, door, usual, while_away) in [
+        ("ImapProxy", "imap", "* OK", "* BYE [UNAVAILABLE]"),
+        ("PopProxy", "pop3", "+OK", "-ERR [SYS/TEMP]"),
+        ("FrontendTransport", "smtp", "220 ", "421 4.3.2"),
+    ] {
+        let set = |state: &str| {
+            let words = ["Set-ServerComponentState", "server-3", "-Component", component, "-State", state];
+            o.command("server-1", &words).unwrap();
+        };
+        assert!(greeting(&o, door).starts_with(usual));
+        set("Inactive");
+        o.wait_for(component, |o| greeting(o, door).starts_with(while_away));
+        set("Active");
+        o.wait_for(component, |o| greeting(o, door).starts_with(usual));
+    }
+    let words = ["Set-ExchangeServer", "server-3", "-Roles", "frontend,mailbox"];
+    let refused = o.command("server-1", &words).unwrap_err();
+    assert!(refused.contains("has not got the organisation's key"), "{refused}");
 }
 
 /// Inner certificates are good for 30 days and renewed by themselves when 20 are left.

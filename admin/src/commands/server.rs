@@ -229,6 +229,14 @@ async fn set(call: &Call<'_>) -> Outcome {
         let text = "Mailboxes without a home of their own are at the primary: move them first.";
         return Err(Failure::new(Category::InvalidOperation, &server.id, text));
     }
+    if roles.is_some_and(|roles| roles.mailbox) && !server.roles.mailbox && !server.primary {
+        let text = format!(
+            "{0} has not got the organisation's key, which servers get when they join with the role mailbox: \
+             Remove-ExchangeServer {0}, then let it join anew with an empty folder.",
+            server.id
+        );
+        return Err(Failure::new(Category::InvalidOperation, &server.id, text));
+    }
     let inner = call.text("InnerAddress").map(str::to_owned);
     if let Some(inner) = &inner
         && inner

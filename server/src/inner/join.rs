@@ -90,6 +90,9 @@ pub struct Joined {
     pub primary: String,
     pub at: String,
     pub roles: Roles,
+    /// It has the organisation's key, without which no mail of the organisation can be held.
+    #[serde(default)]
+    pub has_key: bool,
 }
 
 // ---- at the primary
@@ -328,8 +331,12 @@ fn write_trust(
     own.check()?;
     files::save(&place.trust(), "server", &own)?;
     files::write_public(&place.bundle(), &admitted.bundle)?;
-    let joined =
-        Joined { primary: primary.to_owned(), at: wish.token.address.clone(), roles: admitted.roles };
+    let joined = Joined {
+        primary: primary.to_owned(),
+        at: wish.token.address.clone(),
+        roles: admitted.roles,
+        has_key: admitted.organisation_key.is_some(),
+    };
     write_secret(&place.joined(), &serde_json::to_vec_pretty(&joined)?)?;
     match &admitted.organisation_key {
         Some(text) => {

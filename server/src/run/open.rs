@@ -1,7 +1,7 @@
 //! What stands behind each door, and the services as commands start and stop them.
 
 use super::services::Services;
-use super::{DOORS, cannot_listen, has_door, settings};
+use super::{DOORS, cannot_listen, components, has_door, settings};
 use crate::api::Api;
 use crate::doors::{Acceptor, Doors, Trouble};
 use crate::listen::{self, Door, Guests, Serve, TlsNow};
@@ -34,6 +34,7 @@ pub fn put_all(doors: &Doors, services: &Arc<Services>, api: &Arc<Api>, chosen: 
                     _ => Guests::new(settings::connections(chosen, name)),
                 };
                 let serve = if name == "api" { api.serve() } else { services.serve(name) };
+                let serve = components::guarded(services, name, serve);
                 doors.put(name, Some(Arc::clone(&guests)), clients(name, services, guests, serve));
             }
         }

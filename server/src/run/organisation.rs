@@ -106,6 +106,12 @@ impl Organisation {
     pub fn may_be(&self, roles: Roles) -> Result<(), String> {
         let now = self.directory.snapshot();
         let here = now.accounts().filter(|a| now.is_here(a) && a.kind != AccountKind::Monitoring).count();
+        let keyless = || self.place.read_joined().is_ok_and(|joined| !joined.has_key);
+        if roles.mailbox && !self.is_primary() && keyless() {
+            return Err("this server joined without the role mailbox and has not got the organisation's key, without which it \
+                        cannot hold mail: join with an empty folder and a token for that role"
+                .into());
+        }
         if roles.mailbox || here == 0 {
             return Ok(());
         }
