@@ -95,17 +95,16 @@ impl World {
         world.kinit();
         world.certificate();
         let mechanisms: Vec<&str> = ROWS.iter().map(|row| row.0).filter(|name| *name != "VERB").collect();
-        for (key, value) in [
-            ("sign_in.mechanisms", json!(mechanisms).to_string().as_str()),
-            ("sign_in.loopback_is_secure", "false"),
-            ("sign_in.ntlm_hashes", "true"),
-            ("sign_in.client_certificates", "true"),
-            ("sign_in.client_ca", world.file("client-ca.crt").to_str().unwrap()),
-            ("oauth.issuer", world.provider.issuer().as_str()),
-            ("oauth.audiences", "waypost"),
-        ] {
-            world.set(key, value);
-        }
+        let quoted = |text: &str| json!(text).to_string();
+        world.set_all(&[
+            ("sign_in.mechanisms", json!(mechanisms).to_string()),
+            ("sign_in.loopback_is_secure", "false".into()),
+            ("sign_in.ntlm_hashes", "true".into()),
+            ("sign_in.client_certificates", "true".into()),
+            ("sign_in.client_ca", quoted(world.file("client-ca.crt").to_str().unwrap())),
+            ("oauth.issuer", quoted(&world.provider.issuer())),
+            ("oauth.audiences", quoted("waypost")),
+        ]);
         // From now on NT hashes are kept.
         world.server.command(&["Set-Mailbox", &world.user, "-Password", &world.password]).unwrap();
         world
@@ -175,14 +174,36 @@ impl World {
         openssl(&[&["x509", "-req", "-in", "client.csr"][..], &sign, &more].concat());
     }
 
-    fn set(&self, key: &str, value: &str) {
-        self.server.command(&["Set-WaypostSetting", key, value]).unwrap_or_else(|e| panic!("{key}: {e}"));
+    /// Changes the document as a whole, so that it is rehearsed once. On a machine that is busy with other tests the
+    /// rehearsal may take too long, which is no affair of these tests.
+    fn set_all(&self, changes: &[(&str, String)]) {
+        let document = std::fs::read_to_string(self.server.data().join("settings.toml")).unwrap();
+        let mut lines: Vec<String> = document.lines().map(str::to_owned).collect();
+        for (key, value) in changes {
+            let (section, field) = key.split_once('.').unwrap();
+            let at = lines.iter().position(|line| *line == format!("[{section}]")).unwrap() + 1;
+            let end =
+                lines[at..].iter().position(|line| line.starts_with('[')).map_or(lines.len(), |n| at + n);
+            let old = lines[at..end].iter().position(|line| line.starts_with(&format!("{field} =")));
+            if let Some(old) = old {
+                lines.remove(at + old);
+            }
+            lines.insert(at, format!("{field} = {value}"));
+        }
+        let file = self.file("settings.new");
+        std::fs::write(&file, lines.join("\n")).unwrap();
+        self.server.command(&["Import-WaypostSetting", file.to_str().unwrap(), "-Force"]).unwrap();
+    }
+
+    /// The same property of all three protocols.
+    fn set_everywhere(&self, field: &str, value: &str) {
+        let keys = ["imap", "pop", "smtp"].map(|section| format!("{section}.{field}"));
+        let value = json!(value).to_string();
+        self.set_all(&keys.each_ref().map(|key| (key.as_str(), value.clone())));
     }
 
     fn set_login_type(&self, login_type: &str) {
-        for section in ["imap", "pop", "smtp"] {
-            self.set(&format!("{section}.login_type"), login_type);
-        }
+        self.set_everywhere("login_type", login_type);
     }
 
     /// Plays cells; what came of each, in order.
@@ -453,9 +474,7 @@ fn extended_protection() {
     for (policy, absent, right, other) in
         [("None", true, true, true), ("Allow", true, true, false), ("Require", false, true, false)]
     {
-        for section in ["imap", "pop", "smtp"] {
-            world.set(&format!("{section}.extended_protection_policy"), policy);
-        }
+        world.set_everywhere("extended_protection_policy", policy);
         for protocol in PROTOCOLS {
             for mechanism in ["GSSAPI", "GSS-SPNEGO", "NTLM"] {
                 for (more, good) in
@@ -484,7 +503,7 @@ fn ntlm_version_1_is_refused() {
             "{protocol} {result}"
         );
     }
-    world.set("imap.enable_gssapi_and_ntlm_auth", "false");
+    world.set_all(&[("imap.enable_gssapi_and_ntlm_auth", "false".into())]);
     for mechanism in ["NTLM", "GSSAPI", "GSS-SPNEGO"] {
         let result = world.try_one("imap", "implicit", mechanism, json!({}));
         assert!(result.starts_with(words("imap", Never)), "{result}");
@@ -519,7 +538,10 @@ fn certificates_of_clients() {
         assert!(result.starts_with(words(protocol, In)), "{result}");
     }
     let fingerprint = added["Fingerprint"].as_str().unwrap().to_owned();
-    world.server.command(&["Remove-MailboxCertificate", &world.user, "-Fingerprint", &fingerprint, "-Confirm:$false"]).unwrap();
+    world
+        .server
+        .command(&["Remove-MailboxCertificate", &world.user, "-Fingerprint", &fingerprint, "-Confirm:$false"])
+        .unwrap();
     assert!(!world.try_one("imap", "implicit", "EXTERNAL", own).starts_with("OK"));
 }
 
@@ -600,7 +622,8 @@ mod real {
         world.set_login_type("PlainTextLogin");
         for mechanism in ["GSSAPI", "GSS-SPNEGO", "SCRAM-SHA-1", "SCRAM-SHA-256", "PLAIN", "NTLM"] {
             // Its NTLM knows version 1 only, which is told to it.
-            let wanted = if mechanism == "NTLM" { "NTLM version 1 is not accepted" } else { "Authenticated." };
+            let wanted =
+                if mechanism == "NTLM" { "NTLM version 1 is not accepted" } else { "Authenticated." };
             for (name, door, logout) in [
                 ("imtest", "imap", "l LOGOUT\r\n"),
                 ("pop3test", "pop3", "QUIT\r\n"),

@@ -20,7 +20,7 @@ const CONTEXTS_MAX: usize = 4096;
 const CONTEXT_TIME: Duration = Duration::from_secs(60);
 
 /// Whether there is a keytab is looked at so often; each CAPABILITY would like to know.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) struct Acceptors {
     kerberos: Arc<Kerberos>,
@@ -31,6 +31,11 @@ pub(super) struct Acceptors {
 impl Acceptors {
     pub fn new(kerberos: Arc<Kerberos>) -> Acceptors {
         Acceptors { kerberos, contexts: Mutex::default(), ready: Mutex::default() }
+    }
+
+    /// Settings have changed: what was seen holds no more.
+    pub fn look_again(&self) {
+        *lock(&self.ready) = None;
     }
 
     fn take(&self, id: &ContextId) -> Option<AcceptContext> {
@@ -85,7 +90,12 @@ impl Acceptors {
     }
 
     /// Wraps, or unwraps, which is the end of it.
-    fn message(&self, id: ContextId, act: impl FnOnce(&mut AcceptContext) -> Option<Vec<u8>>, last: bool) -> Answer {
+    fn message(
+        &self,
+        id: ContextId,
+        act: impl FnOnce(&mut AcceptContext) -> Option<Vec<u8>>,
+        last: bool,
+    ) -> Answer {
         let Some(mut context) = self.take(&id) else {
             return Answer::Unavailable("the sign-in took too long".into());
         };

@@ -33,6 +33,7 @@ impl Seams {
     /// Takes over the settings.
     pub fn provide(&self, settings: &Settings, sign_in: &SignIn) {
         let s = &settings.sign_in;
+        self.gss.look_again();
         sign_in.provide(Providers {
             gss: Some(self.gss.clone()),
             tokens: self.tokens(settings),

@@ -97,9 +97,8 @@ fn run(program: &str, request: &str) -> std::io::Result<String> {
 }
 
 fn read(said: &str) -> Answer {
-    let value = |name: &str| {
-        said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::trim)
-    };
+    let value =
+        |name: &str| said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::trim);
     match value("Authenticated") {
         Some("Yes") => match value("User-Session-Key").and_then(unhex) {
             Some(key) => Answer::Ntlm(Secret::new(key)),
@@ -114,8 +113,14 @@ fn read(said: &str) -> Answer {
                 Answer::NotAllowed(Why::Expired)
             } else if has(&["locked"]) {
                 Answer::NotAllowed(Why::Locked)
-            } else if has(&["logon failure", "wrong password", "no such user", "bad password", "0xc000006d", "0xc0000064"])
-            {
+            } else if has(&[
+                "logon failure",
+                "wrong password",
+                "no such user",
+                "bad password",
+                "0xc000006d",
+                "0xc0000064",
+            ]) {
                 Answer::Wrong
             } else {
                 Answer::Unavailable(format!("ntlm_auth: {error}"))
@@ -127,10 +132,8 @@ fn read(said: &str) -> Answer {
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let bytes = text.as_bytes().as_chunks::<2>().0;
-    let all: Option<Vec<u8>> = bytes
-        .iter()
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect();
+    let all: Option<Vec<u8>> =
+        bytes.iter().map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
     all.filter(|key| key.len() == 16)
 }
 
