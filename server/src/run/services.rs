@@ -15,6 +15,7 @@ use crate::kerberos::Kerberos;
 use crate::legs::LegBook;
 use crate::listen::{self, Session};
 use crate::logs::all::Logs;
+use crate::rehearse::LentFirst;
 use crate::signin::Seams;
 use crate::{metrics, tls};
 use std::io;
@@ -97,10 +98,11 @@ impl Services {
         let sign_in = Arc::new(SignIn::new(Arc::clone(&directory), clock.clone(), settings.sign_in.rules()));
         let seams = Seams::new(organisation.place.root(), Arc::clone(&kerberos), clock.clone());
         seams.provide(settings, &sign_in);
-        let front = Arc::new(Front { directory: Arc::clone(&directory), inner: Arc::clone(&inner) });
+        let front = Arc::new(Front::new(Arc::clone(&directory), Arc::clone(&inner)));
         let mut authority = Arc::clone(&sign_in) as Arc<dyn Authority>;
         if !holds_proofs(roles, &directory) {
-            authority = Arc::new(RemoteSignIn::new(authority, Arc::clone(&directory), Arc::clone(&inner)));
+            let remote = RemoteSignIn::new(authority, Arc::clone(&directory), Arc::clone(&inner));
+            authority = Arc::new(LentFirst::new(Arc::clone(&sign_in), Arc::new(remote)));
         }
         let works =
             Works::new(organisation, settings, Arc::clone(&authority), logs, &legs, own, Arc::clone(&inner))?;
