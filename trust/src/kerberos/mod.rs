@@ -6,6 +6,7 @@
 //!
 //! Everything that a stranger sends is bounded by [`limits`]. Keys are never shown, logged or kept longer than a look.
 
+mod aes;
 mod bytes;
 pub mod cause;
 pub mod ccache;
@@ -18,6 +19,7 @@ pub mod keytab;
 mod leg;
 pub mod limits;
 mod name;
+mod rc4;
 pub mod token;
 
 pub use crypto::KeyTest;
@@ -69,18 +71,36 @@ mod tests {
         }
     }
 
+    /// Tickets of five services, each with keys of one type, and their keys.
     #[test]
-    fn what_mit_wrote_is_read() {
-        for seed in [
-            &include_bytes!("../../../fuzz/corpus/kerberos_token/seed-0")[..],
-            include_bytes!("../../../fuzz/corpus/kerberos_token/seed-1"),
-        ] {
-            let Ok(super::token::Token::Request(request)) = super::token::read(seed) else { panic!() };
-            assert_eq!(request.ticket.server.to_string(), "smtp/hub@SEED.TEST");
-        }
+    fn what_mit_wrote_is_read_and_opened() {
         let keytab = super::keytab::parse(include_bytes!("../../../fuzz/corpus/keytab/seed-0")).unwrap();
-        assert_eq!(keytab.lines().len(), 1, "{keytab:?}");
+        let tokens: [&[u8]; 6] = [
+            include_bytes!("../../../fuzz/corpus/kerberos_token/seed-0"),
+            include_bytes!("../../../fuzz/corpus/kerberos_token/seed-1"),
+            include_bytes!("../../../fuzz/corpus/kerberos_token/seed-2"),
+            include_bytes!("../../../fuzz/corpus/kerberos_token/seed-3"),
+            include_bytes!("../../../fuzz/corpus/kerberos_token/seed-4"),
+            include_bytes!("../../../fuzz/corpus/kerberos_token/seed-5"),
+        ];
+        let mut seen = Vec::new();
+        for token in tokens {
+            let Ok(super::token::Token::Request(request)) = super::token::read(token) else { panic!() };
+            let key = keytab.of(&request.ticket.server).next().unwrap();
+            let name = format!("smtp/{}@SEED.TEST", request.ticket.sealed.enctype);
+            assert_eq!(request.ticket.server.to_string(), name);
+            assert_eq!(super::inside::try_key(key, &request), super::KeyTest::Opens, "{name}");
+            let inside = super::inside::look(key, &request).unwrap();
+            assert_eq!(inside.client.to_string(), "a@SEED.TEST");
+            let made = inside.made.expect("the session key opens the authenticator");
+            assert!(made >= inside.start && made < inside.end);
+            let other = keytab.entries.iter().find(|e| e.principal != key.principal).unwrap();
+            assert_eq!(super::inside::try_key(other, &request), super::KeyTest::Mismatch);
+            seen.push(name);
+        }
+        seen.dedup();
+        assert_eq!(seen.len(), 5);
         let cache = super::ccache::parse(include_bytes!("../../../fuzz/corpus/ccache/seed-0")).unwrap();
-        assert!(cache.credentials.iter().any(|c| c.kvno == Some(1)), "{cache:?}");
+        assert_eq!(cache.credentials.iter().filter(|c| c.kvno == Some(1)).count(), 6, "{cache:?}");
     }
 }

@@ -86,6 +86,8 @@ pub struct Enctype(pub i32);
 impl Enctype {
     pub const AES128: Enctype = Enctype(17);
     pub const AES256: Enctype = Enctype(18);
+    pub const AES128_SHA2: Enctype = Enctype(19);
+    pub const AES256_SHA2: Enctype = Enctype(20);
     pub const RC4: Enctype = Enctype(23);
 
     /// Known to be broken or about to be: DES, triple DES and RC4.

@@ -1,9 +1,9 @@
 //! The table of what can go wrong, with the library's words as it said them.
 
 use super::*;
-use crate::kerberos::crypto::tests::seal_rc4;
 use crate::kerberos::crypto::{USAGE_AUTHENTICATOR, USAGE_TICKET};
 use crate::kerberos::keytab::{self, tests::write};
+use crate::kerberos::rc4::tests::seal as seal_rc4;
 use crate::kerberos::token::tests::{ap_req, der, integer, name_of, sealed_as, sequence};
 use crate::kerberos::token::{self};
 use std::io;
