@@ -67,7 +67,7 @@ def organisation(folder):
     home.begin()
     most = "20000"
     for noun in ("ImapSettings", "PopSettings"):
-        home.command(f"Set-{noun}", "-MaxConnections", most, "-MaxConnectionFromSingleIP", most, "-LoginType", "PlainTextLogin")
+        home.command(f"Set-{noun}", "-MaxConnections", most, "-MaxConnectionFromSingleIP", most, "-MaxConnectionsPerUser", most, "-LoginType", "PlainTextLogin")
     front = Server(folder, "front", "frontend")
     token = home.command("New-ServerToken", "-Roles", "frontend")[0]["Token"]
     front.prepare("join", token, "--id", "front", "--host", "front.contoso.test", "--inner",
