@@ -5,8 +5,8 @@ use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
-use waypost_pop3::limits::AUTH_LINE_BYTES;
 use waypost_pop3::frame::{self, Frame};
+use waypost_pop3::limits::AUTH_LINE_BYTES;
 use waypost_trust::channel::BoxStream;
 
 /// Answers are sent when this many bytes wait, even if more commands do. Large enough that a system call per flush is nothing.
