@@ -226,3 +226,27 @@ fn a_plan_tells_key_by_key() {
     good(&server, &["settings", "apply", new]);
     assert!(Line::connect(server.address("imap")).unwrap().line().unwrap().contains("Planned."));
 }
+
+#[test]
+fn what_was_changed_is_in_the_audit_log_with_what_was_before() {
+    let server = Server::start("settings-audit");
+    good(&server, &["Set-ImapSettings", "-Banner", "Audited.", "-Why", "a reason"]);
+    good(&server, &["Set-Mailbox", &server.account(0).0, "-DisplayName", "Amy Ash"]);
+    assert!(!run(&server, &["Set-ImapSettings", "-MaxCommandSize", "1"]).good);
+    let found = good(&server, &["Search-AdminAuditLog"]).records;
+    let one = |name: &str, good: bool| {
+        let fits = |e: &&Value| e["CmdletName"] == name && e["Succeeded"] == good;
+        found.iter().find(fits).unwrap_or_else(|| panic!("{name}: {found:#?}"))
+    };
+    let banner = one("Set-ImapSettings", true);
+    assert_eq!(banner["Why"], "a reason");
+    let key =
+        banner["ModifiedProperties"].as_array().unwrap().iter().find(|m| m["Name"] == "imap.banner").unwrap();
+    assert_eq!(key["NewValue"], "\"Audited.\"");
+    let amy = one("Set-Mailbox", true);
+    let name =
+        amy["ModifiedProperties"].as_array().unwrap().iter().find(|m| m["Name"] == "DisplayName").unwrap();
+    assert_eq!((&name["OldValue"], &name["NewValue"]), (&"Amy Alder".into(), &"Amy Ash".into()));
+    assert!(one("Set-ImapSettings", false)["Error"].as_str().unwrap().contains("must be"));
+    assert_eq!(good(&server, &["Search-AdminAuditLog", "-Cmdlets", "Set-Mail*"]).records.len(), 1);
+}

@@ -58,7 +58,7 @@ pub struct SignIn {
     /// Checks by sources elsewhere that may run at a time.
     checks: tokio::sync::Semaphore,
     /// The directory with a password that only this one knows; see [`SignIn::lend`].
-    lent: Mutex<Option<Arc<Snapshot>>>,
+    lent: Mutex<Option<(AccountId, Arc<Snapshot>)>>,
     pub counts: Counts,
 }
 
@@ -106,12 +106,25 @@ impl SignIn {
     pub fn lend(&self, account: AccountId, kind: CredentialKind) {
         let mut picture = Snapshot::clone(&self.directory.snapshot());
         picture.put_credential(account, Credential { id: u32::MAX, version: 1, kind, created: self.clock.now() });
-        *self.lent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(picture));
+        *self.lent.lock().unwrap_or_else(PoisonError::into_inner) = Some((account, Arc::new(picture)));
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
         let lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        lent.unwrap_or_else(|| self.directory.snapshot())
+        lent.map_or_else(|| self.directory.snapshot(), |(_, picture)| picture)
+    }
+
+    /// Whether a question is about the account that was lent a password.
+    pub fn has_lent(&self, question: &Question) -> bool {
+        let lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some((account, picture)) = lent else { return false };
+        let (Question::CheckPassword { authcid, .. }
+        | Question::ScramKeys { authcid, .. }
+        | Question::Authorize { authcid, .. }) = question
+        else {
+            return false;
+        };
+        picture.sign_in_account(authcid).is_some_and(|a| a.id == account)
     }
 
     pub(crate) fn providers(&self) -> Arc<Providers> {

@@ -6,8 +6,11 @@
 //! [`BUDGET`]. Clients are played as coming from a network, since loopback is trusted with more.
 
 mod cause;
+mod lent;
 mod probes;
 mod talk;
+
+pub use lent::LentFirst;
 
 use crate::doors::Doors;
 use crate::listen::{self, Door, Guests};
@@ -300,18 +303,14 @@ impl Stage {
         let organisation = &self.services.organisation;
         let now = organisation.directory.snapshot();
         let id = &self.services.settings.current().server.id;
-        let name = format!("HealthMailbox-{id}");
-        let account = match now.find_account(&name) {
+        // A server without mailboxes is tried with somebody else's: through to the server that holds it.
+        let others = || now.accounts().find(|a| a.kind == AccountKind::Monitoring && !now.is_here(a));
+        let account = match now.find_account(&health_name(id)) {
             Some(account) => Arc::clone(account),
-            None => {
-                let home = now.here().filter(|here| now.primary().is_some_and(|p| p.id != *here));
-                let new = NewAccount {
-                    kind: Some(AccountKind::Monitoring),
-                    home: home.map(str::to_owned),
-                    ..NewAccount::new(name)
-                };
-                organisation.directory.add_account(new).await.map_err(|e| e.to_string())?
+            None if !self.services.roles.mailbox => {
+                others().cloned().ok_or("no server with mailboxes has an account for it yet")?
             }
+            None => self.new_health(id).await?,
         };
         if now.is_here(&account) && organisation.mailboxes.account(account.id).await.is_err() {
             let options = waypost_mailbox::AccountOptions::default();
@@ -324,6 +323,33 @@ impl Stage {
             .map_err(|e| e.to_string())?;
         cast.sign_in.lend(account.id, kept.clone());
         Ok(account)
+    }
+
+    async fn new_health(&self, server: &str) -> Result<Arc<Account>, String> {
+        let directory = &self.services.organisation.directory;
+        let primary = directory.snapshot().primary().is_none_or(|p| p.id == server);
+        let new = NewAccount {
+            kind: Some(AccountKind::Monitoring),
+            home: (!primary).then(|| server.to_owned()),
+            ..NewAccount::new(health_name(server))
+        };
+        directory.add_account(new).await.map_err(|e| e.to_string())
+    }
+
+    /// The server that keeps the directory sees to it that each server with mailboxes has an account to be tried with.
+    pub async fn tend(&self) {
+        let now = self.services.organisation.directory.snapshot();
+        let here = now.here();
+        if now.servers().count() < 2 || now.primary().is_none_or(|p| here.is_none_or(|here| here != p.id)) {
+            return;
+        }
+        for server in now.servers().filter(|s| s.roles.mailbox && s.revoked.is_none()) {
+            if now.find_account(&health_name(&server.id)).is_none()
+                && let Err(e) = self.new_health(&server.id).await
+            {
+                tracing::warn!(error = %e, server = server.id, "no account for rehearsals was made");
+            }
+        }
     }
 
     /// Whether the settings have this door at all, and this server, too.
@@ -382,6 +408,10 @@ fn failing(probes: &[Probe], touched: &[Touched]) -> Vec<Touched> {
     let theirs = |t: &Touched| doors_of(*t).iter().any(|d| failed.iter().any(|f| f == d));
     let some: Vec<Touched> = touched.iter().copied().filter(theirs).collect();
     if some.is_empty() { touched.to_vec() } else { some }
+}
+
+fn health_name(server: &str) -> String {
+    format!("HealthMailbox-{server}")
 }
 
 /// The same probe, for the same reason.

@@ -235,6 +235,7 @@ impl Running {
     /// Sweeps what has expired, from time to time.
     fn keep_house(&mut self) {
         let services = Arc::clone(&self.services);
+        let stage = Arc::clone(&self.stage);
         let mut stop = self.stop.subscribe();
         self.tasks.push(tokio::spawn(async move {
             let mut compacted = None;
@@ -244,6 +245,7 @@ impl Running {
                     _ = stop.wait_for(|stop| *stop) => return,
                 }
                 services.sweep().await;
+                stage.tend().await;
                 let now = services.organisation.clock.now().civil();
                 let today = (now.year, now.month, now.day);
                 if now.hour == QUIET_HOUR && compacted != Some(today) {
