@@ -22,7 +22,7 @@ macro_rules! properties {
             Param::new("BindDn", Kind::Text, "Who we look things up as; anonymous if not given."),
             Param::new("BindPassword", Kind::Secret, "The password of -BindDn; - reads it from standard input."),
             Param::new("Domains", Kind::List, "Mail domains whose people's passwords are checked there."),
-            Param::new("UserFilter", Kind::Text, "How a person is found: {user} is the name as given, {local} what is before the @."),
+            Param::new("UserFilter", Kind::Text, "How a person is found: {user} is the name, {local} what is before the @."),
             Param::new("Timeout", Kind::Span, "How long a question may take."),
             Param::new("Sync", Kind::Bool, "$true: accounts and groups are made as the directory has them."),
             Param::new("SyncInterval", Kind::Span, "How often."),
@@ -70,7 +70,7 @@ pub(super) static COMMANDS: &[Command] = &[
         columns: COLUMNS,
         examples: &[Example {
             line: "New-DirectorySource ad ldaps://dc1.example.org dc=example,dc=org -Kind ActiveDirectory -BindDn \
-                   svc-waypost@example.org -BindPassword - -Domains example.org -Sync $true",
+                   svc@example.org -Domains example.org",
             about: "Active Directory, with its people and groups.",
         }],
         needs: Needs::Store,

@@ -64,9 +64,6 @@ impl DirectorySource {
                 return Err(format!("{url} would send passwords in clear: use ldaps:// or start_tls"));
             }
         }
-        if self.enabled && (self.urls.is_empty() || self.base_dn.is_empty()) {
-            return Err("needs urls and base_dn".into());
-        }
         Ok(())
     }
 
