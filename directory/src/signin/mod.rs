@@ -105,7 +105,10 @@ impl SignIn {
     /// elsewhere knows nothing of it. What it looks accounts up in is the directory as it was at this moment.
     pub fn lend(&self, account: AccountId, kind: CredentialKind) {
         let mut picture = Snapshot::clone(&self.directory.snapshot());
-        picture.put_credential(account, Credential { id: u32::MAX, version: 1, kind, created: self.clock.now() });
+        picture.put_credential(
+            account,
+            Credential { id: u32::MAX, version: 1, kind, created: self.clock.now() },
+        );
         *self.lent.lock().unwrap_or_else(PoisonError::into_inner) = Some((account, Arc::new(picture)));
     }
 

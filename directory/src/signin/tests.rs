@@ -1,5 +1,6 @@
 use super::*;
 use crate::change::{NewAccount, NewDomain};
+use crate::limits::CHECKS_PER_NETWORK_MAX;
 use crate::model::{AccountKind, Permission};
 use waypost_base::Timestamp;
 use waypost_store::Store;
@@ -154,4 +155,171 @@ async fn a_whole_scram_exchange() {
         };
         assert_eq!(matches!(end, Step::Done(_)), good, "{end:?}");
     }
+}
+
+/// Says what it is told to say, perhaps late.
+struct Elsewhere {
+    says: Checked,
+    late: bool,
+}
+
+impl Source for Elsewhere {
+    fn check<'a>(&'a self, _: &'a str, _: &'a Account, password: &'a Secret) -> Checking<'a> {
+        Box::pin(async move {
+            if self.late {
+                std::future::pending::<()>().await;
+            }
+            match &self.says {
+                Checked::Correct if password.expose() != b"theirs" => Checked::Wrong,
+                says => says.clone(),
+            }
+        })
+    }
+}
+
+fn with_source(source: Option<Elsewhere>) -> Providers {
+    let mut providers = Providers::default();
+    if let Some(source) = source {
+        providers.sources.named.insert("ldap".into(), Arc::new(source));
+    }
+    providers.sources.whose.insert("contoso.test".into(), "ldap".into());
+    providers
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_says_right_or_wrong_and_its_silence_says_neither() {
+    let w = world().await;
+    let ask = async |password| w.signin.check("adele", password, &asking(Protocol::Imap)).await;
+    w.signin.provide(with_source(Some(Elsewhere { says: Checked::Correct, late: false })));
+    assert!(matches!(ask("theirs").await, Answer::Accepted(_)));
+    // Our own password of the account counts no more.
+    assert_eq!(ask(PASSWORD).await, Answer::Wrong);
+    let keys = Question::ScramKeys { authcid: "adele".into(), hash: Hash::Sha256 };
+    let keys = w.signin.answer(keys, &asking(Protocol::Imap)).await;
+    assert_eq!(keys, Answer::NotAllowed(Why::Mechanism), "the right password would look wrong");
+    // What was right a moment ago is right while the source is away.
+    w.signin.provide(with_source(Some(Elsewhere { says: Checked::Correct, late: true })));
+    assert!(matches!(ask("theirs").await, Answer::Accepted(_)));
+    let Answer::Unavailable(text) = ask("something else").await else { panic!() };
+    assert!(text.contains("did not answer within 8 seconds"), "{text}");
+    for (says, answer) in [
+        (Checked::Unavailable("down".into()), Answer::Unavailable("down".into())),
+        (Checked::NotAllowed(Why::Expired), Answer::NotAllowed(Why::Expired)),
+        (Checked::Wrong, Answer::Wrong),
+    ] {
+        w.signin.provide(with_source(Some(Elsewhere { says, late: false })));
+        assert_eq!(ask("something else").await, answer);
+    }
+    w.signin.provide(with_source(None));
+    assert!(matches!(ask("something else").await, Answer::Unavailable(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_hangs_holds_a_bounded_number() {
+    let w = world().await;
+    w.signin.provide(with_source(Some(Elsewhere { says: Checked::Correct, late: true })));
+    let signin = Arc::new(w.signin);
+    let tries = (0..CHECKS_PER_NETWORK_MAX + 10).map(|n| {
+        let signin = signin.clone();
+        tokio::spawn(async move { signin.check("adele", &format!("{n}"), &asking(Protocol::Imap)).await })
+    });
+    let tries: Vec<_> = tries.collect();
+    for answer in tries {
+        assert!(matches!(answer.await.unwrap(), Answer::Unavailable(_)));
+    }
+}
+
+#[tokio::test]
+async fn principals_have_the_accounts_of_their_realm() {
+    let w = world().await;
+    let ask = async |principal: &str| {
+        let question = Question::Principal { authzid: None, principal: principal.into() };
+        w.signin.answer(question, &asking(Protocol::Imap)).await
+    };
+    let nobody = Answer::NotAllowed(Why::NoAccount);
+    for good in ["adele@CONTOSO.TEST", "Adele@contoso.test", "vance@FABRIKAM.TEST"] {
+        assert!(matches!(ask(good).await, Answer::Accepted(_)), "{good}");
+    }
+    for bad in
+        ["adele@ELSEWHERE.TEST", "imap/host@CONTOSO.TEST", "@CONTOSO.TEST", "adele", "lee@CONTOSO.TEST"]
+    {
+        assert_eq!(ask(bad).await, nobody, "{bad}");
+    }
+    let realms = [("ad.contoso.test".to_owned(), "contoso.test".to_owned())].into();
+    w.signin.provide(Providers { realms, ..Providers::default() });
+    assert!(matches!(ask("adele@AD.CONTOSO.TEST").await, Answer::Accepted(_)));
+    assert_eq!(ask("adele@CONTOSO.TEST").await, nobody, "where realms are listed, others are foreign");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_owner_signs_in_while_others_guess_from_everywhere() {
+    let w = world().await;
+    let office = Asking { peer: "198.51.100.1".parse().unwrap(), ..asking(Protocol::Imap) };
+    assert!(matches!(w.signin.check("adele", PASSWORD, &office).await, Answer::Accepted(_)));
+    for n in 0..30 {
+        let peer = format!("203.0.{n}.7").parse().unwrap();
+        let guesser = Asking { peer, ..office };
+        for guess in 0..4 {
+            let answer = w.signin.check("adele", &format!("guess {n} {guess}"), &guesser).await;
+            assert_eq!(answer, Answer::Wrong);
+        }
+    }
+    // Another program of hers in the office still has the old password.
+    for n in 0..40 {
+        let answer = w.signin.check("adele", &format!("old password {n}"), &office).await;
+        assert_eq!(answer, Answer::Wrong, "{n}");
+    }
+    let begun = tokio::time::Instant::now();
+    assert!(matches!(w.signin.check("adele", PASSWORD, &office).await, Answer::Accepted(_)));
+    assert!(begun.elapsed() <= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn old_passwords_get_their_missing_keys_when_they_are_used() {
+    let w = world().await;
+    let id = w.directory.snapshot().find_account("adele").unwrap().id;
+    let old = w.directory.snapshot().credentials(id)[0].clone();
+    let CredentialKind::Main { argon2, .. } = old.kind else { panic!() };
+    w.directory.set_password_hash(id, &argon2, None).await.unwrap();
+    assert!(!w.signin.abilities().scram_sha1);
+    w.signin.provide(Providers { ntlm_hashes: true, ..Providers::default() });
+    assert!(matches!(w.signin.check("adele", PASSWORD, &asking(Protocol::Imap)).await, Answer::Accepted(_)));
+    for _ in 0..1000 {
+        if w.signin.abilities().scram_sha1 {
+            break;
+        }
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let new = w.directory.snapshot().credentials(id)[0].clone();
+    let CredentialKind::Main { scram: Some(_), scram1: Some(_), nt: Some(_), .. } = new.kind else {
+        panic!("{new:?}")
+    };
+}
+
+#[tokio::test]
+async fn certificates_by_their_fingerprint() {
+    struct Nameless;
+    impl Certificates for Nameless {
+        fn names(&self, der: &[u8]) -> Result<Vec<String>, Why> {
+            if der == b"old" { Err(Why::Expired) } else { Ok(Vec::new()) }
+        }
+    }
+    let w = world().await;
+    let ask = async |der: &[u8]| {
+        let question = Question::Certificate { authzid: None, der: der.to_vec() };
+        w.signin.answer(question, &asking(Protocol::Imap)).await
+    };
+    assert!(matches!(ask(b"der").await, Answer::Unavailable(_)));
+    w.signin.provide(Providers { certificates: Some(Arc::new(Nameless)), ..Providers::default() });
+    assert_eq!(ask(b"der").await, Answer::NotAllowed(Why::NoAccount));
+    assert_eq!(ask(b"old").await, Answer::NotAllowed(Why::Expired));
+    let id = w.directory.snapshot().find_account("adele").unwrap().id;
+    let print = crate::credential::fingerprint(b"der");
+    let added = w.directory.add_certificate(id, "laptop", &print).await.unwrap();
+    let Answer::Accepted(identity) = ask(b"der").await else { panic!() };
+    assert_eq!(identity.by.as_deref(), Some("laptop"));
+    assert!(w.directory.add_certificate(id, "again", &print).await.is_err());
+    w.directory.remove_certificate(id, added.id).await.unwrap();
+    assert_eq!(ask(b"der").await, Answer::NotAllowed(Why::NoAccount));
 }
