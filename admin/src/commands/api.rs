@@ -90,7 +90,7 @@ pub(super) static COMMANDS: &[Command] = &[
         ],
         columns: &[],
         examples: &[Example {
-            line: "Add-RoleGroupMember \"Recipient Management\" -Member adele",
+            line: "Add-RoleGroupMember RecipientManagement -Member adele",
             about: "Adele may make mailboxes.",
         }],
         needs: Needs::Store,
