@@ -14,15 +14,15 @@ const ENCIPHERS: u8 = 0xaa;
 const PROTECTS: u8 = 0x55;
 
 enum Aes {
-    Of128(aes::Aes128),
-    Of256(aes::Aes256),
+    Of128(Box<aes::Aes128>),
+    Of256(Box<aes::Aes256>),
 }
 
 impl Aes {
     fn new(key: &[u8]) -> Option<Aes> {
         match key.len() {
-            16 => aes::Aes128::new_from_slice(key).ok().map(Aes::Of128),
-            32 => aes::Aes256::new_from_slice(key).ok().map(Aes::Of256),
+            16 => aes::Aes128::new_from_slice(key).ok().map(|aes| Aes::Of128(Box::new(aes))),
+            32 => aes::Aes256::new_from_slice(key).ok().map(|aes| Aes::Of256(Box::new(aes))),
             _ => None,
         }
     }
@@ -154,7 +154,7 @@ fn folded(input: &[u8], length: usize) -> Vec<u8> {
     };
     let mut sum = vec![0u32; length];
     // Lengths have a common multiple at the latest after `length` copies; more of them would add the same again.
-    let copies = (1..=length).find(|n| n * input.len() % length == 0).unwrap_or(length);
+    let copies = (1..=length).find(|n| (n * input.len()).is_multiple_of(length)).unwrap_or(length);
     for at in 0..copies * input.len() {
         if let Some(place) = sum.get_mut(at % length) {
             *place += u32::from(byte(at / input.len(), at % input.len()));

@@ -52,7 +52,8 @@ mod tests {
     /// What the KDC and the library of MIT wrote, with each octet changed in turn, and cut at each place.
     #[test]
     fn nothing_that_is_damaged_hurts() {
-        let tries: [(&[u8], fn(&[u8])); 4] = [
+        type Try<'a> = (&'a [u8], fn(&[u8]));
+        let tries: [Try<'_>; 4] = [
             (include_bytes!("../../../fuzz/corpus/kerberos_token/seed-0"), super::fuzz_token),
             (include_bytes!("../../../fuzz/corpus/kerberos_token/seed-1"), super::fuzz_token),
             (include_bytes!("../../../fuzz/corpus/keytab/seed-0"), super::fuzz_keytab),
