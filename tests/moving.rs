@@ -229,3 +229,34 @@ fn a_move_outlives_either_server() {
     check(&before, &inbox(o.address("server-2", "imap"), &amy).unwrap(), &wanted);
     assert_eq!(home(&o), "server-2");
 }
+
+#[test]
+fn a_move_can_be_taken_back() {
+    let (mut o, amy) = two("moving-back");
+    let smtp = o.address("server-1", "smtp");
+    for n in 0..40 {
+        assert!(deliver(smtp, &amy.0, &format!("before {n}"), 200_000).unwrap());
+    }
+    // The target is away: the move waits, and says why.
+    o.kill("server-2");
+    o.command("server-1", &["New-MoveRequest", "amy", "-TargetServer", "server-2"]).unwrap();
+    o.wait_for("the reason", |o| {
+        let request = o.command("server-1", &["Get-MoveRequest", "amy"]).unwrap();
+        request["Message"]
+            .as_str()
+            .is_some_and(|m| m.contains("server-2 cannot be reached: [INNER-UNREACHABLE]"))
+    });
+    let other = o.command("server-1", &["New-MoveRequest", "amy", "-TargetServer", "server-9"]);
+    assert!(other.is_err());
+    o.command("server-1", &["Remove-MoveRequest", "amy", "-Confirm:$false"]).unwrap();
+    assert!(o.records("server-1", &["Get-MoveRequest"]).unwrap().is_empty());
+    assert_eq!(home(&o), "server-1");
+    assert!(deliver(smtp, &amy.0, "after", 0).unwrap());
+    assert_eq!(inbox(o.address("server-1", "imap"), &amy).unwrap().1.len(), 41);
+    o.begin("server-2");
+    o.wait_for_mailbox("server-2", &amy.0);
+    let moved =
+        o.command("server-1", &["Move-Mailbox", "amy", "-TargetServer", "server-2", "-Confirm:$false"]);
+    assert_eq!(moved.unwrap()["Status"], "Completed");
+    o.wait_for("everything", |o| inbox(o.address("server-2", "imap"), &amy).is_ok_and(|i| i.1.len() == 41));
+}

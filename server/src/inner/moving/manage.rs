@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use waypost_admin::moves::{MoveRequest, MoveStatus, Moves};
 use waypost_admin::run::Answer;
@@ -38,6 +38,13 @@ pub struct Mover {
 struct Under {
     request: watch::Sender<MoveRequest>,
     stop: Arc<AtomicBool>,
+    stopped: Notify,
+}
+
+impl Under {
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -90,7 +97,11 @@ impl Mover {
 
     fn enter(&self, request: MoveRequest) -> Arc<Under> {
         let account = request.account;
-        let under = Arc::new(Under { request: watch::Sender::new(request), stop: Arc::default() });
+        let under = Arc::new(Under {
+            request: watch::Sender::new(request),
+            stop: Arc::default(),
+            stopped: Notify::new(),
+        });
         lock(&self.moves).insert(account, Arc::clone(&under));
         under
     }
@@ -147,7 +158,10 @@ impl Mover {
             if status.is_over() {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(pause)) => {}
+                () = under.stopped.notified() => {}
+            }
             pause = (pause * 2).min(AGAIN.1);
         }
     }
@@ -162,7 +176,7 @@ impl Mover {
                 )
             };
             let under_way = lock(&self.moves).values().filter(|other| busy(other)).count();
-            if under_way < AT_ONCE || under.stop.load(Ordering::Relaxed) {
+            if under_way < AT_ONCE || under.is_stopped() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -199,6 +213,10 @@ fn home(services: &Services, account: AccountId) -> Option<String> {
 async fn attempt(services: &Arc<Services>, under: &Under) -> Result<(), MoveError> {
     let request = under.request.borrow().clone();
     let (account, from, to) = (request.account, request.from.as_str(), request.to.as_str());
+    if under.is_stopped() && home(services, account).is_some_and(|home| home.eq_ignore_ascii_case(from)) {
+        take_back(services, &request).await;
+        return Err(MoveError::Stopped);
+    }
     let mut source = end(services, from, account).await?;
     match home(services, account) {
         None => return Err(waypost_mailbox::AccountError::NoAccount(account).into()),
@@ -236,6 +254,24 @@ async fn attempt(services: &Arc<Services>, under: &Under) -> Result<(), MoveErro
             Err(wrong)
         }
         Err(e) => Err(e),
+    }
+}
+
+/// Lets go at both ends, as far as they can be reached: the account stays where it is. A target that cannot be told keeps a
+/// copy that nobody is served, until the account comes there.
+async fn take_back(services: &Services, request: &MoveRequest) {
+    let source = async {
+        let mut source = end(services, &request.from, request.account).await?;
+        source.unseal().await
+    };
+    let target = async {
+        let mut target = end(services, &request.to, request.account).await?;
+        target.abandon().await
+    };
+    for (server, done) in [(&request.from, source.await), (&request.to, target.await)] {
+        if let Err(e) = done {
+            tracing::warn!(mailbox = request.name, server, error = %e, "a move that was taken back leaves something");
+        }
     }
 }
 
@@ -318,6 +354,7 @@ impl Moves for Mover {
             let under = lock(&self.moves).get(&account).cloned();
             let under = under.ok_or_else(|| Failure::not_found("move request", account.to_string()))?;
             under.stop.store(true, Ordering::Relaxed);
+            under.stopped.notify_one();
             let mut request = under.request.subscribe();
             // Fails only when the move is gone.
             let ended = request.wait_for(|request| request.status.is_over()).await;
