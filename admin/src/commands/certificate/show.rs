@@ -232,7 +232,26 @@ pub(super) async fn test(call: &Call<'_>) -> Outcome {
             }
         }
     }
+    if let Some(text) = acme_fault(call).filter(|_| settings.acme.enabled) {
+        call.record(
+            Record::new()
+                .with("Service", "acme")
+                .with("Thumbprint", "")
+                .with("Result", "Warning")
+                .with("Code", "ACME-FAILED")
+                .with("Message", text)
+                .with("Remedy", "See that every name of acme.names leads to this server from outside."),
+        )
+        .await;
+    }
     Ok(())
+}
+
+/// What went wrong last with ACME, as the server has noted it.
+fn acme_fault(call: &Call<'_>) -> Option<String> {
+    let bytes = std::fs::read(call.context.data.join("public/acme.json")).ok()?;
+    let standing: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    standing["error"].as_str().map(str::to_owned)
 }
 
 fn line(
