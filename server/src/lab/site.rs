@@ -174,14 +174,6 @@ impl Member {
         let _ = child.wait();
     }
 
-    /// As a power cut for the process.
-    pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-
     /// What it said, for a look.
     pub fn log_text(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

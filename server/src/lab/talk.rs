@@ -78,13 +78,6 @@ pub fn from_internet(smtp: SocketAddr, to: &str, subject: &str) -> io::Result<St
     talk.say(&format!("From: stranger@internet.example\r\nTo: {to}\r\nSubject: {subject}\r\n\r\nHello.\r\n."))
 }
 
-/// What LOGIN answers, in the words of the server.
-pub fn imap_login(imap: SocketAddr, user: &str, password: &str) -> io::Result<String> {
-    let mut talk = Talk::to(imap)?;
-    talk.line()?;
-    Ok(talk.imap(&format!("LOGIN \"{user}\" \"{password}\""))?.1)
-}
-
 /// Subjects of the messages in a folder.
 pub fn subjects(imap: SocketAddr, user: &str, password: &str, folder: &str) -> io::Result<Vec<String>> {
     let mut talk = Talk::to(imap)?;

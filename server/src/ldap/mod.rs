@@ -35,9 +35,7 @@ pub struct Source {
     pub user_filter: String,
     pub people_filter: String,
     pub group_filter: String,
-    pub domains: Vec<String>,
     pub timeout: Duration,
-    pub sync: bool,
     pub sync_interval: Duration,
 }
 
@@ -58,9 +56,7 @@ impl Source {
             user_filter: written.finds().to_owned(),
             people_filter: written.people().to_owned(),
             group_filter: written.groups().to_owned(),
-            domains: written.domains.iter().map(|d| d.to_ascii_lowercase()).collect(),
             timeout: Duration::from_millis(written.timeout.0),
-            sync: written.sync && written.enabled,
             sync_interval: Duration::from_millis(written.sync_interval.0),
         })
     }

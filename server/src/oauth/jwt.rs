@@ -310,7 +310,8 @@ mod tests {
     #[test]
     fn tokens_that_are_for_somebody_else() {
         let issuer = issuer();
-        let table: [(fn(&mut Value), &str); 6] = [
+        type Spoil = fn(&mut Value);
+        let table: [(Spoil, &str); 6] = [
             (|c| c["iss"] = json!("https://evil.example"), "issued by \"https://evil.example\""),
             (|c| c["exp"] = json!(1_772_525_600), "expired at 2026-03-03T08:13:20.000Z"),
             (|c| drop(c.as_object_mut().map(|c| c.remove("exp"))), "it never expires"),

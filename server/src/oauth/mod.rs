@@ -107,10 +107,6 @@ impl Verifier {
         Verifier { provider, clock, kept: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
-    pub fn provider(&self) -> &Provider {
-        &self.provider
-    }
-
     /// The user that a token is for: the claim's value.
     pub async fn verify(&self, token: &Secret) -> Result<String, Refused> {
         let text = token.expose_str().ok_or_else(|| Refused::Wrong("not text".into()))?;

@@ -15,12 +15,15 @@ use waypost_admin::settings::{OAuth, Settings};
 use waypost_base::Clock;
 use waypost_directory::signin::{Providers, SignIn, TokenVerifier};
 
+/// The settings of a verifier, and it, where they give one.
+type Kept = (OAuth, Option<Arc<dyn TokenVerifier>>);
+
 /// What stays while settings change: contexts under way, keys of the OpenID provider.
 pub struct Seams {
     data: PathBuf,
     clock: Clock,
     gss: Arc<gss::Acceptors>,
-    tokens: Mutex<Option<(OAuth, Option<Arc<dyn TokenVerifier>>)>>,
+    tokens: Mutex<Option<Kept>>,
 }
 
 impl Seams {
