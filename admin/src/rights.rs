@@ -3,10 +3,11 @@
 //! Each noun belongs to an [`Area`]; each group has areas that it may change and areas that it may see. A command whose
 //! noun has no area here is for Organization Management alone, so that a new command is closed until somebody opens it.
 
-use crate::catalogue::Command;
+use crate::catalogue::{Command, Invocation, Value};
 use crate::failure::{Category, Failure, Outcome};
 use std::collections::BTreeSet;
 use std::fmt;
+use waypost_directory::Snapshot;
 
 /// A group of administrators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +39,11 @@ enum Area {
     Help,
     /// The content of mail, and who may administer: Organization Management alone.
     Closed,
+}
+
+impl Area {
+    const ALL: [Area; 6] =
+        [Area::Recipients, Area::Passwords, Area::Tracking, Area::Servers, Area::Help, Area::Closed];
 }
 
 impl RoleGroup {
@@ -215,6 +221,43 @@ impl Rights {
     }
 }
 
+/// Where a command names the account that it is about.
+const WHOM: [&str; 2] = ["Identity", "Mailbox"];
+
+impl Rights {
+    /// Whether whoever has these rights may do everything that whoever has `theirs` may.
+    fn covers(&self, theirs: &Rights) -> bool {
+        let allows = |rights: &Rights, area: Area, changes: bool| {
+            rights.0.as_ref().is_none_or(|groups| groups.iter().any(|g| g.allows(area, changes)))
+        };
+        let all = Area::ALL.into_iter().flat_map(|area| [(area, false), (area, true)]);
+        all.into_iter().all(|(area, changes)| !allows(theirs, area, changes) || allows(self, area, changes))
+    }
+
+    /// Nobody becomes more than they are by way of somebody else's account: whoever can give an administrator's account a
+    /// password, a certificate or another name can sign in as that administrator, and so must have their rights already.
+    pub fn check_reach(&self, command: &Command, invocation: &Invocation, now: &Snapshot) -> Outcome {
+        let changes = command.changes || !is_look(command.verb);
+        if !changes || !matches!(area(command), Area::Recipients | Area::Passwords) {
+            return Ok(());
+        }
+        for name in WHOM {
+            let Some(Value::Text(whom)) = invocation.args.get(name) else { continue };
+            let Some(account) = now.find_account(whom) else { continue };
+            let theirs = Rights::named(account.role_groups.iter().map(String::as_str));
+            if !self.covers(&theirs) {
+                let groups = account.role_groups.join(", ");
+                let text = format!(
+                    "{} is an administrator ({groups}): who changes such an account needs the same rights.",
+                    account.primary
+                );
+                return Err(Failure::new(Category::PermissionDenied, command.name(), text));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Verbs that leave everything as it is.
 fn is_look(verb: &str) -> bool {
     matches!(verb, "Get" | "Test" | "Search" | "Compare" | "Find")
@@ -253,6 +296,29 @@ mod tests {
         ];
         for (group, name, wanted) in table {
             assert_eq!(may(group, name), wanted, "{group}: {name}");
+        }
+    }
+
+    #[test]
+    fn who_covers_whom() {
+        use RoleGroup::*;
+        let covers = |own: RoleGroup, theirs: RoleGroup| Rights::of([own]).covers(&Rights::of([theirs]));
+        for group in RoleGroup::ALL {
+            assert!(covers(OrganizationManagement, group) && covers(group, group), "{group}");
+            assert!(Rights::CONSOLE.covers(&Rights::of([group])));
+            assert!(Rights::of([group]).covers(&Rights::of([])), "people without groups: {group}");
+            assert!(!Rights::of([group]).covers(&Rights::CONSOLE) || group == OrganizationManagement);
+        }
+        assert!(covers(RecipientManagement, HelpDesk));
+        for (own, theirs) in [
+            (HelpDesk, OrganizationManagement),
+            (HelpDesk, RecipientManagement),
+            (HelpDesk, ServerManagement),
+            (RecipientManagement, OrganizationManagement),
+            (RecipientManagement, ServerManagement),
+            (RecipientManagement, ViewOnlyOrganizationManagement),
+        ] {
+            assert!(!covers(own, theirs), "{own} {theirs}");
         }
     }
 

@@ -298,6 +298,12 @@ impl Catalogue {
             crate::audit::denied(context, command, invocation, &failure);
             return Err(failure);
         }
+        let now = context.world.as_ref().map(|world| world.directory.snapshot());
+        let reach = now.map_or(Ok(()), |now| context.rights.check_reach(command, invocation, &now));
+        if let Err(failure) = reach {
+            crate::audit::denied(context, command, invocation, &failure);
+            return Err(failure);
+        }
         check(command, invocation)?;
         if self.question(invocation).is_some() {
             return Err(Failure::usage(
