@@ -13,6 +13,8 @@ use waypost_store::{Batch, BlobError, BlobId, BlobWriter, Expect, limits};
 pub struct Target {
     mailboxes: Mailboxes,
     id: AccountId,
+    /// Nobody is served the account from here.
+    begun: bool,
     /// Bytes on their way.
     writing: Option<(BlobId, BlobWriter)>,
 }
@@ -25,7 +27,7 @@ impl fmt::Debug for Target {
 
 impl Target {
     pub fn new(mailboxes: Mailboxes, id: AccountId) -> Target {
-        Target { mailboxes, id, writing: None }
+        Target { mailboxes, id, begun: false, writing: None }
     }
 
     /// Nobody gets the account from here until it is whole. What is here of it already, from an earlier attempt or from a
@@ -39,6 +41,7 @@ impl Target {
         batch.put(keys.one(keys::MOVING), passage.encode());
         self.mailboxes.store().commit(batch).await?;
         self.mailboxes.forget(self.id);
+        self.begun = true;
         Ok(())
     }
 
@@ -89,6 +92,9 @@ impl Target {
     pub async fn put(&self, block: &Block, rows: &Rows) -> Result<(), MoveError> {
         let part = Keys::new(self.id).partition();
         let all = block::everything(self.id);
+        if !self.begun {
+            return Err(MoveError::Peer("rows before the move has begun".into()));
+        }
         let inside = |key: &[u8]| block.start.as_slice() <= key && key < block.end.as_slice();
         if block.start < all.start || block.end > all.end || rows.iter().any(|(key, _)| !inside(key)) {
             return Err(MoveError::Peer("a block with rows that are not its own".into()));

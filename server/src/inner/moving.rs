@@ -73,7 +73,13 @@ async fn take(arrived: Arrived, mailboxes: Mailboxes, directory: Arc<Directory>)
                 return;
             }
         };
-        let answer = wire::act(&mut end, ask).await;
+        // What is served here is not written over, whoever says so; a copy of the directory that lags is asked again.
+        let now = directory.snapshot();
+        let here = now.account(account).is_some_and(|account| now.is_here(account));
+        let answer = match ask.0 {
+            wire::Op::Begin { .. } if here => Err(MoveError::Peer("the account is here already".into())),
+            _ => wire::act(&mut end, ask).await,
+        };
         if let Err(MoveError::Damaged(_)) = &answer {
             tracing::error!(%account, "bytes of a moving account arrived damaged");
         }
