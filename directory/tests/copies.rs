@@ -168,6 +168,18 @@ async fn thin_copies_never_hold_a_proof() {
 }
 
 #[tokio::test]
+async fn only_a_single_server_gets_another_name() {
+    let keeper = keeper().await;
+    keeper.rename_only_server("first").await.unwrap();
+    assert!(keeper.snapshot().server("server-1").is_none());
+    assert!(keeper.snapshot().primary().is_some_and(|s| s.id == "first"));
+    keeper.add_server(server("server-2", Roles::ALL, false)).await.unwrap();
+    assert!(matches!(keeper.rename_only_server("x").await, Err(ChangeError::InUse { .. })));
+    keeper.reload().await.unwrap();
+    assert_eq!(keeper.snapshot().servers().map(|s| s.id.as_str()).collect::<Vec<_>>(), ["first", "server-2"]);
+}
+
+#[tokio::test]
 async fn an_invitation_is_good_once() {
     let keeper = keeper().await;
     let mailbox = Roles { mailbox: true, ..Roles::NONE };

@@ -47,6 +47,29 @@ impl Directory {
         Ok(self.edit(|s| s.put_server(server)))
     }
 
+    /// Gives the only server of an organisation another id. Once there are others they know it by its id.
+    pub async fn rename_only_server(&self, id: &str) -> Result<Arc<Server>, ChangeError> {
+        let _writer = self.writer.lock().await;
+        let now = self.snapshot();
+        let mut all = now.servers();
+        let (Some(old), None) = (all.next(), all.next()) else {
+            let (what, by) =
+                ("the id of this server".to_owned(), "the other servers, who know it by it".to_owned());
+            return Err(ChangeError::InUse { what, by });
+        };
+        let server = Server { version: 1, id: id.into(), changed: self.clock.now(), ..Server::clone(old) };
+        let mut batch = Batch::new(rows::PARTITION);
+        let key = rows::text(rows::SERVER, &old.id);
+        batch.expect(key.clone(), Expect::Version(old.version)).del(key);
+        batch.put(rows::text(rows::SERVER, id), rows::versioned(1, &server));
+        self.commit(batch).await?;
+        let gone = old.id.clone();
+        Ok(self.edit(|s| {
+            s.drop_server(&gone);
+            s.put_server(server)
+        }))
+    }
+
     /// Takes a server out of the organisation. It must hold no account any more, and must not keep the directory.
     pub async fn remove_server(&self, id: &str) -> Result<(), ChangeError> {
         let _writer = self.writer.lock().await;

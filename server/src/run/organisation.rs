@@ -15,7 +15,7 @@ use waypost_directory::{AccountKind, ChangeError, Directory, Roles, Server};
 use waypost_mailbox::Mailboxes;
 use waypost_store::Store;
 use waypost_trust::files::{self, FileError};
-use waypost_trust::{InnerCa, KeyedCertificate, ServerId, self_signed};
+use waypost_trust::{Facts, InnerCa, KeyedCertificate, ServerId, self_signed};
 
 /// The self-signed certificate that a new organisation begins with is good for so long.
 const SELF_SIGNED_DAYS: i64 = 825;
@@ -208,6 +208,10 @@ async fn own_row(directory: &Directory, settings: &Settings, clock: &Clock) -> R
         }
         return Ok(());
     }
+    if now.primary().is_some() {
+        // The settings give this server another id than it had.
+        return directory.rename_only_server(&id).await.map(drop);
+    }
     let at = settings.listeners.inner.first().copied().unwrap_or(([127, 0, 0, 1], 0).into());
     let joined = clock.now();
     let server = Server {
@@ -244,16 +248,21 @@ fn inner_trust(place: &Place, clock: &Clock, id: &str) -> Result<(), OpenFault> 
     if !place.bundle().exists() {
         files::write_public(&place.bundle(), ca.certificate_pem()).map_err(OpenFault::Trust)?;
     }
+    let id = ServerId::parse(id).map_err(OpenFault::Certificate)?;
     let renew = match files::load(&folder, "server") {
-        Ok(own) => ca.should_renew(&own.chain_pem, now),
+        Ok(own) => ca.should_renew(&own.chain_pem, now) || !is_of(&own.chain_pem, &id),
         Err(_) => true,
     };
     if renew {
-        let id = ServerId::parse(id).map_err(OpenFault::Certificate)?;
         let own = ca.issue(&id, now).map_err(OpenFault::Certificate)?;
         files::save(&folder, "server", &own).map_err(OpenFault::Trust)?;
     }
     Ok(())
+}
+
+/// Whether a certificate is this server's.
+fn is_of(pem: &str, id: &ServerId) -> bool {
+    Facts::of_pem(pem).is_ok_and(|facts| facts.uris.contains(&id.uri()))
 }
 
 /// Makes a self-signed certificate where the settings name one and there is none. What goes wrong with it is told of,
