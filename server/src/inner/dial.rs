@@ -5,6 +5,7 @@
 
 use super::board::Board;
 use super::door;
+use super::standing;
 use super::tls::{self, Identity, Own};
 use crate::legs::LegBook;
 use crate::listen;
@@ -39,6 +40,8 @@ pub struct Inside {
     pub board: Board,
     pub legs: LegBook,
     pub clock: Clock,
+    /// The legs that have come in, by what they stand on.
+    pub standing: Arc<standing::Book>,
     /// The folder with our certificate and the bundle.
     folder: PathBuf,
     directory: Arc<Directory>,
@@ -56,8 +59,8 @@ impl Inside {
         legs: LegBook,
     ) -> io::Result<Inside> {
         let identity = Identity::new(Own::load(&folder)?);
-        let (board, kerberos) = (Board::default(), RwLock::default());
-        Ok(Inside { identity, board, legs, clock, folder, directory, settings, kerberos })
+        let (board, standing, kerberos) = (Board::default(), Arc::default(), RwLock::default());
+        Ok(Inside { identity, board, legs, clock, standing, folder, directory, settings, kerberos })
     }
 
     /// Reads certificate and bundle again, after they were renewed. The old ones stay if the new ones cannot be used.
@@ -103,6 +106,10 @@ impl Inside {
                 door::TURNED_AWAY.value(),
             ),
         ]
+    }
+
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
     }
 
     pub fn policy(&self, service: Service) -> Policy {

@@ -6,14 +6,14 @@
 
 use super::Handlers;
 use super::dial::Inside;
-use super::tls;
+use super::{standing, tls};
 use crate::listen;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use waypost_base::metrics::Counter;
 use waypost_trust::channel::BoxStream;
@@ -30,6 +30,8 @@ const STRANGERS_MAX: u32 = 60;
 const STRANGERS_SPAN: Duration = Duration::from_secs(60);
 /// Addresses that are counted; past that everybody begins anew.
 const ADDRESSES_MAX: usize = 10_000;
+/// Newcomers at a time, who are strangers until they have shown a token, and take up to two minutes.
+static JOINS: Semaphore = Semaphore::const_new(16);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
 pub static ARRIVED: Counter = Counter::new();
@@ -43,6 +45,9 @@ pub async fn keep(
     mut stop: watch::Receiver<bool>,
 ) {
     let guests = Arc::new(Guests::default());
+    let (directory, book) = (Arc::clone(inside.directory()), Arc::clone(&inside.standing));
+    let watching = tokio::spawn(async move { standing::keep(&directory, &book).await });
+    let _ends = AbortOnDrop(watching.abort_handle());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -50,7 +55,7 @@ pub async fn keep(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Some(seat) = Guests::seat(&guests, peer.ip().to_canonical()) else {
+                let Some(seat) = Guests::seat(&guests, network(peer.ip())) else {
                     TURNED_AWAY.one();
                     tracing::debug!(%peer, "an inner connection was refused: too many");
                     continue;
@@ -69,6 +74,14 @@ pub async fn keep(
     }
 }
 
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// What became of a connection at the door.
 enum Judged {
     Arrived(Box<Arrived>),
@@ -80,13 +93,30 @@ enum Judged {
 async fn serve(stream: TcpStream, peer: SocketAddr, inside: Arc<Inside>, handlers: Handlers, seat: Seat) {
     // In a box of its own: a session of days holds nothing of how it was let in.
     let judged = Box::pin(judge(stream, peer, &inside, &seat)).await;
+    let (directory, book) = (Arc::clone(inside.directory()), Arc::clone(&inside.standing));
     drop(inside);
+    drop(seat);
     match judged {
         Judged::Arrived(arrived) => {
-            drop(seat);
-            handlers.take(*arrived).await;
+            let from = arrived.from.to_string();
+            let Some(standing) = book.enter(&directory, &from) else { return };
+            drop((directory, book));
+            tokio::select! {
+                () = handlers.take(*arrived) => {}
+                () = standing::ended(standing) => {
+                    tracing::info!(server = %from, "a leg was ended: its server is revoked");
+                }
+            }
         }
-        Judged::Joins(stream) => handlers.join(stream, peer).await,
+        Judged::Joins(stream) => {
+            // Places of their own: strangers who say nothing must not keep our servers from the door.
+            let Ok(_place) = JOINS.try_acquire() else {
+                TURNED_AWAY.one();
+                tracing::info!(%peer, "a server wanted to join, as too many others do now");
+                return;
+            };
+            handlers.join(stream, peer).await;
+        }
         Judged::TurnedAway => {}
     }
 }
@@ -135,16 +165,18 @@ async fn judge(stream: TcpStream, peer: SocketAddr, inside: &Inside, seat: &Seat
         }
         Err(not) => {
             TURNED_AWAY.one();
-            turned_away(inside, *not, peer, seat);
+            turned_away(inside, *not, peer, seat, secured.certificate.is_none());
             Judged::TurnedAway
         }
     }
 }
 
-fn turned_away(inside: &Inside, not: NotArrived, peer: SocketAddr, seat: &Seat) {
+/// `bare`: they have shown no certificate.
+fn turned_away(inside: &Inside, not: NotArrived, peer: SocketAddr, seat: &Seat, bare: bool) {
     let code = not.finding.cause.code;
     // A server of ours that fails again and again is not shut out: its other services may be well.
-    let stranger = code == cause::NO_CERTIFICATE.code || code == cause::OTHER_CA.code;
+    // Whoever has shown nothing and says nothing is a stranger too.
+    let stranger = bare || code == cause::OTHER_CA.code;
     let known = not.from.as_deref().is_some_and(|id| inside.known().0.server(id).is_some());
     if stranger {
         seat.stranger();
@@ -154,6 +186,14 @@ fn turned_away(inside: &Inside, not: NotArrived, peer: SocketAddr, seat: &Seat) 
         inside.legs.note("", *not.leg);
     } else {
         tracing::info!(%peer, cause = code, "turned away at the inner door: {}", not.text);
+    }
+}
+
+/// Whom guests are counted by: a host has a whole /64 of IPv6 to itself.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
     }
 }
 
@@ -240,6 +280,15 @@ mod tests {
         assert!(Guests::seat(&guests, IpAddr::from([192, 0, 2, 2])).is_some(), "others are");
         tokio::time::advance(STRANGERS_SPAN + Duration::from_secs(1)).await;
         assert!(Guests::seat(&guests, address).is_some());
+    }
+
+    #[test]
+    fn a_host_has_many_addresses() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2:3::4"), of("2001:db8:1:2:ffff::1"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), IpAddr::from([192, 0, 2, 1]));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     }
 
     #[tokio::test]

@@ -125,7 +125,7 @@ async fn conversation(stream: &mut BoxStream, services: &Services) -> Result<Str
     let own = organisation.directory.snapshot().here().unwrap_or_default().to_owned();
     let greeting = Greeting { waypost: 1, server: own, authority: authority.chain_pem.clone() };
     frame::write(stream, &greeting).await?;
-    let asked: Application = frame::read(stream).await?;
+    let asked: Application = tokio::time::timeout(STEP_MAX, frame::read(stream)).await??;
     let admitted = match decide(services, &authority, &asked).await {
         Ok(admitted) => admitted,
         Err(text) => return deny(stream, text).await,

@@ -18,6 +18,7 @@ pub mod record;
 pub mod renew;
 pub mod replicate;
 pub mod secrets;
+pub mod standing;
 pub mod tls;
 
 use crate::run::services::Services;

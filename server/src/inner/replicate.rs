@@ -96,11 +96,12 @@ async fn refuse(arrived: Arrived, code: &str, text: &str) -> io::Result<()> {
     arrived.refuse(Refusal { code, text, elsewhere: false, answer: serde_json::Value::Null }).await
 }
 
-/// An account goes from one server to another; either of the two may say so, or the primary itself.
+/// An account goes from one server to another; the one that holds it may say so, or the primary itself. Were the other
+/// believed, a single mailbox server could take whatever account it likes.
 async fn rehome(services: &Services, by: &str, account: u32, from: &str, to: &str) -> Result<(), String> {
     let directory = &services.organisation.directory;
-    if by != from && by != to {
-        return Err(format!("{by} has nothing to do with a move from {from} to {to}"));
+    if by != from {
+        return Err(format!("{by} does not hold what is to move from {from} to {to}"));
     }
     set_home(directory, account, from, to).await
 }
