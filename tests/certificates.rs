@@ -114,8 +114,8 @@ struct OverTls {
 
 impl OverTls {
     fn open(address: SocketAddr) -> OverTls {
-        let mut child = Command::new("timeout")
-            .args(["120", "openssl", "s_client", "-quiet", "-connect", &address.to_string()])
+        let mut child = Command::new("openssl")
+            .args(["s_client", "-quiet", "-connect", &address.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -363,8 +363,8 @@ fn an_ocsp_answer_is_stapled() {
     let serial = serial.trim().trim_start_matches("serial=").to_owned();
     fs::write(pki.file("index.txt"), format!("V\t350101000000Z\t\t{serial}\tunknown\t/CN=stapled.test\n"))
         .unwrap();
-    let responder = Command::new("timeout")
-        .args(["120", "openssl", "ocsp", "-port", &port.to_string(), "-ndays", "7", "-index"])
+    let responder = Command::new("openssl")
+        .args(["ocsp", "-port", &port.to_string(), "-ndays", "7", "-index"])
         .arg(pki.file("index.txt"))
         .arg("-CA")
         .arg(pki.file("ca.crt"))
@@ -414,16 +414,16 @@ impl Pebble {
         }});
         let file = folder.join("pebble.json");
         fs::write(&file, config.to_string()).unwrap();
-        let names = Command::new("timeout")
-            .args(["300", "pebble-challtestsrv", "-http01", "", "-https01", "", "-tlsalpn01", ""])
+        let names = Command::new("pebble-challtestsrv")
+            .args(["-http01", "", "-https01", "", "-tlsalpn01", ""])
             .args(["-defaultIPv6", "", "-defaultIPv4", "127.0.0.1", "-dns01", &format!("127.0.0.1:{dns}")])
             .args(["-management", &format!("127.0.0.1:{dns_manage}")])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let pebble = Command::new("timeout")
-            .args(["300", "pebble", "-strict", "-dnsserver", &format!("127.0.0.1:{dns}"), "-config"])
+        let pebble = Command::new("pebble")
+            .args(["-strict", "-dnsserver", &format!("127.0.0.1:{dns}"), "-config"])
             .arg(&file)
             .env("PEBBLE_VA_NOSLEEP", "1")
             .env("PEBBLE_VA_ALWAYS_VALID", "0")

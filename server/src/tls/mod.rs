@@ -47,6 +47,8 @@ struct Inside {
     trial: bool,
     store: PublicStore,
     state: RwLock<State>,
+    /// Held from reading to replacing, so that what was read earlier never replaces what was read later.
+    turn: Mutex<()>,
     seen: Mutex<Seen>,
     /// Answers to ACME's challenges, by name.
     challenges: RwLock<BTreeMap<String, Arc<ServerConfig>>>,
@@ -88,6 +90,7 @@ impl Publics {
             trial,
             store: PublicStore::of(data),
             state: RwLock::new(state),
+            turn: Mutex::default(),
             seen: Mutex::new(Seen::load(data)),
             challenges: RwLock::default(),
             staples: Mutex::default(),
@@ -115,6 +118,18 @@ impl Publics {
 
     /// Reads settings and files anew. What was loaded before and cannot be read now stays; sessions that stand go on.
     pub fn reload(&self, settings: &Settings) {
+        let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reload_in_turn(settings);
+    }
+
+    /// Reads files and answers of authorities anew, with the settings that hold when it is its turn.
+    fn refresh(&self) {
+        let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = self.settings();
+        self.reload_in_turn(&settings);
+    }
+
+    fn reload_in_turn(&self, settings: &Settings) {
         let inside = &self.0;
         let before =
             self.read(|state| (state.makings.clone(), state.shelves.clone(), state.problems.clone()));
@@ -211,8 +226,7 @@ impl Publics {
         };
         drop(staples);
         if !same {
-            let settings = self.read(|state| Arc::clone(&state.settings));
-            self.reload(&settings);
+            self.refresh();
         }
     }
 

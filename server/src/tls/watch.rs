@@ -72,8 +72,7 @@ impl Publics {
             let now = self.stamp();
             if now != files {
                 files = now;
-                let settings = self.settings();
-                self.reload(&settings);
+                self.refresh();
                 tracing::info!("certificate files have changed and were read again");
             }
             tick = tick.wrapping_add(1);
