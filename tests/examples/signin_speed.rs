@@ -21,7 +21,9 @@ const MECHANISM: Mechanism = Mechanism::ScramSha256;
 fn start(user: &str, password: &str, kept: &Option<Salted>, nonce: u64) -> ClientExchange {
     let nonce = [nonce.to_be_bytes(), nonce.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()].concat();
     let credentials = Credentials::new(user, password);
-    ClientExchange::start(MECHANISM, credentials, &Bindings::default(), &nonce).unwrap().recalling(kept.clone())
+    ClientExchange::start(MECHANISM, credentials, &Bindings::default(), &nonce)
+        .unwrap()
+        .recalling(kept.clone())
 }
 
 /// Answers challenges until the server says something else, which is returned.
