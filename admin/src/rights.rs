@@ -3,7 +3,7 @@
 //! Each noun belongs to an [`Area`]; each group has areas that it may change and areas that it may see. A command whose
 //! noun has no area here is for Organization Management alone, so that a new command is closed until somebody opens it.
 
-use crate::catalogue::{Command, Invocation, Value};
+use crate::catalogue::{Command, Invocation, Kind, Value};
 use crate::failure::{Category, Failure, Outcome};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -237,6 +237,7 @@ impl Rights {
     /// Nobody becomes more than they are by way of somebody else's account: whoever can give an administrator's account a
     /// password, a certificate or another name can sign in as that administrator, and so must have their rights already.
     pub fn check_reach(&self, command: &Command, invocation: &Invocation, now: &Snapshot) -> Outcome {
+        self.check_files(command, invocation)?;
         let changes = command.changes || !is_look(command.verb);
         if !changes || !matches!(area(command), Area::Recipients | Area::Passwords) {
             return Ok(());
@@ -255,6 +256,27 @@ impl Rights {
             }
         }
         Ok(())
+    }
+}
+
+impl Rights {
+    /// A path is a file of the server's machine, read or written with the server's own rights, and what is wrong with a
+    /// file is told with lines of it: none of that is for those who only look at things or help people.
+    fn check_files(&self, command: &Command, invocation: &Invocation) -> Outcome {
+        let may =
+            |g: &RoleGroup| matches!(g, RoleGroup::OrganizationManagement | RoleGroup::ServerManagement);
+        if self.0.as_ref().is_none_or(|groups| groups.iter().any(may)) {
+            return Ok(());
+        }
+        let given = |name: &str| invocation.args.contains_key(name);
+        let Some(path) = command.params.iter().find(|p| p.kind == Kind::Path && given(p.name)) else {
+            return Ok(());
+        };
+        let text = format!(
+            "-{} names a file on the server, which is for members of Organization Management or Server Management.",
+            path.name
+        );
+        Err(Failure::new(Category::PermissionDenied, command.name(), text))
     }
 }
 
@@ -320,6 +342,33 @@ mod tests {
         ] {
             assert!(!covers(own, theirs), "{own} {theirs}");
         }
+    }
+
+    #[test]
+    fn files_of_the_server_are_not_for_everybody() {
+        let catalogue = Catalogue::new();
+        let folder = std::path::Path::new("/");
+        let mut seen = 0;
+        for command in catalogue.commands() {
+            let Some(path) = command.params.iter().find(|p| p.kind == Kind::Path) else { continue };
+            let mut invocation = Invocation { command: command.name(), ..Invocation::default() };
+            invocation.args.insert(path.name.to_owned(), Value::Text(folder.display().to_string()));
+            for (group, may) in [
+                (RoleGroup::OrganizationManagement, true),
+                (RoleGroup::ServerManagement, true),
+                (RoleGroup::RecipientManagement, false),
+                (RoleGroup::HelpDesk, false),
+                (RoleGroup::ViewOnlyOrganizationManagement, false),
+            ] {
+                let done = Rights::of([group]).check_files(command, &invocation);
+                assert_eq!(done.is_ok(), may, "{group}: {}", command.name());
+            }
+            assert!(Rights::CONSOLE.check_files(command, &invocation).is_ok());
+            invocation.args.clear();
+            assert!(Rights::of([RoleGroup::HelpDesk]).check_files(command, &invocation).is_ok());
+            seen += 1;
+        }
+        assert!(seen > 5);
     }
 
     #[test]
