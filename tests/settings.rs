@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::Duration;
 use waypost_tests::line::Line;
+use waypost_tests::organisation::Organisation;
 use waypost_tests::server::{Server, binary};
 
 /// What a command said: records, one JSON object a line, and what went to standard error.
@@ -249,4 +250,24 @@ fn what_was_changed_is_in_the_audit_log_with_what_was_before() {
     assert_eq!((&name["OldValue"], &name["NewValue"]), (&"Amy Alder".into(), &"Amy Ash".into()));
     assert!(one("Set-ImapSettings", false)["Error"].as_str().unwrap().contains("must be"));
     assert_eq!(good(&server, &["Search-AdminAuditLog", "-Cmdlets", "Set-Mail*"]).records.len(), 1);
+}
+
+/// Through the front end to the mailbox behind it.
+#[test]
+fn a_front_end_rehearses_the_whole_path() {
+    let mut o = Organisation::start("settings-path", "transport,mailbox");
+    o.add("server-2", "frontend");
+    // The primary makes the account that a front end borrows.
+    o.command("server-1", &["Set-ImapSettings", "-Banner", "One."]).unwrap();
+    until("the account at the front end", || {
+        o.command("server-2", &["Get-Mailbox", "HealthMailbox-server-1"]).is_ok()
+    });
+    o.command("server-2", &["Set-ImapSettings", "-Server", "server-2", "-Banner", "Two."]).unwrap();
+    let mut line = Line::connect(o.address("server-2", "imap")).unwrap();
+    assert!(line.line().unwrap().contains("Two."));
+    let history =
+        o.command("server-2", &["settings", "history", "-Server", "server-2", "-ResultSize", "1"]).unwrap();
+    let told = history["Rehearsal"].as_str().unwrap_or_default();
+    assert!(told.starts_with("passed") && told.contains("imaps"), "{history}");
+    assert_eq!(o.command("server-1", &["Get-ImapSettings"]).unwrap()["Banner"], "One.");
 }

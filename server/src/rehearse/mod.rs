@@ -115,6 +115,7 @@ impl Stage {
 
     async fn run(&self, candidate: &Candidate) -> Report {
         let _turn = self.turn.lock().await;
+        self.tend().await;
         let begun = Instant::now();
         let touched: Vec<Touched> = candidate.touched().into_iter().collect();
         let mut report = Report { probes: self.listening(candidate), ..Report::default() };
@@ -306,10 +307,10 @@ impl Stage {
         // A server without mailboxes is tried with somebody else's: through to the server that holds it.
         let others = || now.accounts().find(|a| a.kind == AccountKind::Monitoring && !now.is_here(a));
         let account = match now.find_account(&health_name(id)) {
-            Some(account) => Arc::clone(account),
-            None if !self.services.roles.mailbox => {
+            _ if !self.services.roles.mailbox => {
                 others().cloned().ok_or("no server with mailboxes has an account for it yet")?
             }
+            Some(account) => Arc::clone(account),
             None => self.new_health(id).await?,
         };
         if now.is_here(&account) && organisation.mailboxes.account(account.id).await.is_err() {
