@@ -12,7 +12,7 @@ use answer::{Answer, Body};
 use caller::Who;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -135,6 +135,10 @@ impl Api {
             let text = "There is nothing here; /api/v1/openapi.json says what there is.";
             return Err(Answer::refused(StatusCode::NOT_FOUND, text));
         };
+        if is_foreign(request.headers()) {
+            let text = "A page of another site asks; commands are taken from programs and from this server's own pages.";
+            return Err(Answer::refused(StatusCode::FORBIDDEN, text));
+        }
         let who = self.who(&request, link.peer).await?;
         let command = self.catalogue.find(name).filter(|c| c.name().eq_ignore_ascii_case(name));
         let command = command.ok_or_else(|| {
@@ -252,6 +256,19 @@ async fn read(request: Request<Incoming>) -> Result<Vec<u8>, Answer> {
     }
 }
 
+/// Whether a browser asks on behalf of another site's page: it would send along the password that an administrator has
+/// typed. Programs send none of these headers.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    if text("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none")) {
+        return true;
+    }
+    let Some(origin) = text("origin") else { return false };
+    let host = text("host").unwrap_or_default();
+    let from = origin.split_once("://").map_or("", |(_, rest)| rest);
+    from.is_empty() || !from.eq_ignore_ascii_case(host)
+}
+
 fn wants_lines(request: &Request<Incoming>) -> bool {
     let accept = request.headers().get(ACCEPT).and_then(|a| a.to_str().ok()).unwrap_or_default();
     accept.contains("application/x-ndjson")
@@ -285,5 +302,29 @@ impl Answer {
     fn unavailable(text: &str) -> Answer {
         let failure = Failure::new(Category::ResourceUnavailable, "server", text);
         Answer::failure(StatusCode::SERVICE_UNAVAILABLE, failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_other_sites_are_not_answered() {
+        let foreign = |headers: &[(&'static str, &'static str)]| {
+            let mut map = HeaderMap::new();
+            map.insert("host", "mail.contoso.test:8443".parse().unwrap());
+            for (name, value) in headers {
+                map.insert(*name, value.parse().unwrap());
+            }
+            is_foreign(&map)
+        };
+        assert!(!foreign(&[]), "a program");
+        assert!(!foreign(&[("origin", "https://mail.contoso.test:8443"), ("sec-fetch-site", "same-origin")]));
+        assert!(!foreign(&[("sec-fetch-site", "none")]));
+        assert!(foreign(&[("origin", "https://evil.test")]));
+        assert!(foreign(&[("origin", "null")]));
+        assert!(foreign(&[("sec-fetch-site", "cross-site")]));
+        assert!(foreign(&[("sec-fetch-site", "same-site")]));
     }
 }
