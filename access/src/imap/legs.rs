@@ -92,7 +92,7 @@ pub(crate) fn taken_over(session: &mut Session, mechanism: &'static str, key: &s
 pub(crate) fn sign_in_failed(session: &mut Session, failure: &Failure) {
     let (cause, text, retry) = match failure {
         Failure::Wrong => (WRONG, "wrong credentials".to_owned(), false),
-        Failure::Binding(why) => (WRONG, (*why).to_owned(), false),
+        Failure::Binding(why) => (crate::signin::cause(failure).0, (*why).to_owned(), false),
         Failure::NotAllowed(why) => (NOT_ALLOWED, why.to_string(), false),
         Failure::Unavailable(why) => (UNAVAILABLE, why.clone(), true),
         Failure::Malformed(why) => (PROTOCOL, (*why).to_owned(), false),

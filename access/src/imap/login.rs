@@ -199,8 +199,10 @@ impl Session {
 /// The three kinds of failure, each in its own words (RFC 5530 §3).
 fn refusal(failure: Failure) -> Fail {
     match failure {
-        Failure::Wrong | Failure::Binding(_) => {
-            Fail::no(Code::AuthenticationFailed, "Wrong user name or password")
+        Failure::Wrong => Fail::no(Code::AuthenticationFailed, "Wrong user name or password"),
+        // The password may well be right, and setting a new one is no remedy.
+        Failure::Binding(why) => {
+            Fail::no(Code::AuthenticationFailed, format!("Channel binding failed: {why}"))
         }
         Failure::Unavailable(why) => Fail::unavailable(why),
         Failure::Malformed(text) => Fail::bad(format!("Authentication exchange: {text}")),

@@ -211,7 +211,9 @@ impl Conversation<'_> {
             }
             Failure::NotAllowed(why) => self.err_code(Code::Auth, &format!("Not allowed: {why}")),
             Failure::Malformed(why) => self.err(&format!("Sign-in broke off: {why}")),
-            Failure::Wrong | Failure::Binding(_) => self.err_code(Code::Auth, "Wrong name or password"),
+            Failure::Wrong => self.err_code(Code::Auth, "Wrong name or password"),
+            // The password may well be right, and setting a new one is no remedy.
+            Failure::Binding(why) => self.err_code(Code::Auth, &format!("Channel binding failed: {why}")),
         };
         if refused.close { Next::Close } else { Next::Go }
     }

@@ -289,7 +289,7 @@ pub enum Failure {
     /// The client broke the grammar of the mechanism (BAD, 501, -ERR).
     Malformed(&'static str),
     /// The channel is not the one that the client sees, or the client was told less than we offered: someone may sit
-    /// in between. To the peer it is like `Wrong`; the log says more.
+    /// in between. Nothing is said of the password by it: the peer is told what it is.
     Binding(&'static str),
 }
 

@@ -125,7 +125,10 @@ async fn scram_with_channel_binding() {
     let bindings = Bindings { exporter: Some([4; 32]), end_point: None };
     let elsewhere = Bindings { exporter: Some([5; 32]), end_point: None };
     let refused = exchange(&mut c, Mechanism::ScramSha256Plus, &elsewhere).await;
-    assert_eq!(refused, "-ERR [AUTH] Wrong name or password\r\n");
+    assert_eq!(
+        refused,
+        "-ERR [AUTH] Channel binding failed: the client is at the end of another channel\r\n"
+    );
     let answer = exchange(&mut c, Mechanism::ScramSha256Plus, &bindings).await;
     assert_eq!(answer, "+OK 0 messages (0 octets)\r\n");
     c.talk("C: QUIT\nS: +OK Bye\nS: (closed)").await;
