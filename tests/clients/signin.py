@@ -375,6 +375,13 @@ def run(cell, hosts):
         result = converse(session, cell, wire)
     except Refused as refused:
         result = str(refused)
+    # To the end: a maildrop is open to one session at a time.
+    try:
+        wire.send("a LOGOUT" if protocol == "imap" else "QUIT")
+        while wire.file.readline():
+            pass
+    except OSError:
+        pass
     wire.raw.close()
     return {"offered": offered, "disabled": disabled, "result": result}
 
