@@ -180,6 +180,20 @@ impl Claims {
         self.0.get(name).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned)
     }
 
+    /// The claim that says who it is. An address that the provider has not verified is whatever its user typed there: anybody
+    /// could be anybody by it (OpenID Connect Core 1.0 §5.7).
+    pub fn user(&self, claim: &str) -> Result<String, String> {
+        let unverified = match self.0.get("email_verified") {
+            Some(Value::Bool(verified)) => !verified,
+            Some(Value::String(text)) => text.eq_ignore_ascii_case("false"),
+            _ => false,
+        };
+        if claim == "email" && unverified {
+            return Err("the provider has not verified the address".into());
+        }
+        self.text(claim).ok_or_else(|| format!("the token has no claim {claim:?}"))
+    }
+
     /// Issuer, times, audience and scope.
     pub fn check(
         &self,
@@ -283,6 +297,20 @@ mod tests {
         let found = issuer.verify(&token).unwrap();
         found.check("https://id.contoso.test/", &["mail".into()], "mail", NOW).unwrap();
         assert_eq!(found.text("email").as_deref(), Some("amy@contoso.test"));
+    }
+
+    #[test]
+    fn an_address_that_nobody_has_verified() {
+        let of = |verified: Value| {
+            let claims = claims(|c| c["email_verified"] = verified);
+            Claims(serde_json::from_value(claims).unwrap())
+        };
+        assert_eq!(of(json!(true)).user("email").as_deref(), Ok("amy@contoso.test"));
+        assert_eq!(of(Value::Null).user("email").as_deref(), Ok("amy@contoso.test"), "many do not say");
+        assert!(of(json!(false)).user("email").is_err());
+        assert!(of(json!("false")).user("email").is_err());
+        assert!(of(json!(false)).user("scope").is_ok(), "it speaks of the address only");
+        assert!(of(json!(true)).user("upn").is_err());
     }
 
     #[test]

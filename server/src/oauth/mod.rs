@@ -121,9 +121,7 @@ impl Verifier {
         claims
             .check(&provider.issuer, &provider.audiences, &provider.scope, self.clock.now())
             .map_err(Refused::Wrong)?;
-        claims
-            .text(&provider.claim)
-            .ok_or_else(|| Refused::Wrong(format!("the token has no claim {:?}", provider.claim)))
+        claims.user(&provider.claim).map_err(Refused::Wrong)
     }
 
     fn kept(&self) -> Option<Kept> {
