@@ -312,10 +312,12 @@ impl Caller {
     pub fn begin(&mut self, mechanism: &[u8]) -> Result<Conversation<'_>, NoMechanism> {
         let policy = self.entrance.policy();
         let mechanism = Mechanism::parse(mechanism).ok_or(NoMechanism::Unknown)?;
-        policy.terms().judge(mechanism, &self.line, self.entrance.authority.abilities()).map_err(|e| match e {
-            NotNow::Never => NoMechanism::Unknown,
-            NotNow::NeedsTls => NoMechanism::NeedsTls,
-        })?;
+        policy.terms().judge(mechanism, &self.line, self.entrance.authority.abilities()).map_err(
+            |e| match e {
+                NotNow::Never => NoMechanism::Unknown,
+                NotNow::NeedsTls => NoMechanism::NeedsTls,
+            },
+        )?;
         let exchange = match self.entrance.authority.setup(self.line.bindings.clone()) {
             Ok(mut setup) => {
                 setup.plus_offered = self.offered().iter().any(|m| m.binds_channel());

@@ -58,9 +58,9 @@ fn init() -> Command {
 
 fn serve() -> Command {
     let roles = Arg::new("roles").long("roles").value_name("ROLES").value_parser(roles_of);
-    Command::new("serve")
-        .about("Run the roles on the ports of the settings until stopped")
-        .arg(roles.help("frontend,transport,mailbox [default: what the directory has for this server, else all]"))
+    Command::new("serve").about("Run the roles on the ports of the settings until stopped").arg(
+        roles.help("frontend,transport,mailbox [default: what the directory has for this server, else all]"),
+    )
 }
 
 fn roles_of(text: &str) -> Result<Roles, String> {
@@ -68,13 +68,21 @@ fn roles_of(text: &str) -> Result<Roles, String> {
 }
 
 fn join() -> Command {
-    let token = Arg::new("token").required(true).value_name("TOKEN").help("What New-ServerToken printed on the primary");
+    let token = Arg::new("token")
+        .required(true)
+        .value_name("TOKEN")
+        .help("What New-ServerToken printed on the primary");
     let roles = Arg::new("roles").long("roles").value_name("ROLES").value_parser(roles_of);
-    let id = Arg::new("id").long("id").help("Id of this server in the organisation [default: the next free server-N]");
-    let host = Arg::new("host").long("host").help("Name of this machine in greetings [default: its host name]");
+    let id = Arg::new("id")
+        .long("id")
+        .help("Id of this server in the organisation [default: the next free server-N]");
+    let host =
+        Arg::new("host").long("host").help("Name of this machine in greetings [default: its host name]");
     let inner = Arg::new("inner").long("inner").value_name("HOST:PORT");
     Command::new("join")
-        .about("Make this machine a server of an organisation, with an empty data folder and a one-time token")
+        .about(
+            "Make this machine a server of an organisation, with an empty data folder and a one-time token",
+        )
         .arg(token)
         .arg(roles.help("frontend,transport,mailbox [default: what the token allows]"))
         .arg(id)
@@ -87,7 +95,9 @@ fn lab() -> Command {
     let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
     Command::new("lab")
         .about("Build one of the founding incidents on loopback with real parts, explain it, and mend it")
-        .arg(situation.help("incident-a: a ticket that nobody can decrypt; incident-b: a renewed certificate"))
+        .arg(
+            situation.help("incident-a: a ticket that nobody can decrypt; incident-b: a renewed certificate"),
+        )
         .arg(json.help("One line of JSON on standard output at the end"))
 }
 

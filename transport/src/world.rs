@@ -245,7 +245,10 @@ impl World {
         let tls = (kind == Kind::Submissions).then(facts);
         let channel = Channel {
             stream: Box::new(theirs),
-            local: SocketAddr::from((if peer.starts_with("127.") { [127, 0, 0, 1] } else { [192, 0, 2, 25] }, 25)),
+            local: SocketAddr::from((
+                if peer.starts_with("127.") { [127, 0, 0, 1] } else { [192, 0, 2, 25] },
+                25,
+            )),
             peer: peer.parse().unwrap(),
             upgrade: tls.is_none().then(|| Arc::new(NoTls) as Arc<dyn TlsAccept>),
             tls,

@@ -102,7 +102,9 @@ impl Conn {
                         Reply::new(538, Status(5, 7, 11), "Encryption required, use STARTTLS first")
                     }
                     // Nothing was looked at, so nothing is said of the credentials.
-                    Why::Locked => Reply::new(454, Status(4, 7, 0), "Too many failed attempts, try again later"),
+                    Why::Locked => {
+                        Reply::new(454, Status(4, 7, 0), "Too many failed attempts, try again later")
+                    }
                     why => Reply::with(535, Status(5, 7, 1), format!("Signing in is not allowed: {why}")),
                 };
                 (&metrics.sign_in_not_allowed, format!("not allowed: {why}"), reply)

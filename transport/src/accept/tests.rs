@@ -208,7 +208,12 @@ async fn passwords_stay_off_an_open_wire() {
     ))
     .await;
     let hello = talk.ehlo("EHLO").await;
-    assert!(hello.contains(&"250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-1-PLUS SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN".to_owned()), "{hello:?}");
+    assert!(
+        hello.contains(
+            &"250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-1-PLUS SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN".to_owned()
+        ),
+        "{hello:?}"
+    );
     talk.script(&format!(
         "
         C: AUTH PLAIN {ANN}
