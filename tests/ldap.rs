@@ -1,7 +1,7 @@
 //! Directories for tests: OpenLDAP's slapd and Samba's Active Directory domain controller, each in a folder of its own.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ pub fn certificate(folder: &Path, address: &str) {
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+    crate::ports::free()
 }
 
 fn wait_for(address: SocketAddr, child: &mut Child, what: &str, log: &Path) {

@@ -11,5 +11,6 @@ pub mod openid;
 pub mod organisation;
 pub mod peers;
 pub mod pki;
+pub mod ports;
 pub mod server;
 pub mod sink;

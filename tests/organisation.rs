@@ -8,11 +8,10 @@ use crate::server::{Scratch, binary};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Every door that a server may have.
@@ -56,15 +55,7 @@ pub struct Member {
 /// A port that nobody has at this moment, below those that outgoing connections get: a server that is started again finds
 /// its own ports free.
 fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let start = std::process::id().wrapping_mul(151);
-    loop {
-        let number = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-        let port = 11_000 + u16::try_from(number).unwrap_or_default();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
+    crate::ports::free()
 }
 
 /// The server's process, which may be the child of a wrapper such as faketime.

@@ -39,7 +39,7 @@ fn history(server: &Server) -> Vec<Value> {
 }
 
 fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], waypost_tests::ports::free()))
 }
 
 fn until(what: &str, mut so: impl FnMut() -> bool) {
