@@ -82,8 +82,13 @@ impl Site {
 
     fn member(&self, id: &str) -> Result<Member, String> {
         let mut ports = BTreeMap::new();
+        // Held until all are chosen, so that none is given twice.
+        let mut held = Vec::new();
         for door in DOORS {
-            ports.insert(door, free_port().map_err(|e| format!("no free port: {e}"))?);
+            let chosen = TcpListener::bind("127.0.0.1:0").and_then(|l| Ok((l.local_addr()?.port(), l)));
+            let (port, listener) = chosen.map_err(|e| format!("no free port: {e}"))?;
+            ports.insert(door, port);
+            held.push(listener);
         }
         Ok(Member {
             id: id.to_owned(),
@@ -238,8 +243,4 @@ pub fn until(within: Duration, mut look: impl FnMut() -> Result<(), String>) -> 
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
     }
-}
-
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
