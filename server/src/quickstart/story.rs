@@ -135,6 +135,7 @@ fn print_access(place: &Place, running: &Running, people: &[Person]) {
             "imaps" => "reading, TLS",
             "pop3" => "fetching, STLS",
             "pop3s" => "fetching, TLS",
+            "inner" => "the other servers of the organisation",
             "api" => "administration over HTTP: /api/v1/openapi.json",
             "metrics" => "figures for Prometheus: /metrics",
             _ => "",
