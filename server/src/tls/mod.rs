@@ -7,9 +7,11 @@
 
 mod judge;
 mod shelf;
+mod signatures;
 mod watch;
 
 pub use judge::chain_judge;
+pub(crate) use signatures::signatures_by;
 
 use rustls::ServerConfig;
 use rustls::server::Acceptor;
