@@ -41,10 +41,14 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("access", &["base", "mime", "imap", "pop3", "sasl", "store", "directory", "trust", "mailbox"]),
+    ("health", &["base"]),
+    ("diagnose", &["base"]),
     (
         "admin",
         &[
             "base",
+            "health",
+            "diagnose",
             "mime",
             "store",
             "directory",

@@ -1,0 +1,1 @@
+//! Diagnosis: evidence read from artefacts, rules over facts, findings with their evidence.
