@@ -1,0 +1,5 @@
+//! Checks for causes of the area `directory`.
+
+use super::Check;
+
+pub const ALL: &[(&str, Check)] = &[];

@@ -1,0 +1,5 @@
+//! Checks for causes of the area `resources`.
+
+use super::Check;
+
+pub const ALL: &[(&str, Check)] = &[];

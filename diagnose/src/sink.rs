@@ -1,0 +1,73 @@
+//! What readers write to: facts, with the server they were seen on, and word of what was read and what was not.
+
+use crate::case::Case;
+use crate::fact::{Fact, FileId};
+use crate::phrases::Phrases;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One file's facts on their way into the case.
+#[derive(Debug)]
+pub struct Sink<'a> {
+    pub file: FileId,
+    phrases: &'a Phrases,
+    case: &'a mut Case,
+    server: Option<Arc<str>>,
+    understood: BTreeMap<&'static str, u64>,
+    troubles: Vec<String>,
+}
+
+impl<'a> Sink<'a> {
+    pub fn new(file: FileId, phrases: &'a Phrases, case: &'a mut Case) -> Sink<'a> {
+        Sink { file, phrases, case, server: None, understood: BTreeMap::new(), troubles: Vec::new() }
+    }
+
+    /// Takes a fact. One without a server gets the sink's. What is alike is counted rather than kept without end.
+    pub fn fact(&mut self, mut fact: Fact) {
+        if fact.server.is_none() {
+            fact.server.clone_from(&self.server);
+        }
+        self.case.add(fact);
+    }
+
+    /// Whether any phrase of any rule occurs in it: lines without one may be dull.
+    pub fn hits(&self, text: &str) -> bool {
+        self.phrases.any(text)
+    }
+
+    /// A number of lines or records of this kind were understood.
+    pub fn understood(&mut self, what: &'static str, count: u64) {
+        if count > 0 {
+            *self.understood.entry(what).or_default() += count;
+        }
+    }
+
+    /// Something could not be read; told once for each reason.
+    pub fn trouble(&mut self, why: impl Into<String>) {
+        let why = why.into();
+        if self.troubles.len() < 32 && !self.troubles.contains(&why) {
+            self.troubles.push(why);
+        }
+    }
+
+    /// The server that what follows was seen on, if known.
+    pub fn server(&self) -> Option<Arc<str>> {
+        self.server.clone()
+    }
+
+    pub fn set_server(&mut self, server: Option<Arc<str>>) {
+        if server.is_some() {
+            self.server = server;
+        }
+    }
+
+    /// How far the log reaches: the times of lines that are too dull to be facts.
+    pub fn saw_time(&mut self, time: waypost_base::Timestamp) {
+        self.case.saw_time(time);
+    }
+
+    /// What was read and what was not, at the end.
+    pub fn finish(self) -> (BTreeMap<&'static str, u64>, Vec<String>, Option<Arc<str>>) {
+        (self.understood, self.troubles, self.server)
+    }
+}
