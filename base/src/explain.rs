@@ -6,14 +6,14 @@
 
 use crate::id::Correlation;
 use crate::time::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 
 type Text = Cow<'static, str>;
 
 /// One hop between two parties: who called whom, how each proved itself, which steps were taken, how it ended.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Leg {
     /// What the hop was for, such as `smtp.receive`, `deliver` or `imap.read`.
     pub operation: Text,
@@ -30,7 +30,7 @@ pub struct Leg {
 }
 
 /// One end of a leg.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Party {
     /// The role or client as people call it: `client`, `front end`, `hub`, `mailbox`.
     pub role: Text,
@@ -45,7 +45,7 @@ impl Party {
 }
 
 /// One step on a leg, with the time that it took.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub name: Text,
     /// Microseconds from the start of the step to its end.
@@ -55,7 +55,7 @@ pub struct Step {
 }
 
 /// How a leg ended. `Degraded` worked, but not in the way that was wanted.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "lowercase")]
 pub enum Outcome {
     Open,
@@ -139,7 +139,7 @@ pub struct Cause {
 }
 
 /// Something that was seen, by whom, and when. It claims nothing beyond itself.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// Log, file, counter or party that the fact comes from.
     pub source: String,
@@ -147,7 +147,7 @@ pub struct Evidence {
     pub fact: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
     /// Fits, but so might others.
@@ -159,7 +159,7 @@ pub enum Confidence {
 }
 
 /// A conclusion, with what it rests on and what would settle the rest.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     pub cause: Cause,
     pub confidence: Confidence,

@@ -5,6 +5,7 @@
 pub mod denials;
 pub mod explain;
 pub mod id;
+pub mod known;
 pub mod metrics;
 pub mod time;
 
