@@ -23,6 +23,7 @@ mod oauth;
 mod ocsp;
 mod outbound;
 mod place;
+mod probe;
 mod quickstart;
 mod rehearse;
 mod resources;

@@ -28,6 +28,7 @@ use provide::Checker;
 pub use provide::{
     Certificates, Checked, Checking, Gss, NtlmSource, Providers, Source, Sources, TokenProof, TokenVerifier,
 };
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -58,7 +59,7 @@ pub struct SignIn {
     /// Checks by sources elsewhere that may run at a time.
     checks: tokio::sync::Semaphore,
     /// The directory with a password that only this one knows; see [`SignIn::lend`].
-    lent: Mutex<Option<(AccountId, Arc<Snapshot>)>>,
+    lent: Mutex<Option<(Arc<BTreeSet<AccountId>>, Arc<Snapshot>)>>,
     pub counts: Counts,
 }
 
@@ -104,12 +105,19 @@ impl SignIn {
     /// Gives an account a password that is nowhere but in this value's memory, for a rehearsal: whoever else signs in
     /// elsewhere knows nothing of it. What it looks accounts up in is the directory as it was at this moment.
     pub fn lend(&self, account: AccountId, kind: CredentialKind) {
+        self.lend_to(BTreeSet::from([account]), &kind);
+    }
+
+    /// The same for several accounts, which all have the same password; those of an earlier call have none any more.
+    pub fn lend_to(&self, accounts: BTreeSet<AccountId>, kind: &CredentialKind) {
         let mut picture = Snapshot::clone(&self.directory.snapshot());
-        picture.put_credential(
-            account,
-            Credential { id: u32::MAX, version: 1, kind, created: self.clock.now() },
-        );
-        *self.lent.lock().unwrap_or_else(PoisonError::into_inner) = Some((account, Arc::new(picture)));
+        let created = self.clock.now();
+        for account in &accounts {
+            let lent = Credential { id: u32::MAX, version: 1, kind: kind.clone(), created };
+            picture.put_credential(*account, lent);
+        }
+        let lent = Some((Arc::new(accounts), Arc::new(picture)));
+        *self.lent.lock().unwrap_or_else(PoisonError::into_inner) = lent;
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -120,14 +128,14 @@ impl SignIn {
     /// Whether a question is about the account that was lent a password.
     pub fn has_lent(&self, question: &Question) -> bool {
         let lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some((account, picture)) = lent else { return false };
+        let Some((accounts, picture)) = lent else { return false };
         let (Question::CheckPassword { authcid, .. }
         | Question::ScramKeys { authcid, .. }
         | Question::Authorize { authcid, .. }) = question
         else {
             return false;
         };
-        picture.sign_in_account(authcid).is_some_and(|a| a.id == account)
+        picture.sign_in_account(authcid).is_some_and(|a| accounts.contains(&a.id))
     }
 
     pub(crate) fn providers(&self) -> Arc<Providers> {

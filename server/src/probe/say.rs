@@ -1,6 +1,5 @@
 //! What is said to each service: from the greeting to the mailbox, or to the recipient of a message that is never sent.
 
-use super::cause;
 use super::talk::{Dialect, Done, Fault, Said, Talk};
 use crate::run::is_implicit;
 use std::net::SocketAddr;
@@ -94,7 +93,7 @@ pub async fn reach(talk: &mut Talk, target: &Target, who: &Who, tls: &dyn TlsCon
     if !said.has(word) {
         if target.wants_tls {
             let fault =
-                Fault::new(&cause::TLS, format!("{word} is not offered: no certificate can be shown"));
+                Fault::new(talk.manner.tls, format!("{word} is not offered: no certificate can be shown"));
             return Err(fault.seen(said.lines.join(" / ")));
         }
         return Ok(offer);
@@ -134,21 +133,21 @@ async fn greet(talk: &mut Talk, target: &Target) -> Done {
     if good {
         return Ok(());
     }
-    Err(Fault::new(&cause::GREETING, format!("the greeting is {:?}", said.last())))
+    Err(Fault::new(talk.manner.greeting, format!("the greeting is {:?}", said.last())))
 }
 
 async fn capabilities(talk: &mut Talk, target: &Target) -> Done<Said> {
     let command = match target.door {
-        "imap" | "imaps" => "CAPABILITY",
-        "pop3" | "pop3s" => "CAPA",
-        "lmtp" => "LHLO rehearsal.invalid",
-        _ => "EHLO rehearsal.invalid",
+        "imap" | "imaps" => "CAPABILITY".to_owned(),
+        "pop3" | "pop3s" => "CAPA".to_owned(),
+        "lmtp" => format!("LHLO {}", talk.manner.name),
+        _ => format!("EHLO {}", talk.manner.name),
     };
-    let said = talk.ask(command).await?;
+    let said = talk.ask(&command).await?;
     if !talk.is_good(&said) {
-        return Err(Fault::new(&cause::GREETING, format!("{command} is answered {:?}", said.last())));
+        return Err(Fault::new(talk.manner.greeting, format!("{command} is answered {:?}", said.last())));
     }
-    if dialect(target.door) == Dialect::Pop { talk.rest(command).await } else { Ok(said) }
+    if dialect(target.door) == Dialect::Pop { talk.rest(&command).await } else { Ok(said) }
 }
 
 fn ways(target: &Target, said: &Said) -> Vec<Way> {
@@ -185,7 +184,7 @@ fn mechanisms_of<'a>(said: &'a Said, word: &'a str) -> impl Iterator<Item = &'a 
 async fn upgrade(talk: &mut Talk, word: &str, who: &Who, tls: &dyn TlsConnect) -> Done {
     let said = talk.ask(word).await?;
     if !talk.is_good(&said) {
-        return Err(Fault::new(&cause::TLS, format!("{word} is answered {:?}", said.last())));
+        return Err(Fault::new(talk.manner.tls, format!("{word} is answered {:?}", said.last())));
     }
     talk.start_tls(tls, &who.host).await
 }
@@ -224,15 +223,15 @@ async fn try_sign_in(talk: &mut Talk, door: &str, way: Way, who: &Who) -> Done {
         return Ok(());
     }
     let text = format!("{} with the right password is answered {:?}", way.name(dialect), said.last());
-    Err(Fault::new(&cause::SIGN_IN, text))
+    Err(Fault::new(talk.manner.sign_in, text))
 }
 
 /// What somebody does who is signed in. Nothing is changed by it.
 pub async fn use_it(talk: &mut Talk, door: &str, who: &Who) -> Done {
     let begun = Instant::now();
     let (name, done) = match dialect(door) {
-        Dialect::Imap => ("mailbox", want(talk, &["SELECT INBOX", "NOOP", "LOGOUT"], &cause::MAILBOX).await),
-        Dialect::Pop => ("mailbox", want(talk, &["STAT", "NOOP", "QUIT"], &cause::MAILBOX).await),
+        Dialect::Imap => ("mailbox", want(talk, &["SELECT INBOX", "NOOP", "LOGOUT"], talk.manner.mailbox).await),
+        Dialect::Pop => ("mailbox", want(talk, &["STAT", "NOOP", "QUIT"], talk.manner.mailbox).await),
         Dialect::Smtp => {
             let from = format!("MAIL FROM:<{}>", who.address);
             ("recipient", submit(talk, &from, who).await)
@@ -250,10 +249,10 @@ pub async fn deliver(talk: &mut Talk, who: &Who) -> Done {
 
 async fn submit(talk: &mut Talk, from: &str, who: &Who) -> Done {
     let to = format!("RCPT TO:<{}>", who.address);
-    want(talk, &[from, &to, "RSET", "QUIT"], &cause::SUBMIT).await
+    want(talk, &[from, &to, "RSET", "QUIT"], talk.manner.submit).await
 }
 
-async fn want(talk: &mut Talk, commands: &[&str], cause: &'static waypost_base::explain::Cause) -> Done {
+async fn want(talk: &mut Talk, commands: &[&str], cause: waypost_base::explain::Cause) -> Done {
     for command in commands {
         let said = talk.ask(command).await?;
         if !talk.is_good(&said) {

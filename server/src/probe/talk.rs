@@ -1,6 +1,6 @@
 //! A conversation with a service as a client has it, step by step, with a bound on the time of each answer.
 
-use super::cause;
+use super::Manner;
 use crate::machine;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -28,13 +28,13 @@ const ROUNDS_MAX: usize = 8;
 /// What went wrong, and what was seen of it.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    pub cause: &'static Cause,
+    pub cause: Cause,
     pub text: String,
     pub evidence: Vec<String>,
 }
 
 impl Fault {
-    pub fn new(cause: &'static Cause, text: impl Into<String>) -> Fault {
+    pub fn new(cause: Cause, text: impl Into<String>) -> Fault {
         Fault { cause, text: text.into(), evidence: Vec::new() }
     }
 
@@ -77,6 +77,7 @@ pub enum Dialect {
 /// One connection.
 pub struct Talk {
     dialect: Dialect,
+    pub manner: &'static Manner,
     stream: Option<BufStream<BoxStream>>,
     pub steps: Vec<Step>,
     pub tls: Option<TlsFacts>,
@@ -86,19 +87,28 @@ pub struct Talk {
 }
 
 impl Talk {
-    pub async fn connect(to: SocketAddr, dialect: Dialect) -> Done<Talk> {
+    /// Faults are named by `manner`.
+    pub async fn connect(to: SocketAddr, dialect: Dialect, manner: &'static Manner) -> Done<Talk> {
         let connected = async {
             let stream = TcpStream::connect(to).await?;
             stream.set_nodelay(true)?;
             io::Result::Ok(stream)
         };
-        let stream = connected
-            .await
-            .map_err(|e| Fault::new(&cause::GREETING, format!("it takes no connection: {e}")))?;
+        let begun = Instant::now();
+        let stream = match tokio::time::timeout(ANSWER, connected).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(e)) => return Err(Fault::new(manner.connect, format!("it takes no connection: {e}"))),
+            Err(_) => {
+                let text = format!("no connection in {} seconds", ANSWER.as_secs());
+                return Err(Fault::new(manner.time, text));
+            }
+        };
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         Ok(Talk {
             dialect,
+            manner,
             stream: Some(BufStream::new(Box::new(stream) as BoxStream)),
-            steps: Vec::new(),
+            steps: vec![Step { name: "connect".into(), micros, note: None }],
             tls: None,
             shown: None,
             mechanism: None,
@@ -122,17 +132,17 @@ impl Talk {
     async fn within<T>(&mut self, work: impl Future<Output = io::Result<T>>, what: &str) -> Done<T> {
         match tokio::time::timeout(ANSWER, work).await {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(e)) => Err(Fault::new(&cause::GREETING, format!("the connection broke at {what}: {e}"))),
+            Ok(Err(e)) => Err(Fault::new(self.manner.greeting, format!("the connection broke at {what}: {e}"))),
             Err(_) => {
                 let text = format!("no answer to {what} in {} seconds", ANSWER.as_secs());
-                Err(Fault::new(&cause::TIME, text))
+                Err(Fault::new(self.manner.time, text))
             }
         }
     }
 
     pub async fn send(&mut self, text: &str) -> Done {
         let Some(mut stream) = self.stream.take() else {
-            return Err(Fault::new(&cause::GREETING, "the connection is closed"));
+            return Err(Fault::new(self.manner.greeting, "the connection is closed"));
         };
         let work = async {
             stream.write_all(text.as_bytes()).await?;
@@ -148,7 +158,7 @@ impl Talk {
 
     pub async fn line(&mut self, what: &str) -> Done<String> {
         let Some(mut stream) = self.stream.take() else {
-            return Err(Fault::new(&cause::GREETING, "the connection is closed"));
+            return Err(Fault::new(self.manner.greeting, "the connection is closed"));
         };
         let read = self.within(read_line(&mut stream), what).await;
         self.stream = Some(stream);
@@ -175,7 +185,7 @@ impl Talk {
                 return Ok(Said { lines });
             }
             if lines.len() > LINES_MAX {
-                return Err(Fault::new(&cause::GREETING, format!("the answer to {what} does not end")));
+                return Err(Fault::new(self.manner.greeting, format!("the answer to {what} does not end")));
             }
         }
     }
@@ -215,7 +225,7 @@ impl Talk {
     /// TLS as the client side; any certificate will do, and is looked at afterwards.
     pub async fn start_tls(&mut self, client: &dyn TlsConnect, name: &str) -> Done {
         let Some(stream) = self.stream.take() else {
-            return Err(Fault::new(&cause::TLS, "the connection is closed"));
+            return Err(Fault::new(self.manner.tls, "the connection is closed"));
         };
         let wish = TlsWish { name: name.to_owned(), verify: Verify::Any };
         let connecting = client.connect(stream.into_inner(), wish);
@@ -226,8 +236,8 @@ impl Talk {
                 self.shown = Some(shown);
                 Ok(())
             }
-            Ok(Err(e)) => Err(Fault::new(&cause::TLS, format!("the TLS handshake fails: {e}"))),
-            Err(_) => Err(Fault::new(&cause::TIME, "the TLS handshake takes too long")),
+            Ok(Err(e)) => Err(Fault::new(self.manner.tls, format!("the TLS handshake fails: {e}"))),
+            Err(_) => Err(Fault::new(self.manner.time, "the TLS handshake takes too long")),
         }
     }
 
@@ -262,7 +272,8 @@ impl Talk {
         self.mechanism = Some(mechanism.name().to_owned());
         let nonce = machine::random::<18>();
         let credentials = Credentials::new(user, password);
-        let refused = |text: String| Fault::new(&cause::SIGN_IN, text);
+        let sign_in = self.manner.sign_in;
+        let refused = |text: String| Fault::new(sign_in, text);
         let mut exchange = ClientExchange::start(mechanism, credentials, &self.bindings(), &nonce)
             .map_err(|_| refused(format!("{} cannot be used here", mechanism.name())))?;
         let verb = if self.dialect == Dialect::Imap { "AUTHENTICATE" } else { "AUTH" };

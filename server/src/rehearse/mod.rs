@@ -7,8 +7,6 @@
 
 mod cause;
 mod lent;
-mod probes;
-mod talk;
 
 pub use lent::LentFirst;
 
@@ -17,14 +15,13 @@ use crate::listen::{self, Door, Guests};
 use crate::logs::all::Logs;
 use crate::machine;
 use crate::outbound::TlsClient;
+use crate::probe::{self as probes, Dialect, Done, Fault, Talk, Target, Way, Who, say};
 use crate::run::services::{Makings, Services};
 use crate::run::{has_door, is_implicit, settings as meant};
-use probes::{Target, Way, Who};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use talk::{Dialect, Done, Fault, Talk};
 use tokio::sync::watch;
 use waypost_access::signin::Policy;
 use waypost_admin::settings::connector::{AuthMechanism, Listener};
@@ -158,7 +155,7 @@ impl Stage {
                     new.iter().find(|(n, list)| *n != name && address.port() != 0 && list.contains(address));
                 let done = match (twin, listen::bind(*address)) {
                     (Some((other, _)), _) => Err(Fault::new(
-                        &cause::LISTEN,
+                        cause::LISTEN,
                         format!("{name} and {other} cannot both listen on {address}"),
                     )),
                     (None, Ok(_)) => Ok(()),
@@ -170,7 +167,7 @@ impl Stage {
                     }
                     (None, Err(e)) => {
                         let text = crate::run::cannot_listen(name, *address, &e).to_string();
-                        Err(Fault::new(&cause::LISTEN, text).seen(format!("bind {address}: {e}")))
+                        Err(Fault::new(cause::LISTEN, text).seen(format!("bind {address}: {e}")))
                     }
                 };
                 let leg = self.leg("rehearsal.listen", format!("{name} {address}"));
@@ -192,7 +189,7 @@ impl Stage {
             Ok(cast) => Arc::new(cast),
             Err(e) => {
                 let leg = self.leg("rehearsal.build", "services".into());
-                let fault = Fault::new(&cause::BUILD, format!("the services cannot be brought up: {e}"));
+                let fault = Fault::new(cause::BUILD, format!("the services cannot be brought up: {e}"));
                 return (vec![probe("services".into(), leg, Err(fault), self.now())], warnings);
             }
         };
@@ -494,17 +491,17 @@ impl Tour {
         let signs_in = !matches!(target.door, "smtp" | "lmtp");
         let mut offer = probes::Offer::default();
         let first = run(target, target.door.to_owned(), &self.base, &self.clock, async |talk: &mut Talk| {
-            offer = probes::reach(talk, target, &who, &*self.tls).await?;
+            offer = say::reach(talk, target, &who, &*self.tls).await?;
             match offer.ways.first() {
                 _ if !tries => Ok(()),
-                _ if !signs_in => probes::deliver(talk, &who).await,
+                _ if !signs_in => say::deliver(talk, &who).await,
                 Some(way) => {
-                    probes::sign_in(talk, target.door, *way, &who).await?;
-                    probes::use_it(talk, target.door, &who).await
+                    say::sign_in(talk, target.door, *way, &who).await?;
+                    say::use_it(talk, target.door, &who).await
                 }
                 // A way that is only offered in clear is tried below.
                 None if !offer.in_clear.is_empty() => Ok(()),
-                None => Err(Fault::new(&cause::NO_WAY, "no way to sign in is offered, not even under TLS")),
+                None => Err(Fault::new(cause::NO_WAY, "no way to sign in is offered, not even under TLS")),
             }
         });
         let mut probes = vec![first.await];
@@ -526,11 +523,11 @@ impl Tour {
             self.tried.push((way, private));
             let run = run(target, name, &self.base, &self.clock, async |talk: &mut Talk| {
                 if private {
-                    probes::reach(talk, target, &who, &*self.tls).await?;
+                    say::reach(talk, target, &who, &*self.tls).await?;
                 } else {
-                    probes::reach_in_clear(talk, target).await?;
+                    say::reach_in_clear(talk, target).await?;
                 }
-                probes::sign_in(talk, target.door, way, &who).await
+                say::sign_in(talk, target.door, way, &who).await
             });
             probes.push(run.await);
         }
@@ -550,7 +547,7 @@ async fn run(
     leg.operation = format!("rehearsal.{}", target.door).into();
     leg.acceptor.name = format!("{} {}", target.door, target.at);
     let dialect: Dialect = probes::dialect(target.door);
-    let mut talk = match Talk::connect(target.at, dialect).await {
+    let mut talk = match Talk::connect(target.at, dialect, &cause::MANNER).await {
         Ok(talk) => talk,
         Err(fault) => return probe(name, leg, Err(fault), clock.now()),
     };
@@ -558,7 +555,7 @@ async fn run(
         Ok(done) => done,
         Err(_) => {
             let last = talk.steps.last().map_or("the connection", |s| s.name.as_ref()).to_owned();
-            Err(Fault::new(&cause::TIME, format!("nothing came after {last} in {} seconds", PROBE.as_secs())))
+            Err(Fault::new(cause::TIME, format!("nothing came after {last} in {} seconds", PROBE.as_secs())))
         }
     };
     talk.leave().await;
@@ -590,7 +587,7 @@ fn probe(name: String, mut leg: Leg, done: Done, now: Timestamp) -> Probe {
             fact,
         });
         let finding = Finding {
-            cause: *fault.cause,
+            cause: fault.cause,
             confidence: Confidence::Certain,
             evidence: evidence.collect(),
             remedy: vec![fault.cause.remedy.to_owned()],
