@@ -13,13 +13,26 @@ pub struct Sink<'a> {
     phrases: &'a Phrases,
     case: &'a mut Case,
     server: Option<Arc<str>>,
+    name: Arc<str>,
     understood: BTreeMap<&'static str, u64>,
     troubles: Vec<String>,
 }
 
 impl<'a> Sink<'a> {
     pub fn new(file: FileId, phrases: &'a Phrases, case: &'a mut Case) -> Sink<'a> {
-        Sink { file, phrases, case, server: None, understood: BTreeMap::new(), troubles: Vec::new() }
+        let name = case.file(file).into();
+        let understood = BTreeMap::new();
+        Sink { file, phrases, case, server: None, name, understood, troubles: Vec::new() }
+    }
+
+    /// The path of the file in the evidence; what is in it may be told by its name (`MBX01_Get-ExchangeCertificate.txt`).
+    pub fn name(&self) -> Arc<str> {
+        self.name.clone()
+    }
+
+    /// For a case that does not know the names of its files.
+    pub fn set_name(&mut self, name: &str) {
+        self.name = name.into();
     }
 
     /// Takes a fact. One without a server gets the sink's. What is alike is counted rather than kept without end.

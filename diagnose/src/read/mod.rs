@@ -1,5 +1,10 @@
 //! Readers: each looks for its own artefacts in a document, wherever they stand, and emits facts.
 
+pub mod events;
+pub mod objects;
+pub mod tools;
+pub mod when;
+
 use crate::fact::{FileId, Place};
 use crate::sink::Sink;
 
