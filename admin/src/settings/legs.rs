@@ -27,6 +27,8 @@ section_types! {
         signin: Vec<String> = Vec::new(), mechanisms_or_none;
         /// For accounts on their way from server to server.
         relocation: Vec<String> = Vec::new(), mechanisms_or_none;
+        /// For what servers tell each other of their health. What is to tell of Kerberos' failing had better not need it.
+        health: Vec<String> = vec!["mtls".to_owned()], mechanisms_or_none;
     }
 }
 
@@ -44,6 +46,7 @@ impl Legs {
             "directory" => &self.directory,
             "signin" => &self.signin,
             "move" => &self.relocation,
+            "health" => &self.health,
             _ => &self.policy,
         };
         if own.is_empty() { &self.policy } else { own }

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use waypost_trust::channel::BoxStream;
-use waypost_trust::leg::{Arrived, Refusal, Service, cause};
+use waypost_trust::leg::{Arrived, Hello, Refusal, Service, cause};
 
 pub type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -47,6 +47,19 @@ where
         self(arrived)
     }
 }
+
+/// A leg that is only to be tried: everything up to the service, which is not begun.
+pub fn trial(service: Service) -> Hello {
+    let mut hello = Hello::new(service, crate::machine::correlation());
+    hello.detail = serde_json::json!({ TRIAL: true });
+    hello
+}
+
+fn is_trial(hello: &Hello) -> bool {
+    hello.detail.get(TRIAL).and_then(serde_json::Value::as_bool) == Some(true)
+}
+
+const TRIAL: &str = "only_a_trial";
 
 /// What takes newcomers that want to join (ALPN `waypost-join/1`). Nothing is proved about them.
 pub type Join = Arc<dyn Fn(BoxStream, SocketAddr) -> Handling + Send + Sync>;
@@ -79,7 +92,14 @@ impl Handlers {
 
     /// Hands over a leg that has been let in; one for a service that is not here is refused, so that another server is asked.
     pub async fn take(&self, arrived: Arrived) {
-        if let Some(handler) = self.services.get(&arrived.hello.service) {
+        let there = self.services.get(&arrived.hello.service);
+        if let (Some(_), true) = (there, is_trial(&arrived.hello)) {
+            if let Err(e) = arrived.welcome(serde_json::Value::Null).await {
+                tracing::debug!(error = %e, "a leg on trial went away");
+            }
+            return;
+        }
+        if let Some(handler) = there {
             return handler.handle(arrived).await;
         }
         let service = arrived.hello.service;

@@ -113,15 +113,15 @@ mod tests {
             let fits = |s: &Service| may_use(*s, from, to).is_ok();
             Service::ALL.into_iter().filter(fits).map(Service::name).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(allowed(&front, &mailbox), "imap pop3 submission signin");
-        assert_eq!(allowed(&front, &hub), "smtp");
-        assert_eq!(allowed(&front, &first), "imap pop3 submission smtp directory signin");
-        assert_eq!(allowed(&mailbox, &hub), "hub command");
-        assert_eq!(allowed(&mailbox, &first), "imap pop3 submission hub command directory signin move");
-        assert_eq!(allowed(&hub, &mailbox), "delivery command");
-        assert_eq!(allowed(&hub, &front), "command");
-        assert_eq!(allowed(&hub, &first), "hub delivery command directory");
-        assert_eq!(allowed(&first, &mailbox), "imap pop3 submission delivery command signin move");
+        assert_eq!(allowed(&front, &mailbox), "imap pop3 submission signin health");
+        assert_eq!(allowed(&front, &hub), "smtp health");
+        assert_eq!(allowed(&front, &first), "imap pop3 submission smtp directory signin health");
+        assert_eq!(allowed(&mailbox, &hub), "hub command health");
+        assert_eq!(allowed(&mailbox, &first), "imap pop3 submission hub command directory signin move health");
+        assert_eq!(allowed(&hub, &mailbox), "delivery command health");
+        assert_eq!(allowed(&hub, &front), "command health");
+        assert_eq!(allowed(&hub, &first), "hub delivery command directory health");
+        assert_eq!(allowed(&first, &mailbox), "imap pop3 submission delivery command signin move health");
         let why = may_use(Service::Command, &front, &mailbox).unwrap_err();
         assert_eq!(
             why,

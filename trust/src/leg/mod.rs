@@ -53,10 +53,12 @@ pub enum Service {
     SignIn,
     /// An account on its way from one server to another.
     Move,
+    /// What servers know of each other's health.
+    Health,
 }
 
 impl Service {
-    pub const ALL: [Service; 10] = [
+    pub const ALL: [Service; 11] = [
         Service::Imap,
         Service::Pop3,
         Service::Submission,
@@ -67,6 +69,7 @@ impl Service {
         Service::Directory,
         Service::SignIn,
         Service::Move,
+        Service::Health,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -81,6 +84,7 @@ impl Service {
             Service::Directory => "directory",
             Service::SignIn => "signin",
             Service::Move => "move",
+            Service::Health => "health",
         }
     }
 
