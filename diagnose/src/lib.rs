@@ -9,6 +9,7 @@ pub mod fact;
 pub mod phrases;
 pub mod read;
 pub mod sink;
+pub mod source;
 pub mod words;
 
 pub use case::Case;
