@@ -5,13 +5,17 @@
 
 pub mod case;
 pub mod checks;
+pub mod engine;
 pub mod fact;
 pub mod phrases;
 pub mod read;
+pub mod report;
+pub mod rule;
 pub mod sink;
 pub mod source;
 pub mod words;
 
 pub use case::Case;
 pub use fact::{Fact, FileId, Place};
+pub use report::Report;
 pub use sink::Sink;

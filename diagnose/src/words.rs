@@ -97,6 +97,11 @@ pub fn items(list: &str) -> impl Iterator<Item = &str> {
     inner.split([',', ';']).map(str::trim).filter(|item| !item.is_empty())
 }
 
+/// With every run of spaces, tabs and line ends as one space.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
