@@ -48,6 +48,16 @@ impl<'a> Sink<'a> {
         self.phrases.any(text)
     }
 
+    /// Where the first phrase stands in it.
+    pub fn find(&self, text: &[u8]) -> Option<std::ops::Range<usize>> {
+        self.phrases.find(text)
+    }
+
+    /// Whether a fact of this kind and text, seen on the sink's server, would only add to a count; it has, then.
+    pub(crate) fn repeats(&mut self, kind: &str, text: &str) -> bool {
+        self.case.repeats(kind, self.server.as_ref(), text)
+    }
+
     /// A number of lines or records of this kind were understood.
     pub fn understood(&mut self, what: &'static str, count: u64) {
         if count > 0 {
