@@ -21,8 +21,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 6] =
-        [Kind::Imap, Kind::Pop, Kind::Smtp, Kind::Submission, Kind::Web, Kind::Mail];
+    pub const ALL: [Kind; 6] = [Kind::Imap, Kind::Pop, Kind::Smtp, Kind::Submission, Kind::Web, Kind::Mail];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -90,11 +89,39 @@ pub struct Seen {
     /// The domain whose promises were looked at; empty where there is none (an address, `localhost`).
     pub domain: String,
     pub now: Timestamp,
+    /// Every host that was looked for, and what named it.
+    pub hosts: Vec<Host>,
     pub lookups: Vec<Lookup>,
     pub doors: Vec<Door>,
     pub fetches: Vec<Fetch>,
+    /// DKIM selectors that were given; others are only those that many use.
+    pub selectors: Vec<String>,
     /// What was not looked at, and why.
     pub left_out: Vec<String>,
+}
+
+/// A host and what named it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Host {
+    pub name: String,
+    pub by: NamedBy,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NamedBy {
+    /// The question.
+    Asked,
+    /// An MX record.
+    Mx,
+    /// This SRV record.
+    Srv(String),
+    /// The file for automatic configuration, by its address.
+    Autoconfig(String),
+    /// What an SMTP server called itself.
+    Greeting,
+    /// A PTR record of this address.
+    Reverse(String),
 }
 
 /// How a question to name servers ended.
@@ -143,7 +170,7 @@ pub struct Door {
     pub port: u16,
     /// TLS from the first byte.
     pub implicit: bool,
-    /// A record (MX, SRV, autoconfig) leads here, rather than custom alone. A door that nobody promised may be shut.
+    /// Something says that this very port is open: the question, an MX or an SRV record. Others are only the usual ones.
     pub promised: bool,
     pub steps: Vec<Step>,
     /// Why no connection came about.
@@ -188,7 +215,8 @@ impl Door {
 
     /// Whether anything can be said about how it speaks.
     pub fn spoke(&self) -> bool {
-        self.refused.is_none() && (!self.greeting.is_empty() || self.tls.is_some() || self.http_status.is_some())
+        self.refused.is_none()
+            && (!self.greeting.is_empty() || self.tls.is_some() || self.http_status.is_some())
     }
 
     /// The capabilities that hold in the end.
