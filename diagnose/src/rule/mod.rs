@@ -4,9 +4,11 @@
 //! would settle it, and what to do. It judges single facts; what joins facts is a check in Rust.
 
 mod load;
+mod page;
 mod test;
 
 pub use load::{Trouble, parse};
+pub use page::index;
 pub use test::{Condition, Test};
 
 use regex::Regex;
