@@ -2,7 +2,9 @@
 
 pub mod events;
 pub mod objects;
+pub mod scan;
 pub mod tools;
+pub mod tree;
 pub mod when;
 
 use crate::fact::{FileId, Place};
