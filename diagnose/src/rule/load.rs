@@ -267,9 +267,8 @@ impl Rule {
         want(!self.signs.is_empty() || !self.checks.is_empty(), "it looks for nothing".into());
         let positive = self.examples.iter().any(|e| e.fires);
         let negative = self.examples.iter().any(|e| !e.fires);
-        let own = self.area == "waypost";
         want(
-            own || (positive && (negative || self.noise)),
+            positive && (negative || self.noise),
             "it needs an example that fires, and one that does not".into(),
         );
         for check in &self.checks {
