@@ -11,6 +11,7 @@ pub mod commands;
 pub mod elsewhere;
 pub mod failure;
 pub mod filter;
+pub mod health;
 pub mod mail;
 pub mod moves;
 pub mod output;

@@ -62,6 +62,8 @@ pub struct World {
     pub chain_judge: Option<crate::certificates::ChainJudge>,
     /// What only the running server knows of itself.
     pub facts: Option<Arc<dyn crate::service::ServiceFacts>>,
+    /// Probes, monitors and alerts. `None` on a stopped server.
+    pub health: Option<Arc<dyn crate::health::Health>>,
 }
 
 /// Where the queue is.
@@ -151,6 +153,7 @@ impl World {
             moves: None,
             chain_judge: None,
             facts: None,
+            health: None,
         }
     }
 }

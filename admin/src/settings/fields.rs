@@ -2,6 +2,7 @@
 //! Get-WaypostSetting shows are made from this.
 
 use super::checks::*;
+use super::health::Health;
 use super::hub::{BackPressure, Dns, MailAuthentication, Transport};
 use super::kerberos::Kerberos;
 use super::legs::Legs;
@@ -633,6 +634,8 @@ sections! {
         Kerberos, kerberos;
         /// Tokens of an OpenID provider.
         OAuth, oauth;
+        /// Health: probes that try everything out as users would, the alerts that come of them, and what may be done by itself.
+        Health, health;
     }
 
     named {

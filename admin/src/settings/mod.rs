@@ -18,6 +18,7 @@ pub mod connector;
 pub mod document;
 pub mod example;
 mod fields;
+mod health;
 mod hub;
 mod kerberos;
 mod legs;
@@ -43,6 +44,7 @@ pub use fields::{
     Acme, AcmeChallenge, CalendarOption, Certificates, ExtendedProtection, Field, Imap, Listeners, Log,
     LoginType, Mailboxes, MimeFormat, Place, Pop, RollOver, Server, Settings, SignIn, Smtp, SortOrder, Tls,
 };
+pub use health::{Health, parse_override};
 pub use hub::{BackPressure, Dns, MailAuthentication, Transport};
 pub use kerberos::{Kerberos, tickets as kerberos_tickets};
 pub use legs::Legs;
