@@ -1,5 +1,7 @@
-//! Chores of the workspace. `cargo run -p xtask -- tidy` checks the house rules; `cargo test -p xtask` runs the same.
+//! Chores of the workspace. `cargo run -p xtask -- tidy` checks the house rules; `cargo test -p xtask` runs the same;
+//! `causes` writes the rule files of Waypost's own causes.
 
+mod causes;
 mod licence;
 mod tidy;
 
@@ -8,8 +10,15 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("tidy") => report(tidy::check(&tidy::root())),
+        Some("causes") => match causes::write(&tidy::root(), &tidy::sources(&tidy::root())) {
+            Ok(count) => {
+                println!("{count} causes of Waypost's own in diagnose/rules/waypost");
+                ExitCode::SUCCESS
+            }
+            Err(e) => report(vec![e.to_string()]),
+        },
         _ => {
-            eprintln!("usage: cargo run -p xtask -- tidy");
+            eprintln!("usage: cargo run -p xtask -- tidy | causes");
             ExitCode::from(2)
         }
     }

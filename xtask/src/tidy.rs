@@ -126,6 +126,7 @@ pub fn check(root: &Path) -> Vec<String> {
     lock_size(root, &mut problems);
     let sources = sources(root);
     lengths(root, &sources, &mut problems);
+    problems.extend(crate::causes::check(root, &sources));
     forbidden_words(root, &mut problems);
     documents(root, &mut problems);
     problems
@@ -247,7 +248,7 @@ fn tracked(root: &Path) -> Vec<PathBuf> {
     listing.lines().map(|l| root.join(l)).filter(|p| p.is_file()).collect()
 }
 
-fn sources(root: &Path) -> Vec<PathBuf> {
+pub fn sources(root: &Path) -> Vec<PathBuf> {
     tracked(root).into_iter().filter(|p| p.extension().is_some_and(|e| e == "rs")).collect()
 }
 
