@@ -48,6 +48,10 @@ impl Knot {
         format!("[\"{}\"]", self.address)
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn port(&self) -> u16 {
         self.address.port()
     }

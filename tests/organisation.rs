@@ -68,7 +68,16 @@ fn own_pid(child: &Child) -> String {
 impl Organisation {
     /// With one server, which runs with the roles given.
     pub fn start(name: &str, roles: &str) -> Organisation {
-        let mut organisation = Organisation { scratch: Scratch::new(name), members: BTreeMap::new() };
+        Organisation::start_in(Scratch::new(name), roles)
+    }
+
+    /// With its folders in one of our choice.
+    pub fn start_at(folder: &Path, roles: &str) -> Organisation {
+        Organisation::start_in(Scratch::within(folder, "organisation"), roles)
+    }
+
+    fn start_in(scratch: Scratch, roles: &str) -> Organisation {
+        let mut organisation = Organisation { scratch, members: BTreeMap::new() };
         let member = organisation.member("server-1", roles);
         fs::create_dir_all(&member.data).expect("a folder");
         member.write_settings();

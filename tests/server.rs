@@ -16,9 +16,14 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new(name: &str) -> Scratch {
+        Scratch::within(&std::env::temp_dir(), name)
+    }
+
+    /// In a folder of one's choice, such as one on a disk of its own.
+    pub fn within(folder: &Path, name: &str) -> Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("waypost-test-{}-{number}-{name}", std::process::id()));
+        let path = folder.join(format!("waypost-test-{}-{number}-{name}", std::process::id()));
         fs::create_dir_all(&path).expect("a scratch folder");
         Scratch(path)
     }

@@ -1,0 +1,122 @@
+//! Certificates that clients would not take, and files that changed behind the server's back.
+
+use super::site::Site;
+use super::{Fault, inject};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use waypost_tests::pki::{Issued, Pki};
+
+const NAME: &str = "server-1.contoso.test";
+
+fn import(site: &Site, issued: &Issued) -> String {
+    let (chain, key) = (issued.chain.display().to_string(), issued.key.display().to_string());
+    let record = site.run("server-1", &["Import-ExchangeCertificate", &chain, "-KeyFileName", &key]);
+    record["Thumbprint"].as_str().expect("a thumbprint").to_owned()
+}
+
+/// Binds a certificate in spite of what is wrong with it; mending undoes it.
+fn bind(site: &mut Site, issued: &Issued, services: &str) {
+    let thumbprint = import(site, issued);
+    site.run("server-1", &["Enable-ExchangeCertificate", &thumbprint, "-Services", services, "-Force"]);
+    site.note = thumbprint;
+}
+
+fn unbind(site: &mut Site) {
+    let thumbprint = std::mem::take(&mut site.note);
+    site.run("server-1", &["Disable-ExchangeCertificate", &thumbprint, "-Force"]);
+    site.run("server-1", &["Remove-ExchangeCertificate", &thumbprint, "-Confirm:$false"]);
+}
+
+fn pki(site: &Site) -> &Pki {
+    site.pki.as_ref().expect("this site has a CA")
+}
+
+/// A sound one is bound, then its file is changed and the server told to read its files again.
+fn sound_then(site: &mut Site, change: impl FnOnce(&Site, PathBuf, PathBuf)) {
+    let issued = pki(site).issue("sound", &[NAME]);
+    bind(site, &issued, "IMAP");
+    let folder = site.o.data("server-1").join("public/certificates");
+    let (crt, key) = (folder.join(format!("{}.crt", site.note)), folder.join(format!("{}.key", site.note)));
+    let crt = if crt.exists() { crt } else { folder.join(format!("{}.pem", site.note)) };
+    change(site, crt, key);
+    reread(site);
+}
+
+fn reread(site: &Site) {
+    let pid = site.o.server("server-1").pid().to_string();
+    let sent = Command::new("kill").args(["-HUP", &pid]).status();
+    assert!(sent.is_ok_and(|s| s.success()), "kill -HUP");
+}
+
+macro_rules! bound {
+    ($name:literal, $cause:literal, $leg:literal, $services:literal, $make:expr) => {
+        Fault {
+            name: $name,
+            causes: &[$cause],
+            leg: &[$leg],
+            breaks: |s| {
+                let make: fn(&Pki) -> Issued = $make;
+                let issued = make(pki(s));
+                bind(s, &issued, $services);
+            },
+            mends: unbind,
+        }
+    };
+}
+
+static FAULTS: &[Fault] = &[
+    bound!("an expired certificate is bound to IMAP", "CERT-EXPIRED", "imap", "IMAP", |p| p.expired("e1", &[NAME])),
+    bound!("an expired certificate is bound to POP", "CERT-EXPIRED", "pop", "POP", |p| p.expired("e2", &[NAME])),
+    bound!("an expired certificate is bound to SMTP", "CERT-EXPIRED", "smtp", "SMTP", |p| p.expired("e3", &[NAME])),
+    bound!("a certificate of the future is bound", "CERT-NOT-YET", "imap", "IMAP", |p| p.not_yet("n1", &[NAME])),
+    bound!("a certificate ends within days", "CERT-EXPIRES-SOON", "imap", "IMAP", |p| p
+        .issue_with("soon", &[NAME], "", &["-days", "2"])),
+    Fault {
+        name: "the key of a bound certificate is another's",
+        causes: &["CERT-KEY-MISMATCH"],
+        leg: &["imap"],
+        breaks: |s| {
+            sound_then(s, |s, _, key| {
+                let other = pki(s).issue("another", &[NAME]);
+                fs::copy(other.key, key).expect("another key");
+            });
+        },
+        mends: unbind,
+    },
+    Fault {
+        name: "the key of a bound certificate is gone",
+        causes: &["CERT-KEY-MISSING"],
+        leg: &["imap"],
+        breaks: |s| sound_then(s, |_, _, key| fs::remove_file(key).expect("a key")),
+        mends: unbind,
+    },
+    Fault {
+        name: "the key of a bound certificate is rubbish",
+        causes: &["CERT-KEY-UNREADABLE", "CERT-KEY-MISMATCH"],
+        leg: &["imap"],
+        breaks: |s| sound_then(s, |_, _, key| fs::write(key, "rubbish").expect("a key")),
+        mends: unbind,
+    },
+    Fault {
+        name: "the file of a bound certificate is rubbish",
+        causes: &["CERT-UNREADABLE", "CERT-MISSING"],
+        leg: &["imap"],
+        breaks: |s| sound_then(s, |_, crt, _| fs::write(crt, "rubbish").expect("a certificate")),
+        mends: unbind,
+    },
+];
+
+#[test]
+fn faults_of_certificates() {
+    let mut site = Site::new("inject-certificates", &[("server-1", "all")]);
+    let pki = Pki::new(site.scratch.path());
+    let root = pki.root();
+    let good = pki.issue("good", &[NAME, "localhost"]);
+    site.pki = Some(pki);
+    site.kept.push(root);
+    bind(&mut site, &good, "IMAP,POP,SMTP");
+    site.note.clear();
+    site.o.server_mut("server-1").expect_error("CERT-");
+    inject(&mut site, FAULTS);
+}
