@@ -115,6 +115,11 @@ impl Slapd {
         self.daemon = Some(Daemon(child));
     }
 
+    /// 0 while it is stopped.
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().map_or(0, |daemon| daemon.0.id())
+    }
+
     pub fn stop(&mut self) {
         self.daemon = None;
     }

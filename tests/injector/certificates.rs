@@ -66,12 +66,20 @@ macro_rules! bound {
 }
 
 static FAULTS: &[Fault] = &[
-    bound!("an expired certificate is bound to IMAP", "CERT-EXPIRED", "imap", "IMAP", |p| p.expired("e1", &[NAME])),
-    bound!("an expired certificate is bound to POP", "CERT-EXPIRED", "pop", "POP", |p| p.expired("e2", &[NAME])),
-    bound!("an expired certificate is bound to SMTP", "CERT-EXPIRED", "smtp", "SMTP", |p| p.expired("e3", &[NAME])),
-    bound!("a certificate of the future is bound", "CERT-NOT-YET", "imap", "IMAP", |p| p.not_yet("n1", &[NAME])),
-    bound!("a certificate ends within days", "CERT-EXPIRES-SOON", "imap", "IMAP", |p| p
-        .issue_with("soon", &[NAME], "", &["-days", "2"])),
+    bound!("an expired certificate is bound to IMAP", "CERT-EXPIRED", "imap", "IMAP", |p| p
+        .expired("e1", &[NAME])),
+    bound!("an expired certificate is bound to POP", "CERT-EXPIRED", "pop", "POP", |p| p
+        .expired("e2", &[NAME])),
+    bound!("an expired certificate is bound to SMTP", "CERT-EXPIRED", "smtp", "SMTP", |p| p
+        .expired("e3", &[NAME])),
+    bound!("a certificate of the future is bound", "CERT-NOT-YET", "imap", "IMAP", |p| p
+        .not_yet("n1", &[NAME])),
+    bound!("a certificate ends within days", "CERT-EXPIRES-SOON", "imap", "IMAP", |p| p.issue_with(
+        "soon",
+        &[NAME],
+        "",
+        &["-days", "2"]
+    )),
     Fault {
         name: "the key of a bound certificate is another's",
         causes: &["CERT-KEY-MISMATCH"],

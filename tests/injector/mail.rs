@@ -31,8 +31,16 @@ fn undo(site: &mut Site) {
 }
 
 fn smart_host(site: &mut Site, port: &str, more: &[&str]) {
-    let words =
-        ["New-SendConnector", "broken", "-AddressSpaces", "*.broken.example", "-SmartHosts", "127.0.0.1", "-Port", port];
+    let words = [
+        "New-SendConnector",
+        "broken",
+        "-AddressSpaces",
+        "*.broken.example",
+        "-SmartHosts",
+        "127.0.0.1",
+        "-Port",
+        port,
+    ];
     run(site, &[&words[..], more].concat());
 }
 

@@ -69,7 +69,11 @@ fn try_one(site: &mut Site, fault: &Fault) -> Result<(), String> {
     std::thread::sleep(INTERVAL + Duration::from_secs(1));
     let all = site.since(&before);
     if all.len() != 1 {
-        return Err(format!("{} alerts: {}", all.len(), all.iter().map(|a| a.line()).collect::<Vec<_>>().join(" | ")));
+        return Err(format!(
+            "{} alerts: {}",
+            all.len(),
+            all.iter().map(|a| a.line()).collect::<Vec<_>>().join(" | ")
+        ));
     }
     let alert = all.into_iter().next().unwrap_or(alert);
     if !fault.causes.contains(&alert.cause.as_str()) {
