@@ -1,7 +1,18 @@
 //! What may be done about a fault besides telling people, and how often.
+//!
+//! Nothing is done unless the settings allow it. Each action has a pause before it is done again to the same target, all
+//! together have a number for a day, and one fault has one action at a time: what did not help is followed by the next
+//! rung (restart, drain), never by the same one. A change of the settings is undone only when everything that fails was well
+//! under the version before, has not been well since, and nothing newer was put in place.
 
+use crate::alert::{Alert, Decision, Member, Severity};
+use crate::probe::Subject;
+use crate::timing::Moment;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
 use waypost_base::Timestamp;
+
+const DAY: u64 = 86_400_000;
 
 /// A version of the settings that was put in place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,4 +72,134 @@ pub struct Responders {
     pub pause: u64,
     /// Actions in 24 hours, in the whole organisation.
     pub daily: u32,
+}
+
+/// What a decision needs to know of an open alert.
+pub(crate) struct Facts<'a> {
+    pub(crate) alert: &'a Alert,
+    /// Milliseconds since it was raised, and since the last action ended.
+    pub(crate) age: u64,
+    /// No other part explains it as well.
+    pub(crate) sure: bool,
+    /// The version at the last good try of each monitor that fails; `None`: it has not been well yet.
+    pub(crate) good_versions: &'a [Option<u32>],
+    /// The newest version of the settings, where one was put in place lately.
+    pub(crate) newest: Option<&'a SettingsChange>,
+    /// Whether another server does the same and is well.
+    pub(crate) others: bool,
+    /// For how long an action is given time to help.
+    pub(crate) patience: u64,
+}
+
+/// What was done, and when.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) allowed: Responders,
+    last: BTreeMap<(Kind, String), u64>,
+    day: VecDeque<u64>,
+    /// Rungs that an alert has behind it, with the time of the last one.
+    tried: BTreeMap<String, (Vec<Kind>, u64)>,
+}
+
+impl Ledger {
+    /// What to do now. `Err`: what would be done and is held back, with the reason.
+    pub(crate) fn decide(&mut self, facts: &Facts<'_>, now: Moment) -> Result<Option<Decision>, String> {
+        let alert = facts.alert;
+        if self.allowed.may.is_empty() || alert.actions.iter().any(|a| a.result.is_none()) {
+            return Ok(None);
+        }
+        let (tried, last) = self.tried.get(&alert.id).cloned().unwrap_or_default();
+        if !tried.is_empty() && now.mono.saturating_sub(last) < facts.patience {
+            return Ok(None);
+        }
+        let Some((kind, target, decision)) = next(facts, &tried) else { return Ok(None) };
+        if !self.allowed.may.contains(&kind) {
+            return Ok(None);
+        }
+        self.tried.entry(alert.id.clone()).or_default().0.push(kind);
+        self.tried.entry(alert.id.clone()).or_default().1 = now.mono;
+        self.throttle(kind, &target, now)
+            .map_err(|why| format!("{} is held back: {why}", decision.what()))?;
+        self.last.insert((kind, target), now.mono);
+        self.day.push_back(now.mono);
+        Ok(Some(decision))
+    }
+
+    fn throttle(&mut self, kind: Kind, target: &str, now: Moment) -> Result<(), String> {
+        while self.day.front().is_some_and(|at| now.mono.saturating_sub(*at) >= DAY) {
+            self.day.pop_front();
+        }
+        let last = self.last.get(&(kind, target.to_owned()));
+        if let Some(last) = last.filter(|at| now.mono.saturating_sub(**at) < self.allowed.pause) {
+            let minutes = now.mono.saturating_sub(*last) / 60_000;
+            return Err(format!("it was done {minutes} min ago (health.action_pause)"));
+        }
+        if self.day.len() >= self.allowed.daily as usize {
+            return Err(format!("{} actions were done in 24 hours (health.actions_per_day)", self.day.len()));
+        }
+        Ok(())
+    }
+
+    /// An alert is over.
+    pub(crate) fn forget(&mut self, alert: &str) {
+        self.tried.remove(alert);
+    }
+}
+
+/// The next rung for an alert, with its kind and target.
+fn next(facts: &Facts<'_>, tried: &[Kind]) -> Option<(Kind, String, Decision)> {
+    let alert = facts.alert;
+    let id = || alert.id.clone();
+    if let Some(version) = undo(facts).filter(|_| !tried.contains(&Kind::UndoSettings)) {
+        let decision = Decision::UndoSettings { alert: id(), version };
+        return Some((Kind::UndoSettings, "settings".to_owned(), decision));
+    }
+    if let (Subject::Certificate(thumbprint), true) = (&alert.subject, is_renewable(alert)) {
+        let server = alert.servers.first()?.clone();
+        let decision = Decision::RenewCertificate { alert: id(), server, thumbprint: thumbprint.clone() };
+        let first = !tried.contains(&Kind::RenewCertificate);
+        return first.then(|| (Kind::RenewCertificate, thumbprint.clone(), decision));
+    }
+    let Subject::Listener { server, name } = &alert.subject else { return None };
+    if !facts.sure || alert.severity != Severity::Error || crate::cause::rank(alert.finding.cause.code) >= 3 {
+        return None;
+    }
+    if !tried.contains(&Kind::RestartRole) {
+        let service = service(name).to_owned();
+        let decision = Decision::RestartRole { alert: id(), server: server.clone(), service };
+        return Some((Kind::RestartRole, server.clone(), decision));
+    }
+    let drain = facts.others && facts.age >= facts.patience && !tried.contains(&Kind::Drain);
+    drain.then(|| (Kind::Drain, server.clone(), Decision::Drain { alert: id(), server: server.clone() }))
+}
+
+/// The short name of the service that a listener belongs to.
+pub fn service(listener: &str) -> &'static str {
+    match listener {
+        name if name.starts_with("imap") => "imap",
+        name if name.starts_with("pop") => "pop",
+        _ => "transport",
+    }
+}
+
+fn is_renewable(alert: &Alert) -> bool {
+    matches!(alert.finding.cause.code, "CERT-EXPIRED" | "CERT-EXPIRES-SOON" | "CERT-REVOKED")
+}
+
+/// The version to be undone, where it is to blame.
+fn undo(facts: &Facts<'_>) -> Option<u32> {
+    let change = facts.alert.change.as_ref()?;
+    let newest = facts.newest.is_some_and(|n| n.version == change.version);
+    let was_well = |good: &Option<u32>| good.is_some_and(|version| version < change.version);
+    let all = !facts.good_versions.is_empty() && facts.good_versions.iter().all(was_well);
+    let hard = facts.alert.severity == Severity::Error;
+    (newest && all && hard && !change.by_responder).then_some(change.version)
+}
+
+/// For tests and for those who show what an alert is made of.
+pub(crate) fn seen_at(members: &[Member]) -> Vec<String> {
+    let mut servers: Vec<String> = members.iter().map(|m| m.server.clone()).collect();
+    servers.sort();
+    servers.dedup();
+    servers
 }
