@@ -353,6 +353,7 @@ pub fn fuzz_one(data: &[u8]) {
         assert_eq!(again(&ours).as_ref(), Some(&ours), "what we wrote ourselves, we write and read as it is");
     }
     crate::legs::fuzz_one(&text);
+    crate::protocol::fuzz_one(&text);
 }
 
 #[cfg(test)]

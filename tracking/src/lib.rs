@@ -9,6 +9,7 @@ pub mod event;
 pub mod files;
 pub mod layout;
 pub mod legs;
+pub mod protocol;
 pub mod record;
 pub mod search;
 pub mod story;

@@ -7,6 +7,7 @@
 
 mod fates;
 mod seen;
+pub mod tale;
 mod words;
 
 use crate::legs::PastLeg;
