@@ -135,6 +135,18 @@ impl Case {
         }
     }
 
+    /// Gives servers their better names.
+    pub(crate) fn rename_servers(&mut self, better: impl Fn(&str) -> Option<Arc<str>>) {
+        let mut known: HashMap<Arc<str>, Option<Arc<str>>> = HashMap::new();
+        for fact in &mut self.facts {
+            let Some(server) = &fact.server else { continue };
+            let name = known.entry(server.clone()).or_insert_with(|| better(server)).clone();
+            if name.is_some() {
+                fact.server = name;
+            }
+        }
+    }
+
     /// The evidence reaches to this time.
     pub fn saw_time(&mut self, time: Timestamp) {
         // Certificates and tickets end in the future; only what has happened says how late it is.

@@ -1,7 +1,11 @@
 //! Readers: each looks for its own artefacts in a document, wherever they stand, and emits facts.
 
+pub mod conversation;
 pub mod events;
+pub mod logs;
 pub mod objects;
+pub mod prose;
+mod quoting;
 pub mod scan;
 pub mod tools;
 pub mod tree;
@@ -25,6 +29,11 @@ impl<'a> Doc<'a> {
     pub fn new(file: FileId, lines: Vec<&'a str>, first: u32) -> Doc<'a> {
         let claimed = vec![false; lines.len()];
         Doc { file, lines, first, claimed }
+    }
+
+    /// The lines of a text, without the marks of quotation. `first` is the number of its first line in the file.
+    pub fn of_text(file: FileId, text: &'a str, first: u32) -> Doc<'a> {
+        Doc::new(file, quoting::lines(text), first)
     }
 
     /// Where the line with this index stands.
@@ -53,4 +62,9 @@ impl<'a> Doc<'a> {
 pub type Reader = fn(&mut Doc<'_>, &mut Sink<'_>);
 
 /// All readers: those that are sure of their form first, lists and tables of anything later, prose last.
-pub const READERS: &[(&str, Reader)] = &[];
+pub const READERS: &[(&str, Reader)] = &[
+    ("logs", logs::reader),
+    ("conversation", conversation::reader),
+    // Readers of objects, events and tools go between these two.
+    ("prose", prose::reader),
+];

@@ -2,18 +2,40 @@
 //! the readers; what cannot be read is told with its reason.
 //!
 //! Nothing here trusts what it opens: names, sizes, encodings and nesting are bounded by [`Limits`]; links are not followed,
-//! devices and pipes are not opened, nothing is written to disk.
+//! devices and pipes are not opened, nothing is written to disk. Small files are read before long logs, and the facts are
+//! joined in that order whatever thread has read them, so that the same evidence always yields the same case.
 
+mod archive;
+mod at;
+mod blocks;
+mod decode;
+mod known;
 mod limits;
+mod magic;
+mod names;
+mod one;
+mod plan;
+mod walk;
 
+pub(crate) use decode::text;
 pub use limits::Limits;
 
 use crate::case::Case;
+use crate::fact::FileId;
 use crate::phrases::Phrases;
+use one::Outcome;
+use plan::{Plan, Unit};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use waypost_base::Timestamp;
+
+/// Entries of the list of unread files; the rest are counted.
+const UNREAD_MAX: usize = 2000;
+/// Parts that may be read ahead of one that takes long: bounds what waits to be joined.
+const AHEAD_MAX: usize = 12;
 
 /// One kind of artefact that was understood in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,9 +64,9 @@ pub type Collected = (Case, Vec<ReadFile>, Vec<UnreadFile>);
 /// # Errors
 /// Only when `path` itself cannot be opened; trouble with what is in it is told in the list of unread files.
 pub fn collect(path: &Path, limits: &Limits, phrases: &Phrases, clock: Timestamp) -> io::Result<Collected> {
-    std::fs::symlink_metadata(path)?;
-    let _ = (limits, phrases);
-    Ok((Case::new(clock), Vec::new(), Vec::new()))
+    let mut plan = Plan::new(limits);
+    plan.path(path)?;
+    Ok(read(plan, limits, phrases, clock))
 }
 
 /// Reads one text, such as standard input. `name` is what it is called in the report.
@@ -52,8 +74,184 @@ pub fn collect_text(name: &str, text: &str, phrases: &Phrases, clock: Timestamp)
     collect_files(&[(name, text.as_bytes())], phrases, clock)
 }
 
-/// Reads files that are in memory: names with their bytes.
+/// Reads files that are in memory: names with their bytes. Archives among them are opened too.
 pub fn collect_files(files: &[(&str, &[u8])], phrases: &Phrases, clock: Timestamp) -> Collected {
-    let _ = (files, phrases);
-    (Case::new(clock), Vec::new(), Vec::new())
+    let limits = Limits { threads: 1, ..Limits::default() };
+    let mut plan = Plan::new(&limits);
+    for (name, bytes) in files {
+        plan.memory(name, Arc::from(*bytes));
+    }
+    read(plan, &limits, phrases, clock)
+}
+
+/// What all threads share.
+struct Work<'a> {
+    units: &'a [Unit],
+    phrases: &'a Phrases,
+    limits: &'a Limits,
+    clock: Timestamp,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The next unit that nobody has begun.
+    next: usize,
+    /// Units joined so far, in order.
+    joined: usize,
+    done: BTreeMap<usize, Outcome>,
+}
+
+impl Work<'_> {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'s>(&self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A thread: takes units in order until there are none.
+    fn run(&self) {
+        loop {
+            let mut state = self.state();
+            while state.next < self.units.len() && state.next >= state.joined + AHEAD_MAX {
+                state = self.wait(state);
+            }
+            let index = state.next;
+            let Some(unit) = self.units.get(index) else { return };
+            state.next += 1;
+            drop(state);
+            let outcome = one::read(unit, self.limits, self.phrases, self.clock);
+            self.state().done.insert(index, outcome);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Joins what the threads yield, in order.
+    fn join(&self, gathered: &mut Gathered) {
+        for (index, unit) in self.units.iter().enumerate() {
+            let outcome = {
+                let mut state = self.state();
+                loop {
+                    if let Some(outcome) = state.done.remove(&index) {
+                        break outcome;
+                    }
+                    state = self.wait(state);
+                }
+            };
+            gathered.take(unit, outcome);
+            self.state().joined = index + 1;
+            self.changed.notify_all();
+        }
+    }
+}
+
+/// The case as it grows.
+struct Gathered {
+    case: Case,
+    /// By file and kind: count, server.
+    read: BTreeMap<(FileId, &'static str), (u64, Option<String>)>,
+    unread: Vec<UnreadFile>,
+    unread_more: usize,
+    /// Lines of a file in the parts that were joined.
+    lines: BTreeMap<FileId, u32>,
+    /// Text files in which nothing was known so far.
+    nothing: BTreeMap<FileId, String>,
+}
+
+impl Gathered {
+    fn unread(&mut self, file: String, reason: String) {
+        let entry = UnreadFile { file, reason };
+        if self.unread.len() >= UNREAD_MAX {
+            self.unread_more += 1;
+        } else if !self.unread.contains(&entry) {
+            self.unread.push(entry);
+        }
+    }
+
+    fn take(&mut self, unit: &Unit, outcome: Outcome) {
+        let before = self.lines.entry(unit.file).or_default();
+        self.case.join_after(outcome.case, *before);
+        *before = before.saturating_add(outcome.lines);
+        let server = outcome.server.map(|s| s.to_string());
+        for (kind, count) in outcome.understood {
+            let entry = self.read.entry((unit.file, kind)).or_default();
+            entry.0 += count;
+            if entry.1.is_none() {
+                entry.1.clone_from(&server);
+            }
+        }
+        for reason in outcome.troubles {
+            self.unread(unit.item.name.clone(), reason);
+        }
+        if outcome.nothing {
+            self.nothing.insert(unit.file, unit.item.name.clone());
+        }
+    }
+
+    fn finish(mut self) -> Collected {
+        let known: std::collections::BTreeSet<FileId> = self.read.keys().map(|(file, _)| *file).collect();
+        for (file, name) in std::mem::take(&mut self.nothing) {
+            let told = self.unread.iter().any(|u| u.file == name);
+            if !known.contains(&file) && !told {
+                self.unread(name, "nothing in it is known here".to_owned());
+            }
+        }
+        known::name_addresses(&mut self.case);
+        let case = self.case;
+        let named = |(file, kind): (FileId, &str), count, server: Option<String>| ReadFile {
+            file: case.file(file).to_owned(),
+            kind: kind.to_owned(),
+            count,
+            server,
+        };
+        let read = self.read.into_iter().map(|(key, (count, server))| named(key, count, server)).collect();
+        self.unread.sort_by(|a, b| a.file.cmp(&b.file));
+        if self.unread_more > 0 {
+            let reason = format!("and {} more files", self.unread_more);
+            self.unread.push(UnreadFile { file: "…".to_owned(), reason });
+        }
+        (case, read, self.unread)
+    }
+}
+
+fn read(plan: Plan<'_>, limits: &Limits, phrases: &Phrases, clock: Timestamp) -> Collected {
+    let mut case = Case::new(clock);
+    let (units, passed) = plan.finish(&mut case);
+    let mut gathered = Gathered {
+        case,
+        read: BTreeMap::new(),
+        unread: Vec::new(),
+        unread_more: 0,
+        lines: BTreeMap::new(),
+        nothing: BTreeMap::new(),
+    };
+    for (file, reason) in passed {
+        gathered.unread(file, reason);
+    }
+    let threads = limits.threads.clamp(1, 16).min(units.len());
+    if threads <= 1 {
+        for unit in &units {
+            let outcome = one::read(unit, limits, phrases, clock);
+            gathered.take(unit, outcome);
+        }
+        return gathered.finish();
+    }
+    let work = Work {
+        units: &units,
+        phrases,
+        limits,
+        clock,
+        state: Mutex::new(State::default()),
+        changed: Condvar::new(),
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| work.run());
+        }
+        work.join(&mut gathered);
+    });
+    gathered.finish()
 }
