@@ -65,6 +65,12 @@ pub type Reader = fn(&mut Doc<'_>, &mut Sink<'_>);
 pub const READERS: &[(&str, Reader)] = &[
     ("logs", logs::reader),
     ("conversation", conversation::reader),
-    // Readers of objects, events and tools go between these two.
+    ("events as XML", events::xml::read_doc),
+    ("events", events::text::read),
+    ("PowerShell errors", objects::errors::read),
+    ("Health Checker", objects::checker::read),
+    ("tools", tools::read),
+    ("objects", objects::read),
+    ("events in sentences", events::read_prose),
     ("prose", prose::reader),
 ];
