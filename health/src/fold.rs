@@ -34,9 +34,21 @@ pub struct Well {
 impl Well {
     /// Something went this way, and it was well.
     pub fn went(&mut self, path: &[Subject], at: u64) {
-        for subject in path.iter().flat_map(Subject::closure) {
-            let last = self.parts.entry(subject).or_default();
-            *last = at.max(*last);
+        for subject in path {
+            match self.parts.get_mut(subject) {
+                Some(last) => *last = at.max(*last),
+                None => drop(self.parts.insert(subject.clone(), at)),
+            }
+        }
+    }
+
+    /// What went well went well through everything below, too. To be called when all is told.
+    pub fn settle(&mut self) {
+        for (subject, at) in std::mem::take(&mut self.parts) {
+            for part in subject.closure() {
+                let last = self.parts.entry(part).or_default();
+                *last = at.max(*last);
+            }
         }
     }
 
@@ -149,7 +161,10 @@ fn is_of(subject: &Subject, kind: About) -> bool {
 struct Growing {
     subject: Subject,
     sure: bool,
+    /// Those that tell of it.
     cases: Vec<Case>,
+    /// Those that are its consequences.
+    under: Vec<Case>,
 }
 
 impl Growing {
@@ -181,13 +196,13 @@ impl Growing {
     }
 
     fn finish(self) -> Group {
-        let Growing { subject, sure, mut cases } = self;
+        let Growing { subject, sure, mut cases, under } = self;
         // The first tells of it: the most definite, then what is about this part alone, then the earliest.
         cases.sort_by_key(|c| {
             let direct = c.failure.result.culprit.is_some() || c.failure.result.subject.len() == 1;
             (Reverse(c.rank), Reverse(c.failure.severity), !direct, c.failure.since, c.failure.member.clone())
         });
-        let members: Vec<Failure> = cases.into_iter().map(|c| c.failure).collect();
+        let members: Vec<Failure> = cases.into_iter().chain(under).map(|c| c.failure).collect();
         let root = members.first().cloned();
         Group { subject, sure, root: root.expect("a group is made of at least one failure"), members }
     }
@@ -202,7 +217,7 @@ pub fn fold(failures: Vec<Failure>, well: &Well) -> Vec<Group> {
     for case in vague {
         let behind = groups.iter_mut().filter(|g| g.explains(&case));
         match behind.max_by(|a, b| (a.rank(), &a.subject).cmp(&(b.rank(), &b.subject))) {
-            Some(group) => group.cases.push(case),
+            Some(group) => group.under.push(case),
             None => rest.push(case),
         }
     }
@@ -245,9 +260,11 @@ fn consequences(mut groups: Vec<Growing>) -> Vec<Growing> {
             }
         }
         let Some((at, root)) = found else { return groups };
-        let cases = std::mem::take(&mut groups[at].cases);
-        groups[root].cases.extend(cases);
-        groups.remove(at);
+        let Growing { cases, under, .. } = groups.remove(at);
+        let root = if root > at { root - 1 } else { root };
+        if let Some(root) = groups.get_mut(root) {
+            root.under.extend(cases.into_iter().chain(under));
+        }
     }
 }
 
@@ -270,7 +287,7 @@ fn cover(mut cases: Vec<Case>, well: &Well) -> Vec<Growing> {
         let Some(subject) = best.iter().find(silent).or(best.first()).map(|s| (*s).clone()) else { break };
         let sure = best.len() == 1;
         let (members, rest) = cases.into_iter().partition(|c| c.suspects.contains(&subject));
-        groups.push(Growing { subject, sure, cases: members });
+        groups.push(Growing { subject, sure, cases: members, under: Vec::new() });
         cases = rest;
     }
     groups

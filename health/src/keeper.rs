@@ -67,6 +67,8 @@ pub struct Keeper {
 enum Standing {
     Well,
     Failing,
+    /// Its last try was good, and one is not enough.
+    Recovering,
     /// Nobody knows now: its server is silent, or it has no result.
     Unknown,
 }
@@ -217,6 +219,10 @@ impl Keeper {
     /// Looks at everything and decides. To be called after each report, and each [`Timing::gather`].
     pub fn judge(&mut self, now: Moment) -> Vec<Decision> {
         self.began.get_or_insert(now);
+        if self.is_quiet() {
+            self.pending.clear();
+            return Vec::new();
+        }
         let (failures, well, standing) = self.look(now);
         let failing: BTreeSet<Member> = failures.iter().map(|f| f.member.clone()).collect();
         let groups = fold(failures, &well);
@@ -234,6 +240,16 @@ impl Keeper {
         decisions
     }
 
+    /// Whether there is anything to be judged at all, which is seldom.
+    fn is_quiet(&self) -> bool {
+        let well = |m: &MonitorState| matches!(self.stands(m), Standing::Well | Standing::Unknown);
+        let quiet = |s: &Server| {
+            s.unheard.is_none()
+                && s.report.as_ref().is_none_or(|(report, _)| report.monitors.iter().all(well))
+        };
+        self.open.is_empty() && self.servers.values().all(quiet)
+    }
+
     /// What fails, what is well, and how each monitor stands.
     fn look(&self, now: Moment) -> (Vec<Failure>, Well, BTreeMap<Member, Standing>) {
         let (mut failures, mut well, mut standing) = (Vec::new(), Well::default(), BTreeMap::new());
@@ -249,6 +265,8 @@ impl Keeper {
             let Some((report, heard)) = &server.report else { continue };
             if !silent {
                 well.heard(name, heard.mono);
+                let asked = ProbeId::new("RemoteMonitoring", "ServerReportProbe", name.as_str());
+                standing.insert(Member { server: self.server.clone(), probe: asked }, Standing::Well);
             }
             for monitor in &report.monitors {
                 let member = Member { server: name.clone(), probe: monitor.probe.clone() };
@@ -268,6 +286,7 @@ impl Keeper {
                 standing.entry(member).or_insert(stands);
             }
         }
+        well.settle();
         (failures, well, standing)
     }
 
@@ -307,6 +326,7 @@ impl Keeper {
         let code = monitor.fault.as_ref().and_then(|f| f.finding.as_ref()).map_or("", |f| f.cause.code);
         let only_slow = code == cause::SLOW.code || code == cause::LOSSY.code;
         match monitor.value {
+            AlertValue::Unhealthy | AlertValue::Degraded if monitor.recovering => Standing::Recovering,
             AlertValue::Unhealthy => Standing::Failing,
             AlertValue::Degraded if only_slow && !self.alert_slow => Standing::Well,
             AlertValue::Degraded => Standing::Failing,
@@ -401,13 +421,14 @@ impl Keeper {
         open.alert.folded = folded(&open.root, &open.members);
         let known = cause::rank(open.alert.finding.cause.code);
         let severer = group.severity() > open.alert.severity;
-        let root_fails = standing.get(&open.root) == Some(&Standing::Failing);
+        let root_fails = standing.get(&open.root) != Some(&Standing::Well);
         let better = group.rank() > known || (severer && group.rank() >= known);
         let narrower =
             group.sure && !open.sure && group.rank() >= known && group.subject != open.alert.subject;
         let same = group.code() == open.alert.finding.cause.code && group.subject == open.alert.subject;
         open.sure |= same && group.sure;
-        if same || !(better || (narrower && root_fails)) {
+        // What told of it is well again: what is more definite now may be another fault, which is looked at later.
+        if same || !root_fails || !(better || narrower) {
             return None;
         }
         open.alert.subject = group.subject.clone();
@@ -522,7 +543,7 @@ impl Keeper {
             let fails = open.members.iter().any(|m| failing.contains(m));
             let unknown = |m: &Member| {
                 let silent = self.servers.get(&m.server).is_some_and(|s| s.report.is_none());
-                standing.get(m).map_or(silent, |s| *s == Standing::Unknown)
+                standing.get(m).map_or(silent, |s| *s != Standing::Well)
             };
             if fails || open.members.iter().any(unknown) {
                 open.calm = None;

@@ -78,6 +78,9 @@ pub struct MonitorState {
     pub failing_ago: Option<u64>,
     /// Milliseconds since the last good try.
     pub good_ago: Option<u64>,
+    /// It is bad still, and its last try was good.
+    #[serde(default)]
+    pub recovering: bool,
     /// The last try.
     pub last: Option<ProbeResult>,
     /// Of the tries of this fault, the one that tells most.
@@ -307,6 +310,7 @@ impl Monitor {
             failing: self.failing.map(|at| at.wall),
             failing_ago: self.failing.map(|at| now.since(at)),
             good_ago: self.good.map(|at| now.since(at)),
+            recovering: self.confirmed && self.goods > 0,
             last: self.last.clone(),
             fault,
             good_version: self.good_version,

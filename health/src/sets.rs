@@ -327,6 +327,13 @@ pub const PROBES: &[ProbeSpec] = &[
     ),
     spec(
         "Monitoring",
+        "AdministrationListenerProbe",
+        1_000,
+        "Asks the HTTP interface and the page of figures for something.",
+        "Get-Service shows whether they run; the log tells why not.",
+    ),
+    spec(
+        "Monitoring",
         "HealthMailboxProbe",
         0,
         "Looks whether the health mailboxes are there and usable.",

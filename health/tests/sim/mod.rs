@@ -1,0 +1,2 @@
+mod tests;
+mod world;
