@@ -10,7 +10,7 @@ use crate::quota::{Quota, Usage};
 use crate::rows::{AccountRow, FolderRow, counter, damaged, decode_names, encode_names};
 use crate::statistics::Figures;
 use crate::view::FolderState;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use tokio::sync::Notify;
@@ -41,6 +41,8 @@ pub(crate) struct Core {
     folders: Mutex<Vec<Weak<FolderState>>>,
     /// Bytes of views at the last count, and of those loaded since.
     view_bytes: AtomicUsize,
+    /// See [`Mailboxes::keep_nothing_of`].
+    transient: Mutex<BTreeSet<AccountId>>,
 }
 
 /// What an account begins with.
@@ -69,6 +71,12 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Mailboxes {
+    /// From now on nothing that is expunged in these accounts can be restored: they are nobody's, and their messages are
+    /// made and removed all day long.
+    pub fn keep_nothing_of(&self, accounts: BTreeSet<AccountId>) {
+        *lock(&self.room.core.transient) = accounts;
+    }
+
     /// Touches nothing: accounts are read when they are asked for.
     pub fn open(store: Store, clock: Clock, limits: Limits) -> Mailboxes {
         let core = Core {
@@ -80,6 +88,7 @@ impl Mailboxes {
             ticks: AtomicU64::new(1),
             folders: Mutex::default(),
             view_bytes: AtomicUsize::new(0),
+            transient: Mutex::default(),
         };
         Mailboxes { room: Arc::new(Room { core: Arc::new(core), accounts: Mutex::default() }) }
     }
@@ -262,6 +271,11 @@ pub(crate) fn put_new_folder(batch: &mut Batch, keys: Keys, id: FolderId, row: &
 }
 
 impl Core {
+    /// Whether what is expunged in an account goes for good.
+    pub(crate) fn is_transient(&self, account: AccountId) -> bool {
+        lock(&self.transient).contains(&account)
+    }
+
     pub(crate) fn tick(&self) -> u64 {
         self.ticks.fetch_add(1, Relaxed)
     }

@@ -90,6 +90,7 @@ impl Account {
     ) -> (Batch, Plan) {
         let keys = self.state.keys;
         let now = self.state.core.clock.now();
+        let for_good = for_good || self.state.core.is_transient(self.id());
         let deleted = if for_good { DISCARDED } else { now };
         let mut batch = Batch::new(keys.partition());
         expect_folder(&mut batch, keys, folder.id);

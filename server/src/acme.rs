@@ -91,6 +91,15 @@ pub struct Standing {
     pub error: Option<String>,
 }
 
+/// Lets what failed be tried again at the next look, whenever that was to be.
+pub fn try_again(data: &std::path::Path) -> io::Result<()> {
+    let path = data.join("public/acme.json");
+    let mut standing: Standing = serde_json::from_slice(&std::fs::read(&path)?).map_err(io::Error::other)?;
+    standing.next_attempt = None;
+    let text = serde_json::to_string_pretty(&standing).map_err(io::Error::other)?;
+    files::write_public(&path, &text).map_err(io::Error::other)
+}
+
 /// Why there is no new certificate.
 struct Fault {
     cause: Cause,

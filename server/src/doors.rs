@@ -99,6 +99,11 @@ impl Doors {
         self.lock().get(name).is_some_and(|door| !door.open.is_empty())
     }
 
+    /// Whether a door was stopped by command, until it is started again.
+    pub fn is_waiting(&self, name: &str) -> bool {
+        self.lock().get(name).is_some_and(|door| door.waiting.is_some())
+    }
+
     /// Connections at these doors; doors that share their limits are counted once.
     pub fn guests(&self, names: &[&str]) -> usize {
         let doors = self.lock();

@@ -6,8 +6,10 @@ mod cli;
 mod command;
 mod control;
 mod copies;
+mod diagnose;
 mod dns;
 mod doors;
+mod health;
 mod init;
 mod inner;
 mod kerberos;
@@ -86,6 +88,7 @@ fn act(matches: &ArgMatches) -> Result<ExitCode, Failure> {
                 given.get_one::<String>("host").map(String::as_str),
             ))?;
         }
+        Some(("diagnose", given)) => return diagnose::run(given, &place, &runtime),
         Some(("lab", given)) => {
             // Required by the definition of the command line.
             let situation = given.get_one::<String>("situation").map(String::as_str).unwrap_or_default();

@@ -230,7 +230,9 @@ async fn try_sign_in(talk: &mut Talk, door: &str, way: Way, who: &Who) -> Done {
 pub async fn use_it(talk: &mut Talk, door: &str, who: &Who) -> Done {
     let begun = Instant::now();
     let (name, done) = match dialect(door) {
-        Dialect::Imap => ("mailbox", want(talk, &["SELECT INBOX", "NOOP", "LOGOUT"], talk.manner.mailbox).await),
+        Dialect::Imap => {
+            ("mailbox", want(talk, &["SELECT INBOX", "NOOP", "LOGOUT"], talk.manner.mailbox).await)
+        }
         Dialect::Pop => ("mailbox", want(talk, &["STAT", "NOOP", "QUIT"], talk.manner.mailbox).await),
         Dialect::Smtp => {
             let from = format!("MAIL FROM:<{}>", who.address);

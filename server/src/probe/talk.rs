@@ -104,16 +104,23 @@ impl Talk {
             }
         };
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        Ok(Talk {
+        let mut talk = Talk::over(Box::new(stream), dialect, manner);
+        talk.steps.push(Step { name: "connect".into(), micros, note: None });
+        Ok(talk)
+    }
+
+    /// Over a stream that is there.
+    pub fn over(stream: BoxStream, dialect: Dialect, manner: &'static Manner) -> Talk {
+        Talk {
             dialect,
             manner,
-            stream: Some(BufStream::new(Box::new(stream) as BoxStream)),
-            steps: vec![Step { name: "connect".into(), micros, note: None }],
+            stream: Some(BufStream::new(stream)),
+            steps: Vec::new(),
             tls: None,
             shown: None,
             mechanism: None,
             tag: 0,
-        })
+        }
     }
 
     /// Notes a step that began at `begun`, with what is known of it.
@@ -132,7 +139,9 @@ impl Talk {
     async fn within<T>(&mut self, work: impl Future<Output = io::Result<T>>, what: &str) -> Done<T> {
         match tokio::time::timeout(ANSWER, work).await {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(e)) => Err(Fault::new(self.manner.greeting, format!("the connection broke at {what}: {e}"))),
+            Ok(Err(e)) => {
+                Err(Fault::new(self.manner.greeting, format!("the connection broke at {what}: {e}")))
+            }
             Err(_) => {
                 let text = format!("no answer to {what} in {} seconds", ANSWER.as_secs());
                 Err(Fault::new(self.manner.time, text))

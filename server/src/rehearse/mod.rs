@@ -451,7 +451,7 @@ fn pretended(settings: &Settings, door: &str) -> Option<SocketAddr> {
 }
 
 /// Whether clients are promised TLS at a door.
-fn wants_tls(settings: &Settings, door: &str) -> bool {
+pub fn wants_tls(settings: &Settings, door: &str) -> bool {
     let Some(listener) = listener_of(door) else { return door != "lmtp" };
     let connectors = settings.receive_connectors_in_force();
     connectors

@@ -9,10 +9,11 @@ pub mod services;
 pub mod settings;
 pub mod transport;
 
-pub use open::{is_implicit, tls_of};
+pub use open::{hand, is_implicit, tls_of};
 
 use crate::api::{self, Api};
 use crate::doors;
+use crate::health::{self, Health};
 use crate::legs::LegBook;
 use crate::listen;
 use crate::logs::all::Logs;
@@ -127,6 +128,10 @@ impl Running {
             data: place.root().to_owned(),
         }));
         world.rehearse = Some(stage.clone());
+        let health = Health::new(Arc::clone(&running.services), Arc::clone(&doors))?;
+        // It is set once, here.
+        let _ = running.services.health.set(Arc::downgrade(&health));
+        world.health = Some(Arc::new(health::Hand(Arc::clone(&health))));
         world.services = Some(Arc::new(open::Hand { services: Arc::clone(&running.services), doors }));
         let sender = inner::command::Sender(Arc::downgrade(&running.services));
         world.elsewhere = Some(Arc::new(sender));
@@ -148,6 +153,7 @@ impl Running {
         running.tasks.extend(running.services.works.run(place.store()));
         running.keep_certificates();
         running.tasks.extend(running.services.tasks());
+        running.tasks.extend(health.start());
         running.keep_house();
         let inner = running.addresses().into_iter().find(|(name, _)| *name == "inner").map(|(_, at)| at);
         if let Err(e) = organisation.take_note(roles, inner).await {

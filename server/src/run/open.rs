@@ -121,6 +121,11 @@ pub struct Hand {
     pub doors: Arc<Doors>,
 }
 
+/// The services in somebody's hand.
+pub fn hand(services: &Arc<Services>, doors: &Arc<Doors>) -> Hand {
+    Hand { services: Arc::clone(services), doors: Arc::clone(doors) }
+}
+
 impl Hand {
     fn doors_of(&self, short: &str) -> Result<&'static [&'static str], Failure> {
         let found = SERVICES.iter().find(|(_, s, ..)| *s == short);

@@ -6,6 +6,7 @@
 use super::hub::Works;
 use super::organisation::Organisation;
 use super::settings;
+use crate::health::{self, Health};
 use crate::inner::ask::RemoteSignIn;
 use crate::inner::dial::Inside;
 use crate::inner::front::Front;
@@ -20,7 +21,7 @@ use crate::signin::Seams;
 use crate::{metrics, tls};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use waypost_access::imap::ImapService;
@@ -56,6 +57,8 @@ pub struct Services {
     pub roles: Roles,
     pub public: tls::Publics,
     pub sign_in: Arc<SignIn>,
+    /// Knows the health mailboxes' password, and nothing else; asked first.
+    pub lent: Arc<SignIn>,
     /// What signing in is helped by.
     pub seams: Seams,
     pub works: Works,
@@ -76,6 +79,8 @@ pub struct Services {
     pub following: Following,
     /// What commands that arrive from other servers work on.
     pub context: OnceLock<waypost_admin::Context>,
+    /// The probes and what they say, once they run.
+    pub health: OnceLock<Weak<Health>>,
     pub stop: watch::Sender<bool>,
 }
 
@@ -104,6 +109,8 @@ impl Services {
             let remote = RemoteSignIn::new(authority, Arc::clone(&directory), Arc::clone(&inner));
             authority = Arc::new(LentFirst::new(Arc::clone(&sign_in), Arc::new(remote)));
         }
+        let lent = Arc::new(SignIn::new(Arc::clone(&directory), clock.clone(), settings.sign_in.rules()));
+        authority = Arc::new(LentFirst::new(Arc::clone(&lent), authority));
         let works =
             Works::new(organisation, settings, Arc::clone(&authority), logs, &legs, own, Arc::clone(&inner))?;
         works.hub.set_homes(front.clone());
@@ -118,6 +125,7 @@ impl Services {
             roles,
             public: public.clone(),
             sign_in,
+            lent,
             seams,
             works,
             imap,
@@ -131,6 +139,7 @@ impl Services {
             rotation: RotationBook::open(&organisation.place),
             following: Following::default(),
             context: OnceLock::new(),
+            health: OnceLock::new(),
             stop: watch::Sender::new(false),
         })
     }
@@ -148,6 +157,7 @@ impl Services {
         inner::join::register(&mut handlers, self);
         inner::hub::register(&mut handlers, self);
         inner::moving::register(&mut handlers, self);
+        health::gather::register(&mut handlers, self);
         if let Some(context) = self.context.get() {
             inner::command::register(&mut handlers, context);
         }
@@ -216,6 +226,7 @@ impl Services {
         all.extend(self.kerberos.figures());
         all.extend(self.organisation.mailboxes.figures());
         all.extend(self.organisation.store.figures());
+        all.extend(self.health.get().and_then(Weak::upgrade).map(|h| h.figures()).unwrap_or_default());
         all
     }
 

@@ -1,0 +1,248 @@
+//! What the keeper has decided, done: people are told, and where settings allow it something is mended.
+//!
+//! What is done is done at the server concerned, by the same means as the commands have, and noted: in the alert, in the
+//! events, in the history of the settings.
+
+use super::gather::Ask;
+use super::rounds::Health;
+use super::tell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use waypost_admin::catalogue::Value;
+use waypost_admin::run::{Services as _, Sink};
+use waypost_admin::settings::candidate::changes;
+use waypost_admin::settings::store::versions_of;
+use waypost_admin::settings::{Author, Scope, Settings, parse_time};
+use waypost_admin::{Catalogue, Event as Said, Exit, Invocation};
+use waypost_health::event::{Event, Level, id};
+use waypost_health::respond::SettingsChange;
+use waypost_health::{Alert, Decision};
+
+/// Longest time of one action.
+const ACT_MAX: Duration = Duration::from_secs(60);
+/// As whom responders appear in histories.
+pub const WHO: &str = "health responder";
+
+/// Does it in the background: nobody's next look waits for it.
+pub fn carry_out(health: &Arc<Health>, decision: Decision) {
+    match &decision {
+        Decision::Alert(alert) | Decision::Changed(alert) | Decision::Mended(alert) => {
+            health.log().alert(alert);
+            note_alert(&decision, alert);
+            if matches!(decision, Decision::Changed(_)) {
+                return;
+            }
+            let (health, alert) = (Arc::clone(health), alert.clone());
+            tokio::spawn(async move { tell::tell(&health, &alert).await });
+        }
+        _ => {
+            let health = Arc::clone(health);
+            tokio::spawn(async move {
+                let done = match tokio::time::timeout(ACT_MAX, somewhere(&health, &decision)).await {
+                    Ok(done) => done,
+                    Err(_) => Err(format!("it was not done in {} s", ACT_MAX.as_secs())),
+                };
+                match &done {
+                    Ok(text) => tracing::warn!("responder: {}: {text}", decision.what()),
+                    Err(e) => tracing::warn!("responder: {} failed: {e}", decision.what()),
+                }
+                let now = health.moment();
+                health.keeping.with(|k| k.acted(&decision, done, now));
+            });
+        }
+    }
+}
+
+fn note_alert(decision: &Decision, alert: &Alert) {
+    let (code, line) = (alert.finding.cause.code, alert.line());
+    match decision {
+        Decision::Alert(_) => tracing::warn!(alert = alert.id, code, "{line}"),
+        Decision::Mended(_) => tracing::info!(alert = alert.id, code, "mended: {line}"),
+        _ => tracing::debug!(alert = alert.id, code, "more is known: {line}"),
+    }
+}
+
+/// At the server that it concerns.
+async fn somewhere(health: &Arc<Health>, decision: &Decision) -> Result<String, String> {
+    let server = match decision {
+        Decision::RestartRole { server, .. } | Decision::RenewCertificate { server, .. } => server.clone(),
+        // The directory and the settings are kept by the primary, which is the keeper whenever it is there.
+        _ => health.ground.here(),
+    };
+    if server == health.ground.here() {
+        return here(health, decision).await;
+    }
+    let ask = Ask::Act { decision: decision.clone() };
+    health.ask::<Result<String, String>>(&server, &ask).await?
+}
+
+/// At this server.
+pub async fn here(health: &Arc<Health>, decision: &Decision) -> Result<String, String> {
+    match decision {
+        Decision::RestartRole { service, .. } => restart(health, service).await,
+        Decision::Drain { server, .. } => drain(health, server).await,
+        Decision::UndoSettings { version, alert } => undo(health, *version, alert).await,
+        Decision::RenewCertificate { thumbprint, .. } => renew(health, thumbprint),
+        Decision::Alert(_) | Decision::Changed(_) | Decision::Mended(_) => {
+            Err("there is nothing to do".into())
+        }
+    }
+}
+
+/// A listener's or a service's name, to the service that restarts.
+fn short(name: &str) -> &str {
+    match name {
+        "imap" | "imaps" => "imap",
+        "pop" | "pop3" | "pop3s" => "pop",
+        "smtp" | "submission" | "submissions" | "lmtp" | "transport" => "transport",
+        other => other,
+    }
+}
+
+async fn restart(health: &Health, service: &str) -> Result<String, String> {
+    let hand = crate::run::hand(&health.ground.services, &health.ground.doors);
+    let service = short(service);
+    if health.ground.doors.is_waiting(service) {
+        return Err(format!("{service} was stopped by command: it stays so"));
+    }
+    hand.stop(service).await.map_err(|e| e.message)?;
+    hand.start(service).await.map_err(|e| e.message)?;
+    Ok(format!("{service} was stopped and started"))
+}
+
+/// Runs a command of the catalogue, wherever it belongs.
+async fn command(health: &Health, name: &str, args: &[(&str, &str)]) -> Result<(), String> {
+    let context = health.ground.services.context.get().ok_or("the server has not finished starting")?;
+    let context = waypost_admin::Context { caller: WHO.to_owned(), ..context.clone() };
+    let args: BTreeMap<String, Value> =
+        args.iter().map(|(k, v)| ((*k).to_owned(), Value::Text((*v).to_owned()))).collect();
+    let invocation = Invocation { command: name.to_owned(), args, confirmed: true, ..Invocation::default() };
+    let (sink, mut events) = Sink::new();
+    let catalogue = Catalogue::new();
+    let running = catalogue.run(&context, &invocation, sink);
+    tokio::pin!(running);
+    let mut failure = None;
+    let exit = loop {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => if let Said::Error(e) = event { failure = Some(e.message) },
+            exit = &mut running => break exit,
+        }
+    };
+    while let Ok(event) = events.try_recv() {
+        if let Said::Error(e) = event {
+            failure = Some(e.message);
+        }
+    }
+    match failure {
+        Some(failure) => Err(failure),
+        None if exit == Exit::OK => Ok(()),
+        None => Err(format!("{name} ended with {}", exit.0)),
+    }
+}
+
+async fn drain(health: &Health, server: &str) -> Result<String, String> {
+    for component in ["FrontendTransport", "ImapProxy", "PopProxy", "HubTransport"] {
+        let args = [
+            ("Identity", server),
+            ("Component", component),
+            ("State", "Draining"),
+            ("Requester", "HealthAPI"),
+        ];
+        command(health, "Set-ServerComponentState", &args).await?;
+    }
+    Ok(format!("{server} takes nothing new"))
+}
+
+async fn undo(health: &Health, version: u32, alert: &str) -> Result<String, String> {
+    let services = &health.ground.services;
+    if !services.organisation.is_primary() {
+        return Err("the server that keeps the settings is away".into());
+    }
+    let store = Arc::clone(&services.settings);
+    let _turn = store.turn().await;
+    let versions = versions_of(store.data(), Scope::Organisation).map_err(|e| e.to_string())?;
+    if versions.last().is_none_or(|last| last.number != version) {
+        return Err(format!("version {version} is not the last one any more"));
+    }
+    let before = versions.iter().rev().nth(1).map(|v| v.number).ok_or("there is nothing before it")?;
+    let candidate = store.plan_version(Scope::Organisation, before).map_err(|e| e.to_string())?;
+    let author = Author {
+        who: WHO.to_owned(),
+        when: health.ground.now(),
+        why: Some(format!("version {version} broke what worked before: alert {alert}")),
+        command: "health responder undo-settings".to_owned(),
+        ..Author::default()
+    };
+    let saved = store.put(&candidate, &author).map_err(|e| e.to_string())?;
+    let number = saved.version.map_or_else(|| "no new version".to_owned(), |n| format!("version {n}"));
+    Ok(format!("what held before version {version} holds again, as {number}"))
+}
+
+/// Lets ACME look again at once.
+fn renew(health: &Health, thumbprint: &str) -> Result<String, String> {
+    let services = &health.ground.services;
+    if !services.settings.current().acme.enabled {
+        return Err("no certificates come by themselves here (acme.enabled)".into());
+    }
+    crate::acme::try_again(services.organisation.place.root()).map_err(|e| e.to_string())?;
+    services.settings.announce();
+    Ok(format!("the authority is asked for a successor of {thumbprint}"))
+}
+
+/// Notes every change of the settings: what came just before a fault is often its reason.
+pub async fn follow_settings(health: Arc<Health>, mut stop: watch::Receiver<bool>) {
+    let store = Arc::clone(&health.ground.services.settings);
+    let mut changed = store.subscribe();
+    let mut before = store.current();
+    loop {
+        tokio::select! {
+            changed = changed.changed() => if changed.is_err() { return },
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let now = changed.borrow_and_update().clone();
+        if now == before {
+            continue;
+        }
+        health.note_version();
+        if let Some(change) = change_of(&health, &before, &now) {
+            let line = change.line();
+            health.with_watch(|watch| {
+                let mut event = Event::new(
+                    change.at,
+                    Level::Information,
+                    "Settings",
+                    id::SETTINGS_CHANGED,
+                    format!("Settings: {line}"),
+                );
+                event.index = 0;
+                watch.event(event);
+            });
+            let moment = health.moment();
+            health.keeping.with(|k| k.settings_changed(change, moment));
+        }
+        before = now;
+    }
+}
+
+fn change_of(health: &Health, before: &Settings, now: &Settings) -> Option<SettingsChange> {
+    let data = health.ground.services.settings.data();
+    let last = versions_of(data, Scope::Organisation).ok()?.pop()?;
+    let head: BTreeMap<String, String> = last.head().into_iter().collect();
+    let of = |name: &str| head.get(name).cloned().unwrap_or_default();
+    let keys: Vec<String> = changes(before, now).into_iter().map(|c| c.key).collect();
+    let own = keys.iter().all(|key| waypost_admin::settings::merge::is_local(key));
+    if keys.is_empty() || own {
+        return None;
+    }
+    Some(SettingsChange {
+        version: last.number,
+        at: parse_time(&of("when")).unwrap_or_else(|| health.ground.now()),
+        by: of("who"),
+        keys,
+        forced: head.contains_key("forced"),
+        by_responder: of("who") == WHO,
+    })
+}

@@ -1,0 +1,100 @@
+//! Inner legs, tried: to every server of the organisation and for every service that this server may use there, up to the
+//! service and no further.
+
+use super::ground::{Ground, Tried};
+use crate::inner::{dial, trial};
+use std::time::Duration;
+use waypost_base::explain::{Finding, Leg, Outcome};
+use waypost_health::Subject;
+use waypost_trust::leg::member::may_use;
+use waypost_trust::leg::{NotOpened, Opened, Service};
+
+/// The servers that this one has legs to: all others, and itself where it has an inner door.
+pub fn servers(ground: &Ground) -> Vec<String> {
+    let now = ground.snapshot();
+    now.servers().filter(|s| s.revoked.is_none()).map(|s| s.id.clone()).collect()
+}
+
+/// The services of another server that this one may use.
+pub fn services(ground: &Ground, to: &str) -> Vec<Service> {
+    let now = ground.snapshot();
+    let (Some(own), Some(other)) = (now.server(&ground.here()), now.server(to)) else { return Vec::new() };
+    let (own, other) = (dial::member(own), dial::member(other));
+    let fits = |s: &Service| may_use(*s, &own, &other).is_ok();
+    Service::ALL.into_iter().filter(fits).collect()
+}
+
+/// Legs for all services of one server. After the first that fails for all of them the others are not tried.
+pub async fn inner_legs(ground: &Ground, to: &str) -> Tried {
+    let here = ground.here();
+    let way = match to == here {
+        true => Subject::Inner(here.clone()),
+        false => Subject::leg(&here, to),
+    };
+    let mut tried = Tried::of(vec![way]);
+    for service in services(ground, to) {
+        let (leg, finding, degraded) = one(ground, to, service).await;
+        let reached = leg.steps.iter().any(|s| s.name == "tls" && s.note.is_none());
+        tried.degraded = degraded && (tried.fault.is_none() || tried.degraded);
+        if let (Some(_), false) = (&finding, degraded)
+            && tried.fault.is_some()
+        {
+            // What fails is told before what is only degraded.
+            tried.fault = None;
+        }
+        let failed = finding.is_some() && !degraded;
+        tried = tried.with((leg, finding));
+        if failed && !reached {
+            break;
+        }
+    }
+    tried
+}
+
+/// One leg on trial: how it went, what is wrong, and whether it works all the same.
+pub async fn one(ground: &Ground, to: &str, service: Service) -> (Leg, Option<Finding>, bool) {
+    match ground.services.inner.open(to, trial(service)).await {
+        Ok(Opened { mut leg, finding, .. }) => {
+            if leg.outcome == Outcome::Open {
+                leg.outcome = Outcome::Ok;
+            }
+            (leg, finding, true)
+        }
+        Err(NotOpened { leg, finding, .. }) => (*leg, Some(*finding), false),
+    }
+}
+
+/// As [`inner_legs`], in at most this time.
+pub async fn within(ground: &Ground, to: &str, limit: Duration) -> Tried {
+    match tokio::time::timeout(limit, inner_legs(ground, to)).await {
+        Ok(tried) => tried,
+        Err(_) => {
+            let here = ground.here();
+            let text = format!("{to} did not answer a leg on trial in {:.1} s", limit.as_secs_f64());
+            let fault = crate::probe::Fault::new(waypost_trust::leg::cause::TIMEOUT, text);
+            let to_party = waypost_base::explain::Party::new("server", to);
+            let begun = std::time::Instant::now();
+            Tried::of(vec![Subject::leg(&here, to)]).with(ground.looked(
+                "inner.trial",
+                to_party,
+                begun,
+                Err(fault),
+            ))
+        }
+    }
+}
+
+/// The inner service of a protocol at this server itself, by its own inner door: what front ends hand sessions over to.
+pub async fn own(ground: &Ground, service: Service, limit: Duration) -> Tried {
+    let here = ground.here();
+    let subject = vec![Subject::Inner(here.clone()), Subject::Store(here.clone())];
+    match tokio::time::timeout(limit, one(ground, &here, service)).await {
+        Ok((leg, finding, degraded)) => Tried { degraded, ..Tried::of(subject) }.with((leg, finding)),
+        Err(_) => {
+            let text = format!("the inner door does not answer in {:.1} s", limit.as_secs_f64());
+            let fault = crate::probe::Fault::new(waypost_trust::leg::cause::TIMEOUT, text);
+            let to = waypost_base::explain::Party::new("server", here);
+            Tried::of(subject).with(ground.looked("inner.trial", to, std::time::Instant::now(), Err(fault)))
+        }
+    }
+}

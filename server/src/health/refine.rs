@@ -1,0 +1,204 @@
+//! From what a client sees to what is the matter: this server knows more of itself than it tells strangers.
+//!
+//! A probe that fails at a door is compared with the state of the component, the service, the certificates, the store, and
+//! with the leg to the server that holds the mailbox. The first that explains it gives its finding; what the client saw
+//! goes with it as evidence.
+
+use super::cause;
+use super::ground::{Ground, Tried};
+use crate::inner::board::State;
+use crate::probe::{Fault, Target};
+use std::time::Instant;
+use waypost_base::explain::{Evidence, Finding, Leg, Party};
+use waypost_health::Subject;
+use waypost_trust::public::PublicService;
+
+/// A leg that failed more than this long ago explains nothing of what fails now.
+const RECENT_MILLIS: i64 = 30_000;
+
+/// A finding that says more than the probe's own.
+pub struct Better {
+    pub finding: Finding,
+    pub culprit: Option<Subject>,
+    /// The hop behind, where it is the one that failed.
+    pub leg: Option<Leg>,
+}
+
+/// The door, or what it means that it is not open.
+pub fn target(ground: &Ground, door: &'static str) -> Result<Target, Box<Tried>> {
+    if let Some(target) = ground.target(door) {
+        return Ok(target);
+    }
+    let here = ground.here();
+    let fault = match ground.doors.is_waiting(door) {
+        true => Fault::new(
+            cause::STOPPED,
+            format!("the service of {door} has been stopped; its listener is closed"),
+        ),
+        false => Fault::new(cause::LISTENER, format!("{door} is in the settings and no socket listens")),
+    };
+    let listener = Subject::listener(&here, door);
+    let (leg, finding) =
+        ground.looked(&format!("{door}.open"), Party::new("listener", door), Instant::now(), Err(fault));
+    let tried = Tried { culprit: Some(listener.clone()), ..Tried::of(vec![listener]) };
+    Err(Box::new(tried.with((leg, finding))))
+}
+
+/// What stands behind a failure at a door; `None`: nothing that is known.
+pub fn refine(ground: &Ground, door: &str, home: Option<&str>, leg: &Leg, fault: &Fault) -> Option<Better> {
+    let seen = fault.text.as_str();
+    let found = component(ground, door, seen)
+        .or_else(|| certificate(ground, door, fault))
+        .or_else(|| connections(ground, door, leg, fault))
+        .or_else(|| behind(ground, home))
+        .or_else(|| store(ground, home))
+        .or_else(|| pressure(ground, seen))
+        .or_else(|| mute(ground, door, leg, fault));
+    let mut better = found?;
+    let source = format!("{}: probe {}", ground.here(), leg.operation);
+    better.finding.evidence.push(Evidence { source, time: Some(ground.now()), fact: seen.to_owned() });
+    Some(better)
+}
+
+fn because(ground: &Ground, leg: &str, fault: Fault, culprit: Subject) -> Better {
+    let leg = ground.leg(leg.to_owned(), Party::new("", ""));
+    Better { finding: ground.finding(&leg, &fault), culprit: Some(culprit), leg: None }
+}
+
+/// The component that a door belongs to.
+pub fn component_of(door: &str) -> Option<&'static str> {
+    match door {
+        "smtp" | "submission" | "submissions" => Some("FrontendTransport"),
+        "imap" | "imaps" => Some("ImapProxy"),
+        "pop3" | "pop3s" => Some("PopProxy"),
+        "lmtp" => Some("HubTransport"),
+        _ => None,
+    }
+}
+
+/// Taken out of service: the component of the door, or the hub that it stands on.
+fn component(ground: &Ground, door: &str, seen: &str) -> Option<Better> {
+    let (now, here) = (ground.snapshot(), ground.here());
+    let own = now.server(&here)?;
+    let smtp = matches!(door, "smtp" | "submission" | "submissions" | "lmtp");
+    let names = component_of(door).into_iter().chain(smtp.then_some("HubTransport"));
+    let (name, state) =
+        names.filter_map(|n| own.components.get_key_value(n)).find(|(_, state)| *state != "Active")?;
+    let text = format!("{name} of {here} is {state} in the directory, changed {}", own.changed);
+    let fault = Fault::new(cause::COMPONENT, text).seen(format!("a client at {door} sees: {seen}"));
+    Some(because(ground, "component", fault, Subject::listener(&here, door)))
+}
+
+pub fn public_service(door: &str) -> Option<PublicService> {
+    PublicService::of_door(door)
+}
+
+/// TLS that fails, or is not there, for what is wrong with the certificate.
+fn certificate(ground: &Ground, door: &str, fault: &Fault) -> Option<Better> {
+    if fault.cause != cause::NO_TLS && fault.cause != cause::NO_WAY && fault.cause != cause::ANSWER {
+        return None;
+    }
+    let public = &ground.services.public;
+    let service = public_service(door)?;
+    let problems = public.problems(service);
+    if public.is_usable(service) {
+        return None;
+    }
+    let problem = problems.iter().find(|p| p.refuses)?;
+    let settings = ground.services.settings.current();
+    let bound = waypost_admin::certificates::bound(&settings, service).first().cloned();
+    let culprit = bound.map_or_else(|| Subject::listener(&ground.here(), door), Subject::Certificate);
+    Some(Better { finding: problem.finding(ground.now()), culprit: Some(culprit), leg: None })
+}
+
+/// Closed at once: the limit of connections.
+fn connections(ground: &Ground, door: &str, leg: &Leg, fault: &Fault) -> Option<Better> {
+    let greeted = leg.steps.iter().any(|s| s.name == "greeting" && s.note.is_none());
+    let closed = fault.text.contains("the connection broke") || fault.text.contains("it takes no connection");
+    if greeted || !closed {
+        return None;
+    }
+    let settings = ground.services.settings.current();
+    let (most, of_one) = crate::run::settings::connections(&settings, door);
+    let now = ground.doors.guests(&[door]);
+    let full = now >= most || (of_one > 0 && now >= of_one);
+    if !full {
+        return None;
+    }
+    let here = ground.here();
+    let text = format!(
+        "{now} connections at {door}; the limits are {most}, and {of_one} from one address (0: none)"
+    );
+    let fault = Fault::new(cause::CONNECTIONS, text);
+    Some(because(ground, "connections", fault, Subject::listener(&here, door)))
+}
+
+/// The leg to the server that holds the mailbox, or to the hub, as the board has it.
+fn behind(ground: &Ground, home: Option<&str>) -> Option<Better> {
+    let here = ground.here();
+    let now = ground.now();
+    let fresh = |state: &State| now.since(state.leg.started).abs() < RECENT_MILLIS;
+    let rows = ground.services.inside.board.rows();
+    let failed = rows.into_iter().filter(|(key, state)| {
+        let to = match home {
+            Some(home) => key.to == home,
+            None => matches!(key.service.as_str(), "smtp" | "hub" | "submission"),
+        };
+        let bad = matches!(state.leg.outcome, waypost_base::explain::Outcome::Failed { .. });
+        key.from == here && to && bad && fresh(state)
+    });
+    let (key, state) = failed.max_by_key(|(_, state)| state.leg.started)?;
+    let finding = state.finding.clone()?;
+    Some(Better { finding, culprit: Some(Subject::leg(&key.from, &key.to)), leg: Some(state.leg) })
+}
+
+fn store(ground: &Ground, home: Option<&str>) -> Option<Better> {
+    let here = ground.here();
+    if home.is_some_and(|home| home != here) {
+        return None;
+    }
+    let fault = store_fault(&ground.services.organisation.store.health())?;
+    Some(because(ground, "store", fault, Subject::Store(here)))
+}
+
+/// What the store says of itself.
+pub fn store_fault(health: &waypost_store::Health) -> Option<Fault> {
+    if let Some(why) = &health.read_only {
+        return Some(Fault::new(cause::STORE_READ_ONLY, format!("the store takes no changes: {why}")));
+    }
+    if let Some(why) = &health.full {
+        return Some(Fault::new(cause::STORE_FULL, format!("the store does not write: {why}")));
+    }
+    None
+}
+
+fn pressure(ground: &Ground, seen: &str) -> Option<Better> {
+    if !seen.contains("4.3.1") && !seen.contains("resources") {
+        return None;
+    }
+    let fault = pressure_fault(ground)?;
+    Some(because(ground, "back pressure", fault, Subject::Queue(ground.here())))
+}
+
+/// Which resource is used up.
+pub fn pressure_fault(ground: &Ground) -> Option<Fault> {
+    use waypost_queue::pressure::{Level, Resource};
+    let meters = ground.services.works.hub.pressure();
+    let worst = meters.meters().iter().filter(|m| m.level != Level::Normal).max_by_key(|m| m.level)?;
+    let cause = match worst.resource {
+        Resource::UsedDiskSpace => cause::DISK_FULL,
+        Resource::PrivateBytes | Resource::SystemMemory => cause::MEMORY,
+        _ => cause::BACK_PRESSURE,
+    };
+    Some(Fault::new(cause, format!("{} is at {} ({})", worst.resource, worst.current, worst.level)))
+}
+
+/// Connected, and then nothing.
+fn mute(ground: &Ground, door: &str, leg: &Leg, fault: &Fault) -> Option<Better> {
+    let spoken = leg.steps.iter().any(|s| matches!(s.name.as_ref(), "greeting" | "tls") && s.note.is_none());
+    if spoken || fault.cause != cause::TIMEOUT || leg.steps.is_empty() {
+        return None;
+    }
+    let fault = Fault::new(cause::MUTE, fault.text.clone());
+    Some(because(ground, "mute", fault, Subject::listener(&ground.here(), door)))
+}

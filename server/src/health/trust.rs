@@ -1,0 +1,251 @@
+//! What trust rests on: certificates that clients are shown, as they are shown on the wire; the inner certificate and the CAs;
+//! Kerberos.
+
+use super::cause;
+use super::client::http_door;
+use super::ground::{Ground, Tried};
+use super::refine::public_service;
+use crate::inner::tls::Own;
+use crate::probe::{Fault, Talk, Who, say};
+use std::time::{Duration, Instant};
+use waypost_base::explain::{Finding, Party};
+use waypost_health::Subject;
+use waypost_trust::Facts;
+use waypost_trust::authority::RENEW_DAYS_LEFT;
+use waypost_trust::kerberos::keytab::{self, KeytabError};
+use waypost_trust::leg::cause as inner;
+use waypost_trust::leg::fault::Fault as LegFault;
+use waypost_trust::leg::kerberos::{KerberosAcceptor, KerberosInitiator};
+use waypost_trust::public::check;
+
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+/// A certificate for clients is told of when its time is over so soon: whoever renews by hand has a fortnight.
+const EXPIRES_DAYS: i64 = 14;
+/// Inner certificates are renewed by themselves [`RENEW_DAYS_LEFT`] before their end; this much later they are told of.
+const INNER_LATE_DAYS: i64 = 5;
+
+/// What is told though it works: nobody is refused for it yet.
+const WARNINGS: &[&str] = &["CERT-EXPIRES-SOON", "CERT-KEY-EXPOSED", "ACME-FAILED", "ACME-LISTENER"];
+
+/// The certificate of a door, as clients get it, beside what is bound.
+pub async fn certificate(ground: &Ground, door: &'static str, limit: Duration) -> Tried {
+    let here = ground.here();
+    let Some(service) = public_service(door) else { return Tried::default() };
+    let now = ground.now();
+    let bound: Vec<Facts> = {
+        let chains = ground.services.public.shown();
+        chains.values().filter_map(|chain| Facts::of_der(chain.first()?).ok()).collect()
+    };
+    let Some(target) = ground.target(door).filter(|_| !http_door(door)) else { return Tried::of(vec![]) };
+    let host = ground.services.settings.current().server.name.clone();
+    let who = Who { address: String::new(), password: String::new(), host };
+    let spoken = ground
+        .converse(&target, &cause::MANNER, &format!("{door}.certificate"), limit, async |talk: &mut Talk| {
+            say::reach(talk, &target, &who, &*ground.tls).await.map(drop)
+        })
+        .await;
+    let begun = Instant::now();
+    let shown = spoken.shown.as_ref().and_then(|s| bound.iter().find(|f| f.fingerprint == s.fingerprint));
+    let thumbprint = shown.map(|f| f.thumbprint.clone());
+    let about = thumbprint.map_or_else(|| Subject::listener(&here, door), Subject::Certificate);
+    let mut tried = Tried::of(vec![about.clone()]);
+    let problems = ground.services.public.problems(service);
+    let refusing = problems.iter().find(|p| p.refuses);
+    let fault: Option<Finding> = match (&spoken.shown, refusing) {
+        (_, Some(problem)) => Some(problem.finding(now)),
+        (Some(shown_there), None) if shown.is_none() => {
+            let text = format!(
+                "{door} shows {} ({}), which is not bound",
+                shown_there.subject, shown_there.fingerprint
+            );
+            Some(ground.finding(&spoken.leg, &Fault::new(cause::OTHER_CERTIFICATE, text)))
+        }
+        // No TLS at all is the business of the probes at the door, unless it is for the certificate.
+        _ => shown
+            .and_then(|facts| over(facts, now))
+            .map(|(cause, text)| ground.finding(&spoken.leg, &Fault::new(cause, text))),
+    };
+    let warning = || {
+        let soon = problems.iter().find(|p| WARNINGS.contains(&p.cause.code));
+        soon.map(|p| p.finding(now))
+    };
+    let fault = fault.or_else(warning);
+    tried.degraded = fault.as_ref().is_some_and(|f| WARNINGS.contains(&f.cause.code));
+    let mut leg = spoken.leg;
+    leg.outcome = waypost_base::explain::Outcome::Ok;
+    if let Some(finding) = &fault {
+        let text = finding.evidence.first().map_or(finding.cause.meaning.to_owned(), |e| e.fact.clone());
+        leg.outcome = waypost_base::explain::Outcome::Failed { cause: finding.cause, text, retry: false };
+    }
+    leg.step("certificate", super::ground::micros(begun), None);
+    tried.legs.push(leg);
+    tried.because(fault, Some(about))
+}
+
+fn over(facts: &Facts, now: waypost_base::Timestamp) -> Option<(waypost_base::explain::Cause, String)> {
+    let left = facts.not_after.since(now);
+    let name = &facts.subject;
+    if left < 0 {
+        return Some((check::EXPIRED, format!("{name} ({}) ended at {}", facts.thumbprint, facts.not_after)));
+    }
+    if facts.not_before.since(now) > 0 {
+        return Some((
+            check::NOT_YET,
+            format!("{name} ({}) begins at {}", facts.thumbprint, facts.not_before),
+        ));
+    }
+    let days = left / DAY_MILLIS;
+    (days < EXPIRES_DAYS)
+        .then(|| (check::EXPIRES, format!("{name} ({}) ends in {days} days", facts.thumbprint)))
+}
+
+/// Certificates that come by themselves.
+pub fn acme(ground: &Ground) -> Tried {
+    let begun = Instant::now();
+    let here = ground.here();
+    let found = ground.services.public.findings().into_iter().find(|f| f.cause.code.starts_with("ACME-"));
+    let authority = ground.services.settings.current().acme.directory.clone();
+    let (leg, _) = ground.looked("acme", Party::new("authority", authority.clone()), begun, Ok(()));
+    let mut tried = Tried::of(vec![Subject::Peer(authority.clone()), Subject::Server(here)]);
+    tried.degraded = found.is_some();
+    tried.legs.push(leg);
+    tried.because(found, Some(Subject::Peer(authority)))
+}
+
+/// This server's inner certificate, in memory and on disk, and the CAs that it believes.
+pub fn inner_certificate(ground: &Ground) -> Tried {
+    let begun = Instant::now();
+    let here = ground.here();
+    let now = ground.now();
+    let own = ground.services.inside.identity.current();
+    let done = (|| {
+        let left = own.facts.not_after.since(now);
+        if left < 0 {
+            return Err(Fault::new(
+                inner::EXPIRED,
+                format!("the inner certificate of {here} ended at {}", own.facts.not_after),
+            ));
+        }
+        if own.facts.not_before.since(now) > 0 {
+            let text = format!("the inner certificate of {here} begins at {}", own.facts.not_before);
+            return Err(Fault::new(inner::NOT_YET, text));
+        }
+        let on_disk = Own::load(&ground.services.organisation.place.trust());
+        if let Err(e) = on_disk {
+            let cause = if e.kind() == std::io::ErrorKind::PermissionDenied {
+                cause::PERMISSION
+            } else {
+                cause::INNER_FILES
+            };
+            return Err(Fault::new(
+                cause,
+                format!("the inner certificate or the bundle cannot be loaded: {e}"),
+            ));
+        }
+        if !own.bundle.facts().iter().any(|ca| ca.not_after.since(now) > 0) {
+            return Err(Fault::new(inner::EXPIRED, "every inner CA that this server believes has ended"));
+        }
+        if left < (RENEW_DAYS_LEFT - INNER_LATE_DAYS) * DAY_MILLIS {
+            let text = format!(
+                "the inner certificate of {here} ends at {} and was not renewed",
+                own.facts.not_after
+            );
+            return Err(Fault::new(cause::INNER_EXPIRES, text));
+        }
+        if let Some(ca) = own.bundle.facts().iter().find(|ca| ca.not_after.since(now) < 60 * DAY_MILLIS) {
+            let text = format!(
+                "the inner CA {} ends at {}: Update-InnerAuthority makes the next one",
+                ca.subject, ca.not_after
+            );
+            return Err(Fault::new(cause::INNER_EXPIRES, text));
+        }
+        Ok(())
+    })();
+    let degraded = done.as_ref().is_err_and(|f| f.cause == cause::INNER_EXPIRES);
+    let looked = ground.looked("inner.certificate", Party::new("server", here.clone()), begun, done);
+    let about = Subject::Inner(here);
+    Tried { culprit: Some(about.clone()), degraded, ..Tried::of(vec![about]) }.with(looked)
+}
+
+/// Whether Kerberos plays a part at all.
+pub fn has_kerberos(ground: &Ground) -> bool {
+    let settings = ground.services.settings.current();
+    let data = ground.services.organisation.place.root();
+    let wanted = waypost_trust::leg::Service::ALL
+        .into_iter()
+        .any(|s| settings.legs.of(s.name()).iter().any(|m| m == "kerberos"));
+    wanted || settings.kerberos.keytab_file(data).exists()
+}
+
+/// The keytab: can it be read, and has it keys for what others ask tickets for.
+pub fn keytab(ground: &Ground) -> Tried {
+    use waypost_trust::kerberos::cause as krb;
+    let begun = Instant::now();
+    let here = ground.here();
+    let data = ground.services.organisation.place.root();
+    let path = ground.services.settings.current().kerberos.keytab_file(data);
+    let wanted = ground.snapshot().server(&here).map(|s| s.principals.clone()).unwrap_or_default();
+    let shown = path.display();
+    let done = match keytab::load(&path) {
+        Ok(keys) if keys.entries.is_empty() => {
+            Err(Fault::new(krb::KEYTAB_MISSING, format!("{shown} has no keys")))
+        }
+        Ok(keys) => {
+            let has = keys.principals().iter().map(ToString::to_string).collect::<Vec<_>>();
+            let missing = wanted.iter().find(|w| !has.iter().any(|h| h.eq_ignore_ascii_case(w)));
+            match missing {
+                Some(missing) => {
+                    Err(Fault::new(krb::NO_PRINCIPAL, format!("{shown} has no key of {missing}"))
+                        .seen(format!("it has {}", has.join(", "))))
+                }
+                None => Ok(()),
+            }
+        }
+        Err(e @ KeytabError::Io { .. }) => {
+            let missing =
+                matches!(&e, KeytabError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
+            let cause = if missing { krb::KEYTAB_MISSING } else { krb::KEYTAB_UNREADABLE };
+            Err(Fault::new(cause, e.to_string()))
+        }
+        Err(e) => Err(Fault::new(krb::KEYTAB_UNREADABLE, e.to_string())),
+    };
+    let looked = ground.looked("kerberos.keytab", Party::new("keytab", shown.to_string()), begun, done);
+    let about = Subject::Kerberos(here);
+    Tried { culprit: Some(about.clone()), ..Tried::of(vec![about]) }.with(looked)
+}
+
+/// A ticket for this server itself, got and taken.
+pub async fn ticket(ground: &Ground, limit: Duration) -> Tried {
+    let begun = Instant::now();
+    let here = ground.here();
+    let principal = ground.snapshot().server(&here).and_then(|s| s.principals.first().cloned());
+    let about = Subject::Kerberos(here);
+    let to = Party::new("KDC", principal.clone().unwrap_or_default());
+    let Some(principal) = principal else {
+        return Tried::of(vec![about]).with(ground.looked("kerberos.ticket", to, begun, Ok(())));
+    };
+    let work = async {
+        let exporter = crate::machine::random::<32>();
+        let kerberos = &*ground.services.kerberos;
+        let begun = KerberosInitiator::begin(kerberos, &principal, &exporter).await?;
+        let admitted = KerberosAcceptor::accept(kerberos, &begun.token, &exporter).await?;
+        begun.rest.finish(admitted.reply).await.map(drop)
+    };
+    let (done, finding) = match tokio::time::timeout(limit, work).await {
+        Ok(Ok(())) => (Ok(()), None),
+        Ok(Err(fault)) => (Err(of_leg(&fault)), Some(fault.finding())),
+        Err(_) => {
+            let text = format!("no ticket for {principal} in {:.1} s", limit.as_secs_f64());
+            (Err(Fault::new(waypost_trust::kerberos::cause::KDC_UNREACHABLE, text)), None)
+        }
+    };
+    let (leg, own) = ground.looked("kerberos.ticket", to, begun, done);
+    let mut tried = Tried::of(vec![about.clone()]);
+    tried.legs.push(leg);
+    tried.because(finding.or(own), Some(about))
+}
+
+fn of_leg(fault: &LegFault) -> Fault {
+    let evidence = fault.evidence.iter().map(|e| format!("{}: {}", e.source, e.fact)).collect();
+    Fault { evidence, ..Fault::new(fault.cause, fault.text.clone()) }
+}
