@@ -71,7 +71,8 @@ impl<'a> Cert<'a> {
     fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for field in ["certificatedomains", "names", "dnsnamelist"] {
-            names.extend(self.get(field).into_iter().flat_map(words::items).map(str::to_lowercase));
+            let items = self.get(field).into_iter().flat_map(words::items).flat_map(str::split_whitespace);
+            names.extend(items.map(str::to_lowercase));
         }
         names.extend(self.get("subject").and_then(common_name));
         names
@@ -611,7 +612,14 @@ fn pair(text: &str) -> Option<(String, String)> {
 }
 
 fn connectors(case: &Case) -> impl Iterator<Item = (&Fact, Option<Arc<str>>)> {
-    case.objects("ReceiveConnector").chain(case.objects("SendConnector")).map(|fact| {
+    // A pasted excerpt may not tell its type; these properties are of connectors only.
+    let is = |fact: &&Fact| {
+        let typed = fact.is("type", "ReceiveConnector") || fact.is("type", "SendConnector");
+        typed
+            || fact.get("tlscertificatename").is_some()
+            || fact.get("fqdn").is_some() && fact.get("bindings").is_some()
+    };
+    case.of("object").filter(is).map(|fact| {
         let id = fact.get("identity").and_then(|id| id.split_once('\\')).map(|(server, _)| server);
         (fact, fact.get("server").or(id).and_then(server_name))
     })
