@@ -46,6 +46,7 @@ pub fn read(unit: &Unit, limits: &Limits, phrases: &Phrases, clock: Timestamp) -
     let run = || {
         let mut case = Case::part(clock);
         let mut sink = Sink::new(unit.file, phrases, &mut case);
+        sink.set_name(&unit.item.name);
         sink.set_server(super::names::server_of(&unit.item.name));
         let mut reading = Reading { limits, name: &unit.item.name, lines: 0, text: false };
         if let Err(reason) = reading.unit(unit, &mut sink) {

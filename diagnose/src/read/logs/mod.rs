@@ -25,6 +25,7 @@ const WRAPPED_MAX: usize = 3;
 
 /// Log lines anywhere in a text, with their header or without.
 pub fn reader(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
+    let hints = Hints::of(&sink.name());
     let mut header: Option<Header> = None;
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut index = 0;
@@ -40,7 +41,7 @@ pub fn reader(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
         } else if let Some(columns) = format::header_row(line) {
             header = Some(Header { fields: Some(columns), ..Header::default() });
             doc.claim(index..index + 1);
-        } else if let Some((setup, text, used)) = taken(doc, index, line, header.as_ref()) {
+        } else if let Some((setup, text, used)) = taken(doc, index, line, header.as_ref(), &hints) {
             let lines = used.max(setup_lines(doc, index, &setup));
             let text = if lines > used { joined(doc, index, lines, "\n") } else { text };
             facts::emit(&setup, &text, doc.place(index), sink);
@@ -57,11 +58,17 @@ pub fn reader(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
 }
 
 /// The log line that begins here: how to read it, its text, and the lines of the document that it takes.
-fn taken(doc: &Doc<'_>, index: usize, line: &str, header: Option<&Header>) -> Option<(Setup, String, usize)> {
+fn taken(
+    doc: &Doc<'_>,
+    index: usize,
+    line: &str,
+    header: Option<&Header>,
+    hints: &Hints,
+) -> Option<(Setup, String, usize)> {
     if !promising(line) {
         return None;
     }
-    let by_header = |text: &str| header.and_then(|h| h.setup(&Hints::default())).filter(|s| fits(s, text));
+    let by_header = |text: &str| header.and_then(|h| h.setup(hints)).filter(|s| fits(s, text));
     if let Some(setup) = by_header(line) {
         return Some((setup, line.to_owned(), 1));
     }
@@ -74,7 +81,7 @@ fn taken(doc: &Doc<'_>, index: usize, line: &str, header: Option<&Header>) -> Op
                 row::open_quotes(&text) && doc.free(index + used).is_some_and(|next| next.contains('"'));
             let (used, text) =
                 if more { (used + 1, joined(doc, index, used + 1, between)) } else { (used, text) };
-            return Some((facts::shaped(&found, &Hints::default()), text, used));
+            return Some((facts::shaped(&found, hints), text, used));
         }
         let next = doc.free(index + used)?;
         if next.trim().is_empty() || !next.contains(',') {
