@@ -72,8 +72,10 @@ pub fn masked(text: &str) -> String {
         format!("{} [masked]", &c[1])
     });
     let text = p.subject.replace_all(&text, |c: &Captures<'_>| {
-        let certificate = c[2].trim_start().to_uppercase().starts_with("CN=") || c[2].contains("O=");
-        if certificate { c[0].to_owned() } else { format!("{}[masked]", &c[1]) }
+        // Certificates and security events have subjects that are no one's letter.
+        let upper = c[2].trim_start().to_uppercase();
+        let other = upper.starts_with("CN=") || upper.contains("O=") || upper.starts_with("SECURITY ID");
+        if other { c[0].to_owned() } else { format!("{}[masked]", &c[1]) }
     });
     let text = p.address.replace_all(&text, |c: &Captures<'_>| {
         let local = c[1].to_lowercase();
@@ -115,6 +117,10 @@ mod tests {
             ("Authorization: Bearer abc.def", "Authorization: [masked]"),
             ("AUTH PLAIN AGFteQBzZWNyZXQ=", "AUTH PLAIN [masked]"),
             ("Subject: Salaries 2026", "Subject: [masked]"),
+            (
+                "Subject: Security ID: NULL SID Account Name: -",
+                "Subject: Security ID: NULL SID Account Name: -",
+            ),
             ("Subject: CN=mail.example.net", "Subject: CN=mail.example.net"),
             ("MBX01\\Default MBX01", "MBX01\\Default MBX01"),
             (
