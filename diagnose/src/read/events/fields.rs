@@ -10,7 +10,11 @@ use std::sync::LazyLock;
 /// Events of ordinary level that explain what happened or what was changed.
 pub fn is_telling(source: &str, id: u32) -> bool {
     if words::contains(source, "MSExchange") {
-        return matches!(id, 2080 | 15001..=15007 | 1035 | 2017 | 2016 | 12013..=12024 | 1009 | 1010 | 7009 | 500 | 1003 | 4999);
+        return matches!(id, 2080 | 15001..=15007 | 1035 | 2017 | 2016 | 12013..=12024 | 1009 | 1010 | 7009 | 500 | 1001..=1003 | 4999
+            | 1012 | 1014 | 1020 | 1050 | 4010 | 5015 | 5016 | 6010 | 9518 | 9519 | 10001 | 10003 | 16023);
+    }
+    if words::contains(source, "FIPFS") {
+        return true;
     }
     if words::contains(source, "Service Control Manager") {
         return matches!(id, 7000..=7045);

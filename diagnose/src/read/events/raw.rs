@@ -180,7 +180,10 @@ impl Raw {
         }
         let grave = matches!(self.level.as_str(), "Error" | "Warning" | "Critical" | "Audit Failure");
         let known = match self.is_security() {
-            true => matches!(self.id, 4625 | 4768 | 4769 | 4771 | 4776 | 4616 | 675..=680),
+            true => matches!(
+                self.id,
+                4625 | 4768 | 4769 | 4771 | 4776 | 4616 | 4726 | 4740 | 4743 | 5141 | 675..=680
+            ),
             false => fields::is_telling(&self.source, self.id),
         };
         !(grave || known || self.level.is_empty() || sink.hits(text))

@@ -120,7 +120,15 @@ pub fn emit(object: &Object, command: Option<&Command>, sink: &mut Sink<'_>) {
             fact.put(name, clean(value));
         }
     }
-    super::also::emit(object, &kind, &server, sink);
+    let asked = command.filter(|_| kind == "ItemProperty" && !object.has("pspath"));
+    match asked {
+        Some(command) => {
+            let mut keyed = object.clone();
+            keyed.put("PSPath", command.argument.clone());
+            super::also::emit(&keyed, &kind, &server, sink);
+        }
+        None => super::also::emit(object, &kind, &server, sink),
+    }
     complete(&mut fact, &kind);
     sink.fact(fact);
 }
