@@ -14,7 +14,8 @@ const EXAMPLES: &str = "Examples:
   waypost join TOKEN                         make this machine a server of an organisation (New-ServerToken gives the token)
   waypost Get-Mailbox                        commands as Exchange administrators know them
   waypost Set-ImapSettings -LoginType SecureLogin
-  waypost why MESSAGE-ID                     what became of a message, in plain words
+  waypost why MESSAGE-ID                     what became of a message, in plain words; also of an address, session, server, time
+  waypost diagnose                           the causes of what is wrong here; of Exchange by its artefacts; of any mail server
   waypost Get-Help New-Mailbox               parameters and examples of a command
   waypost Get-Command                        all commands
 
@@ -36,6 +37,7 @@ pub fn command() -> Command {
         .subcommand(init())
         .subcommand(join())
         .subcommand(lab())
+        .subcommand(crate::diagnose::command())
         .allow_external_subcommands(true)
         .arg_required_else_help(true)
 }
@@ -105,7 +107,7 @@ fn lab() -> Command {
 /// `waypost Get-Mailbox --data DIR` as well as `waypost --data DIR Get-Mailbox`. No words for what the binary does itself.
 pub fn command_words(matches: &ArgMatches) -> Result<(Option<PathBuf>, Vec<String>), String> {
     let Some((name, given)) = matches.subcommand() else { return Ok((None, Vec::new())) };
-    if matches!(name, "quickstart" | "serve" | "init" | "join" | "lab") {
+    if matches!(name, "quickstart" | "serve" | "init" | "join" | "lab" | "diagnose") {
         return Ok((None, Vec::new()));
     }
     let rest = given.get_many::<OsString>("").unwrap_or_default();

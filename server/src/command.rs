@@ -49,6 +49,23 @@ pub async fn run(place: &Place, words: &[String]) -> Exit {
     exit
 }
 
+/// Runs a command and keeps its records rather than showing them; warnings and errors are shown.
+pub async fn collect(place: &Place, words: &[String]) -> (Exit, Vec<waypost_admin::Record>) {
+    let catalogue = Catalogue::new();
+    let folder = std::env::current_dir().unwrap_or_default();
+    let mut screen = Screen::new(Renderer::new(Default::default(), &[]), false);
+    screen.kept = Some(Vec::new());
+    let exit = match catalogue.parse(words, Source { folder: &folder }) {
+        Ok(Parsed { invocation, .. }) => match catalogue.find(&invocation.command) {
+            Some(command) => perform(place, &catalogue, command, &invocation, &mut screen).await,
+            // Parsed a moment ago, so it is there.
+            None => Exit::USAGE,
+        },
+        Err(failure) => screen.fail(failure),
+    };
+    (exit, screen.kept.take().unwrap_or_default())
+}
+
 async fn perform(
     place: &Place,
     catalogue: &Catalogue,
@@ -109,8 +126,15 @@ async fn stopped(place: &Place, catalogue: &Catalogue, invocation: &Invocation, 
             .map_err(|e| e.to_string())?;
         Ok::<_, String>((settings, organisation))
     };
+    let needs = catalogue.find(&invocation.command).map(|c| c.needs);
     let (settings, organisation) = match opened.await {
         Ok(opened) => opened,
+        Err(e) if needs == Some(Needs::Any) => {
+            let text = format!("The store could not be opened ({e}); what follows is from the files alone.");
+            screen.tell(&Event::Warning(text));
+            let context = context(place, None);
+            return catalogue.run_here(&context, invocation, |event| screen.tell(&event)).await;
+        }
         Err(e) => return screen.fail(Failure::new(Category::ResourceUnavailable, "store", e)),
     };
     // Its queues are called what the running server calls them.
@@ -169,11 +193,13 @@ struct Screen {
     renderer: Renderer,
     json: bool,
     bar: Option<ProgressBar>,
+    /// Records are kept here and not shown.
+    kept: Option<Vec<waypost_admin::Record>>,
 }
 
 impl Screen {
     fn new(renderer: Renderer, json: bool) -> Screen {
-        Screen { renderer, json, bar: None }
+        Screen { renderer, json, bar: None, kept: None }
     }
 
     fn fail(&mut self, failure: Failure) -> Exit {
@@ -183,6 +209,9 @@ impl Screen {
     }
 
     fn tell(&mut self, event: &Event) {
+        if let (Some(kept), Event::Record(record)) = (&mut self.kept, event) {
+            return kept.push(record.clone());
+        }
         let text = self.renderer.event(event);
         self.print(&text);
         match event {

@@ -80,6 +80,9 @@ const fn needs(needs: Needs) -> &'static str {
         Needs::Files => "Works on a running server, and on the files of a stopped one.",
         Needs::Server => "Needs a running server.",
         Needs::Stopped => "Works only while the server is stopped.",
+        Needs::Any => {
+            "Works on a running server, on a stopped one, and on files alone where the store cannot be opened."
+        }
         Needs::Nothing => "Needs no server.",
     }
 }

@@ -31,6 +31,8 @@ pub enum Needs {
     Stopped,
     /// A running server, or the files of a stopped one; the store is not opened, which might be what does not work.
     Files,
+    /// The open store where it can be had, by way of the running server or by the command itself; else the files alone.
+    Any,
     /// Nothing: help.
     Nothing,
 }

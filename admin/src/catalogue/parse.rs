@@ -202,6 +202,14 @@ impl<'a> Reading<'a> {
         let mut params: Vec<&'static Param> = self.command.params.iter().filter(free).collect();
         params.sort_by_key(|p| p.position);
         let Some(param) = params.first() else {
+            // A question is asked in words: `waypost why did mail stop at 10:05`.
+            if self.command.name() == crate::commands::why::NAME
+                && let Some(Value::Text(text)) = self.invocation.args.get_mut("MessageId")
+            {
+                text.push(' ');
+                text.push_str(word);
+                return Ok(());
+            }
             let text = format!("{word:?} is one value too many (number {}).", position + 1);
             return Err(self.usage(word, text));
         };

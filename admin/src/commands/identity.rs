@@ -162,6 +162,13 @@ async fn identities(call: &Call<'_>) -> Outcome {
     Ok(())
 }
 
+/// What the server's user may and may not do, as Test-ServicePermission looks at it.
+pub(super) fn checked(call: &Call<'_>) -> Outcome<Vec<permission::Check>> {
+    let (host, settings) = host(call)?;
+    let denials = facts(call).map(|f| f.denials()).unwrap_or_default();
+    Ok(permission::checks(&host, &settings, permission::lowest_port(), &denials))
+}
+
 async fn permissions(call: &Call<'_>) -> Outcome {
     let (host, settings) = host(call)?;
     let denials = facts(call).map(|f| f.denials()).unwrap_or_default();

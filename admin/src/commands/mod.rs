@@ -7,6 +7,7 @@ mod cas;
 mod certificate;
 mod client_certificate;
 mod component;
+mod diagnosis;
 mod directory_source;
 mod dkim;
 mod domain;
@@ -84,6 +85,7 @@ pub(crate) fn all() -> Vec<&'static Command> {
         server::COMMANDS,
         tracking::COMMANDS,
         why::COMMANDS,
+        diagnosis::COMMANDS,
         help::COMMANDS,
     ];
     let mut all: Vec<&'static Command> = tables.iter().copied().flatten().collect();

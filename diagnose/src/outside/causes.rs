@@ -14,6 +14,19 @@ pub struct OutsideCause {
     pub reference: &'static str,
 }
 
+impl OutsideCause {
+    /// The page in Markdown, for people who have the fault.
+    pub fn page(&self) -> String {
+        let mut page =
+            format!("# {}\n\n`{}`\n\n{}\n\n## What to do\n\n", self.title, self.code, self.meaning);
+        for (n, step) in self.remedy.iter().enumerate() {
+            page.push_str(&format!("{}. {step}\n", n + 1));
+        }
+        page.push_str(&format!("\n## More\n\n{}\n", self.reference));
+        page
+    }
+}
+
 macro_rules! causes {
     ($($name:ident $code:literal $title:literal, $meaning:literal, [$($remedy:literal),*], $reference:literal;)*) => {
         $(pub static $name: OutsideCause = OutsideCause {

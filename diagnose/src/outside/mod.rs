@@ -6,14 +6,15 @@
 pub mod causes;
 mod certificate;
 mod doors;
-mod names;
+pub mod names;
 mod promises;
 pub mod seen;
-mod spf;
+pub mod spf;
 mod words;
 
 pub use causes::OutsideCause;
 pub use seen::Seen;
+pub use words::covers;
 
 use crate::report::{self, Report};
 use std::collections::BTreeMap;

@@ -34,7 +34,7 @@ pub fn leads(seen: &All, host: &str) -> Leads {
         return Leads::Somewhere;
     }
     let none = |a: &&Answer| matches!(a, Answer::NoName | Answer::NoRecord);
-    let sure = answers.iter().flatten().count() == 2 && answers.iter().flatten().all(|a| none(&a));
+    let sure = answers.iter().flatten().count() == 2 && answers.iter().flatten().all(none);
     let no_name = answers.iter().flatten().any(|a| **a == Answer::NoName);
     if sure || no_name { Leads::Nowhere } else { Leads::NotKnown }
 }
@@ -170,7 +170,7 @@ fn reverse(seen: &Seen, out: &mut Vec<Found>) {
         let names = lookup.records();
         let back = |name: &String| {
             let name = name.trim_end_matches('.');
-            ["A", "AAAA"].iter().any(|k| seen.records(name, k).iter().any(|a| *a == text))
+            ["A", "AAAA"].iter().any(|k| seen.records(name, k).contains(&text))
         };
         let not_known = |name: &String| leads(seen, name.trim_end_matches('.')) == Leads::NotKnown;
         match &lookup.answer {

@@ -1,7 +1,6 @@
-//! Get-MessageStory, better known as `waypost why MESSAGE-ID`: what became of a message, in plain words.
+//! The story of a message: from the logs, the legs, the queue as it is now, and what other servers know.
 
-use super::tracking::{folders, reading};
-use crate::catalogue::{Command, Example, Kind, Needs, Param};
+use super::super::tracking::{folders, reading};
 use crate::failure::{Category, Failure, Outcome};
 use crate::output::{Cell, Record};
 use crate::run::Call;
@@ -16,9 +15,6 @@ use waypost_tracking::legs::{self, PastLeg};
 use waypost_tracking::search::bare;
 use waypost_tracking::story::{self, Facts, Queued, QueuedState, QueuedTarget, Story, Viewer};
 
-/// The command that `waypost why` means.
-pub const NAME: &str = "Get-MessageStory";
-
 /// Items that are looked for by their Message-ID in the queue itself, where the log does not name them. Reading more would
 /// cost more than the answer is worth.
 const SEARCHED_MAX: usize = 20_000;
@@ -31,69 +27,78 @@ const SETTLED: Duration = Duration::from_millis(100);
 /// Items of one message that are looked at in the queue.
 const ITEMS_MAX: usize = 100;
 
-pub(super) static COMMANDS: &[Command] = &[Command {
-    verb: "Get",
-    noun: "MessageStory",
-    about: "Tells what became of a message: where it is for each recipient, why, and what can be done.",
-    detail: "Short: `waypost why MESSAGE-ID`. It joins the tracking log, the legs and the queue as it is now. What was seen, what \
-follows from it and what is not known are told apart. -As shows what one user may know of it. With -Server it is asked of the \
-submission listener of that server in the name of the user of -Credential, who needs no shell on the server and is told of their own \
-mail only.",
-    params: &[
-        Param::new("MessageId", Kind::Text, "The Message-ID, with or without angle brackets.")
-            .mandatory()
-            .at(0),
-        Param::new("As", Kind::Text, "What the user with this name or address may know."),
-        Param::new(
-            "Server",
-            Kind::Text,
-            "Ask the submission listener HOST:PORT instead; 587 if no port is given.",
-        ),
-        Param::new("Credential", Kind::Text, "The user who asks, with -Server."),
-        Param::new("Password", Kind::Secret, "Their password; - reads it from standard input."),
-    ],
-    columns: &["Text"],
-    examples: &[
-        Example { line: "why '<q3@contoso.test>'", about: "The whole story." },
-        Example { line: "why q3@contoso.test -As amy@contoso.test", about: "What Amy may know of it." },
-        Example {
-            line: "why q3@contoso.test -Server mail.contoso.test -Credential amy@contoso.test -Password -",
-            about: "Amy asks herself, from anywhere.",
-        },
-        Example { line: "why q3@contoso.test --json", about: "For programs." },
-    ],
-    needs: Needs::Store,
-    changes: false,
-    confirm: false,
-    run: |call| Box::pin(why(call)),
-}];
-
-async fn why(call: &Call<'_>) -> Outcome {
-    if call.text("Server").is_some() {
-        // The command line asks by itself; here there is nobody to ask.
-        return Err(Failure::usage("Server", "-Server is for the command line only."));
-    }
-    let id = bare(call.required("MessageId")?).to_owned();
+/// The story of the message with this id.
+///
+/// # Errors
+/// When nothing is known of it, or nothing can be read.
+pub(super) async fn story(call: &Call<'_>, id: &str) -> Outcome {
+    let id = bare(id).to_owned();
     let (tracking, legs) = folders(call)?;
     let now = call.context.clock.now();
-    let queue = call.queue().await?;
-    let mut facts = gather(&queue, tracking, legs, id.clone(), now).await?;
-    let settings = call.world()?.settings.current();
-    for target in facts.queue.iter_mut().flatten().flat_map(|queued| &mut queued.targets) {
-        // As the commands of the remedy take it.
-        target.queue = super::queue::identity(&settings, &target.queue);
+    // A queue that cannot be looked at takes nothing of the rest away.
+    let queue = match call.queue().await {
+        Ok(queue) => Some(queue),
+        Err(e) => {
+            tracing::warn!(error = %e.message, "the queue could not be looked at");
+            None
+        }
+    };
+    let mut facts = gather(queue.as_deref(), tracking, legs, id.clone(), now).await?;
+    if let Some(world) = &call.context.world {
+        let settings = world.settings.current();
+        for target in facts.queue.iter_mut().flatten().flat_map(|queued| &mut queued.targets) {
+            // As the commands of the remedy take it.
+            target.queue = super::super::queue::identity(&settings, &target.queue);
+        }
     }
     let addresses = match call.text("As") {
         None => None,
         Some(who) => Some(call.account(who)?.addresses().map(ToString::to_string).collect::<Vec<_>>()),
     };
     let viewer = addresses.as_deref().map_or(Viewer::Administrator, Viewer::User);
-    let Some(mut story) = story::tell(&facts, viewer) else { return Err(nothing(&facts, &id)) };
-    if let (Viewer::Administrator, Some(live)) = (viewer, &call.world()?.facts) {
+    let others = match viewer {
+        Viewer::Administrator => super::others::ask(call).await,
+        Viewer::User(_) => super::others::Others::default(),
+    };
+    let Some(mut story) = story::tell(&facts, viewer) else {
+        if others.tales.is_empty() {
+            return Err(nothing(&facts, &id, &others.silent));
+        }
+        call.record(elsewhere(&id, &others)).await;
+        return Ok(());
+    };
+    if let (Viewer::Administrator, Some(live)) =
+        (viewer, call.context.world.as_ref().and_then(|w| w.facts.as_ref()))
+    {
         inner_legs(&mut story, &facts, &live.legs());
     }
-    call.record(record(&story)).await;
+    call.record(record(&story, &others)).await;
     Ok(())
+}
+
+/// Only other servers know the message.
+fn elsewhere(id: &str, others: &super::others::Others) -> Record {
+    let mut text = format!("Message <{id}>\n  This server knows nothing of it.\n");
+    append(&mut text, others);
+    let servers: serde_json::Map<String, serde_json::Value> = others.tales.iter().cloned().collect();
+    Record::new()
+        .with("MessageId", format!("<{id}>"))
+        .with("NotKnown", others.silent.clone())
+        .with("Servers", Cell::Tree(servers.into()))
+        .with("Text", text)
+}
+
+/// What the other servers told, below what this one did.
+pub(super) fn append(text: &mut String, others: &super::others::Others) {
+    for (server, theirs) in &others.tales {
+        let body = theirs.get("Text").and_then(|t| t.as_str()).unwrap_or_default();
+        text.push_str(&format!("\nOn {server}\n"));
+        text.extend(body.lines().map(|line| format!("  {line}\n")));
+    }
+    if !others.silent.is_empty() {
+        text.push_str("\nServers that could not be asked\n");
+        text.extend(others.silent.iter().map(|line| format!("  {line}\n")));
+    }
 }
 
 /// What is wrong with legs between servers of ours that the message took or waits for, with the evidence of both ends.
@@ -141,20 +146,31 @@ fn named_hubs(queue: &str) -> bool {
     queue.rsplit(['\\', '/']).next().is_some_and(|name| name.eq_ignore_ascii_case("hubs"))
 }
 
-fn nothing(facts: &Facts, id: &str) -> Failure {
+fn nothing(facts: &Facts, id: &str, silent: &[String]) -> Failure {
     let since = match facts.since {
         Some(since) => format!("the tracking log reaches back to {since}"),
         None => "there is no tracking log (is log.message_tracking_log_enabled on?)".to_owned(),
     };
+    let queue = match facts.queue {
+        Some(_) => "the queue does not hold it",
+        None => "the queue could not be looked at",
+    };
+    let silent = match silent {
+        [] => String::new(),
+        some => format!(" Not asked: {}.", some.join("; ")),
+    };
     let text = format!(
-        "Nothing is known of a message with the Message-ID <{id}>: {since}, and the queue does not hold it. \
+        "Nothing is known of a message with the Message-ID <{id}>: {since}, and {queue}.{silent} \
          Get-MessageTrackingLog -Sender or -Recipients finds messages by address."
     );
     Failure::new(Category::ObjectNotFound, id, text)
 }
 
 /// The story as one record: what people read as `Text`, and every part for programs.
-fn record(story: &Story) -> Record {
+fn record(story: &Story, others: &super::others::Others) -> Record {
+    let mut text = story.text();
+    append(&mut text, others);
+    let servers: serde_json::Map<String, serde_json::Value> = others.tales.iter().cloned().collect();
     let tree = |value: serde_json::Result<serde_json::Value>| Cell::Tree(value.unwrap_or_default());
     let follows = story.follows.iter().map(|c| format!("{:?}: {}", c.confidence, c.text)).collect::<Vec<_>>();
     let whole = serde_json::to_value(story).unwrap_or_default();
@@ -167,7 +183,8 @@ fn record(story: &Story) -> Record {
         .with("Remedy", story.remedy.clone())
         .with("Seen", part("seen"))
         .with("Legs", part("legs"))
-        .with("Text", story.text())
+        .with("Servers", Cell::Tree(servers.into()))
+        .with("Text", text)
 }
 
 /// Everything that the logs and the queue have about a message.
@@ -175,7 +192,7 @@ fn record(story: &Story) -> Record {
 /// # Errors
 /// When the logs or the queue's rows cannot be read.
 pub async fn gather(
-    queue: &Queue,
+    queue: Option<&Queue>,
     tracking: PathBuf,
     leg_folder: PathBuf,
     id: String,
@@ -191,8 +208,15 @@ pub async fn gather(
     }
     let mut items: BTreeSet<u64> =
         facts.events.iter().map(|e| e.internal_message_id).filter(|item| *item != 0).collect();
+    let Some(queue) = queue else { return Ok(facts) };
     if items.is_empty() {
-        items.extend(search(queue, &id).await?);
+        match search(queue, &id).await {
+            Ok(found) => items.extend(found),
+            Err(e) => {
+                tracing::warn!(error = %e.message, "the queue could not be searched");
+                return Ok(facts);
+            }
+        }
     }
     let mut held = Vec::new();
     for item in items.into_iter().take(ITEMS_MAX) {
@@ -323,8 +347,8 @@ pub async fn for_user(
     message_id: &str,
     now: Timestamp,
 ) -> Outcome<Option<String>> {
-    let (tracking, legs) = super::tracking::folders_of(data)?;
-    let facts = gather(queue, tracking, legs, bare(message_id).to_owned(), now).await?;
+    let (tracking, legs) = super::super::tracking::folders_of(data)?;
+    let facts = gather(Some(queue), tracking, legs, bare(message_id).to_owned(), now).await?;
     Ok(story::tell(&facts, Viewer::User(addresses)).map(|story| story.text()))
 }
 

@@ -124,7 +124,7 @@ fn pattern(text: &str) -> String {
 pub fn service_of(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     let has = |word: &str| lower.contains(word);
-    let service = if lower.starts_with("inner") || has("hub") && has("delivery") {
+    if lower.starts_with("inner") || has("hub") && has("delivery") {
         lower.split('.').nth(1).unwrap_or("inner").to_owned()
     } else if has("imap") {
         "imap".into()
@@ -136,6 +136,5 @@ pub fn service_of(name: &str) -> String {
         "smtp".into()
     } else {
         lower.split(['.', '\\']).next().unwrap_or_default().to_owned()
-    };
-    service
+    }
 }
