@@ -244,41 +244,37 @@ fn submit_is_denied(case: &Case) -> Vec<Hit> {
         .collect()
 }
 
+/// An answer that refuses for want of a right: 5xx with 5.7.x.
+fn refused_by_right(fact: &Fact) -> bool {
+    let answer = fact.get("data").unwrap_or_default();
+    answer.starts_with('5') && answer.contains("5.7.") && !answer.contains("5.7.3 ")
+}
+
 /// The host was refused by a connector that took it only since its range is narrower than that of another that fits.
 fn narrower_connector_took_the_host(case: &Case) -> Vec<Hit> {
     let connectors: Vec<&Fact> = receive_connectors(case).filter(|c| !c.is("enabled", "False")).collect();
     let mut hits = Vec::new();
     let mut told: BTreeSet<(String, IpAddr)> = BTreeSet::new();
-    for refused in case.of("smtp-receive").filter(|f| refused_relay(f) || refused_anonymous(f)) {
+    for refused in case.of("smtp-receive").filter(|f| refused_by_right(f)) {
         let (Some(logged), Some(host)) = (refused.get("connector"), refused.get("remote").and_then(address))
         else {
             continue;
         };
         let session = refused.get("session");
-        let server_talks = case.of("smtp-receive").any(|f| {
-            f.get("session") == session && session.is_some() && INTERNAL_VERBS.iter().any(|v| f.mentions(v))
-        });
+        let server_talks = session.is_some()
+            && case.of("smtp-receive").any(|f| {
+                f.get("session") == session
+                    && f.is("event", "<")
+                    && INTERNAL_VERBS.iter().any(|v| f.mentions(v))
+            });
         let Some(chosen) = connectors.iter().copied().find(|c| is_called(c, logged)) else { continue };
         let fits = |c: &Fact| c.get("remoteipranges").and_then(|r| narrowest(r, host));
         let Some(width) = fits(chosen).filter(|_| !server_talks) else { continue };
         let wider = connectors.iter().copied().find(|c| {
-            let same_port = match (refused.get("local").and_then(port), c.get("bindings")) {
-                (Some(port_met), Some(bindings)) => words::items(bindings).any(|b| port(b) == Some(port_met)),
-                _ => true,
-            };
-            let same_server = is_called(c, &logged.replace(name_of(chosen), name_of(c)));
-            let would_grant = if name_of(c).to_lowercase().starts_with("default") {
-                refused_anonymous(refused)
-                    && grants_anonymous(c) == Some(true)
-                    && grants_anonymous(chosen) != Some(true)
-            } else {
-                true
-            };
             !std::ptr::eq(*c, chosen)
-                && same_port
-                && same_server
-                && would_grant
                 && fits(c).is_some_and(|w| w > width)
+                && same_door(refused, c, logged)
+                && would_help(c, chosen, refused)
         });
         if let Some(wider) = wider
             && told.insert((logged.to_lowercase(), host))
@@ -291,6 +287,25 @@ fn narrower_connector_took_the_host(case: &Case) -> Vec<Hit> {
         }
     }
     hits
+}
+
+/// On the server and the port where the session was.
+fn same_door(refused: &Fact, connector: &Fact, logged: &str) -> bool {
+    let same_port = match (refused.get("local").and_then(port), connector.get("bindings")) {
+        (Some(met), Some(bindings)) => words::items(bindings).any(|b| port(b) == Some(met)),
+        _ => true,
+    };
+    let servers = (connector.get("identity").and_then(|i| i.split_once('\\')), logged.split_once('\\'));
+    same_port && !matches!(servers, (Some((a, _)), Some((b, _))) if !a.eq_ignore_ascii_case(b))
+}
+
+/// Whether the other connector may well have taken what this one refused: the default one takes anonymous mail, but relays
+/// for nobody.
+fn would_help(other: &Fact, chosen: &Fact, refused: &Fact) -> bool {
+    if !name_of(other).to_lowercase().starts_with("default") {
+        return true;
+    }
+    !refused_relay(refused) && grants_anonymous(other) == Some(true) && grants_anonymous(chosen) != Some(true)
 }
 
 fn connector_has_a_thousand_ranges(case: &Case) -> Vec<Hit> {
