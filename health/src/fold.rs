@@ -125,6 +125,18 @@ impl Case {
     fn is_definite(&self) -> bool {
         self.rank >= 2
     }
+
+    /// It is about one part, and says so.
+    fn is_direct(&self) -> bool {
+        self.failure.result.culprit.is_some() || self.failure.result.subject.len() == 1
+    }
+
+    /// Whether what this says can come of that part.
+    fn can_be(&self, part: &Subject) -> bool {
+        let kinds = cause::about(self.code);
+        let about = |s: &Subject| kinds.iter().any(|kind| is_of(s, *kind));
+        kinds.is_empty() || self.way.iter().any(|s| about(s) && s.closure().contains(part))
+    }
 }
 
 fn suspects(code: &str, way: &BTreeSet<Subject>, since: u64, well: &Well) -> BTreeSet<Subject> {
@@ -159,8 +171,8 @@ fn is_of(subject: &Subject, kind: About) -> bool {
 
 /// A group while it grows.
 struct Growing {
-    subject: Subject,
-    sure: bool,
+    /// Parts that would explain it equally well; the first is the one that is named.
+    parts: Vec<Subject>,
     /// Those that tell of it.
     cases: Vec<Case>,
     /// Those that are its consequences.
@@ -176,31 +188,62 @@ impl Growing {
         self.cases.iter().map(|c| c.rank).max().unwrap_or(0)
     }
 
-    /// Whether this fault is behind that failure.
-    fn explains(&self, case: &Case) -> bool {
+    /// The part that is named.
+    fn subject(&self) -> &Subject {
+        self.parts.first().expect("a group has a part that explains it")
+    }
+
+    /// Those of the parts that would be behind that failure, too; none: this fault does not explain it.
+    fn behind(&self, case: &Case) -> Vec<Subject> {
         // What only works badly is not why something else does not work at all.
         if self.severity() < case.failure.severity {
-            return false;
+            return Vec::new();
         }
-        if !case.is_definite() {
-            return self.rank() > case.rank && case.way.contains(&self.subject);
-        }
-        let below =
-            || case.suspects.iter().any(|s| *s != self.subject && s.closure().contains(&self.subject));
-        let better = || self.rank() > case.rank && case.suspects.contains(&self.subject);
-        let clock = || {
-            let Subject::Clock(server) = &self.subject else { return false };
-            cause::is_about_time(case.code) && case.way.iter().any(|s| s.server() == Some(server))
+        let higher = self.rank() > case.rank;
+        let fits = |part: &&Subject| {
+            if !case.is_definite() {
+                return higher && case.way.contains(*part) && (case.can_be(part) || self.is_proved());
+            }
+            let below = || case.suspects.iter().any(|s| s != *part && s.closure().contains(*part));
+            let clock = || {
+                let Subject::Clock(server) = part else { return false };
+                cause::is_about_time(case.code) && case.way.iter().any(|s| s.server() == Some(server))
+            };
+            (higher && case.suspects.contains(*part)) || below() || clock()
         };
-        below() || better() || clock()
+        self.parts.iter().filter(fits).cloned().collect()
+    }
+
+    /// A probe of this part alone says so.
+    fn is_proved(&self) -> bool {
+        self.parts.len() == 1 && self.cases.iter().any(Case::is_direct)
+    }
+
+    fn explains(&self, case: &Case) -> bool {
+        !self.behind(case).is_empty()
+    }
+
+    /// Takes a consequence in, which may tell which of the parts it is.
+    fn take(&mut self, case: Case) {
+        let left = self.behind(&case);
+        if !left.is_empty() {
+            self.parts = left;
+        }
+        self.under.push(case);
+    }
+
+    /// The parts that this and another group have in common.
+    fn common(&self, other: &Growing) -> Vec<Subject> {
+        self.parts.iter().filter(|part| other.parts.contains(part)).cloned().collect()
     }
 
     fn finish(self) -> Group {
-        let Growing { subject, sure, mut cases, under } = self;
+        let (subject, sure) = (self.subject().clone(), self.parts.len() == 1);
+        let Growing { mut cases, under, .. } = self;
         // The first tells of it: the most definite, then what is about this part alone, then the earliest.
         cases.sort_by_key(|c| {
-            let direct = c.failure.result.culprit.is_some() || c.failure.result.subject.len() == 1;
-            (Reverse(c.rank), Reverse(c.failure.severity), !direct, c.failure.since, c.failure.member.clone())
+            let order = (Reverse(c.rank), Reverse(c.failure.severity), !c.is_direct());
+            (order, c.failure.since, c.failure.member.clone())
         });
         let members: Vec<Failure> = cases.into_iter().chain(under).map(|c| c.failure).collect();
         let root = members.first().cloned();
@@ -216,8 +259,8 @@ pub fn fold(failures: Vec<Failure>, well: &Well) -> Vec<Group> {
     let mut rest = Vec::new();
     for case in vague {
         let behind = groups.iter_mut().filter(|g| g.explains(&case));
-        match behind.max_by(|a, b| (a.rank(), &a.subject).cmp(&(b.rank(), &b.subject))) {
-            Some(group) => group.under.push(case),
+        match behind.max_by(|a, b| (a.rank(), a.subject()).cmp(&(b.rank(), b.subject()))) {
+            Some(group) => group.take(case),
             None => rest.push(case),
         }
     }
@@ -235,8 +278,12 @@ fn definite_groups(cases: Vec<Case>, well: &Well) -> Vec<Growing> {
     }
     let mut groups: Vec<Growing> = Vec::new();
     for group in by_code.into_values().flat_map(|cases| cover(cases, well)) {
-        match groups.iter_mut().find(|g| g.subject == group.subject && g.severity() == group.severity()) {
-            Some(same) => same.cases.extend(group.cases),
+        let same = |g: &&mut Growing| !g.common(&group).is_empty() && g.severity() == group.severity();
+        match groups.iter_mut().find(same) {
+            Some(same) => {
+                same.parts = same.common(&group);
+                same.cases.extend(group.cases);
+            }
             None => groups.push(group),
         }
     }
@@ -254,7 +301,7 @@ fn consequences(mut groups: Vec<Growing>) -> Vec<Growing> {
                     && group.cases.iter().all(|c| g.explains(c))
                     && !(mutual(g, group) && *other > at)
             });
-            if let Some((root, _)) = behind.max_by(|a, b| (&a.1.subject, a.0).cmp(&(&b.1.subject, b.0))) {
+            if let Some((root, _)) = behind.max_by(|a, b| (a.1.subject(), a.0).cmp(&(b.1.subject(), b.0))) {
                 found = Some((at, root));
                 break;
             }
@@ -263,7 +310,9 @@ fn consequences(mut groups: Vec<Growing>) -> Vec<Growing> {
         let Growing { cases, under, .. } = groups.remove(at);
         let root = if root > at { root - 1 } else { root };
         if let Some(root) = groups.get_mut(root) {
-            root.under.extend(cases.into_iter().chain(under));
+            for case in cases.into_iter().chain(under) {
+                root.take(case);
+            }
         }
     }
 }
@@ -285,9 +334,13 @@ fn cover(mut cases: Vec<Case>, well: &Well) -> Vec<Growing> {
         let best: Vec<&Subject> = counts.iter().filter(|(_, n)| **n == most).map(|(s, _)| *s).collect();
         let silent = |s: &&&Subject| matches!(s, Subject::Server(id) if well.silent.contains(id));
         let Some(subject) = best.iter().find(silent).or(best.first()).map(|s| (*s).clone()) else { break };
-        let sure = best.len() == 1;
-        let (members, rest) = cases.into_iter().partition(|c| c.suspects.contains(&subject));
-        groups.push(Growing { subject, sure, cases: members, under: Vec::new() });
+        let mut parts: Vec<Subject> = best.into_iter().cloned().collect();
+        let (members, rest): (Vec<Case>, Vec<Case>) =
+            cases.into_iter().partition(|c| c.suspects.contains(&subject));
+        // Others may explain as many, but not the same ones.
+        parts.retain(|part| members.iter().all(|c| c.suspects.contains(part)));
+        parts.sort_by_key(|part| *part != subject);
+        groups.push(Growing { parts, cases: members, under: Vec::new() });
         cases = rest;
     }
     groups

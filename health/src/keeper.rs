@@ -225,7 +225,8 @@ impl Keeper {
         }
         let (failures, well, standing) = self.look(now);
         let failing: BTreeSet<Member> = failures.iter().map(|f| f.member.clone()).collect();
-        let groups = fold(failures, &well);
+        let late = self.late();
+        let groups = fold(failures.into_iter().filter(|f| !late.contains(&f.member)).collect(), &well);
         let mut decisions = Vec::new();
         let unassigned = self.assign(groups, &standing, &mut decisions, now);
         self.pending.retain(|member, _| failing.contains(member));
@@ -290,6 +291,34 @@ impl Keeper {
         (failures, well, standing)
     }
 
+    /// Monitors that an alert explains and that were not tried again since what told of it is well: they say nothing new.
+    fn late(&self) -> BTreeSet<Member> {
+        let mut late = BTreeSet::new();
+        for open in &self.open {
+            let Some((root, heard)) =
+                self.monitor(&open.root).filter(|(m, _)| self.stands(m) == Standing::Well)
+            else {
+                continue;
+            };
+            // What was under way then may end a little later.
+            let well = heard.mono.saturating_sub(root.since_ago) + self.timing.timeout();
+            let before = |member: &&Member| {
+                let tried =
+                    self.monitor(member).and_then(|(m, at)| Some(at.mono.saturating_sub(m.tried_ago?)));
+                tried.is_some_and(|at| at <= well)
+            };
+            late.extend(open.members.iter().filter(before).cloned());
+        }
+        late
+    }
+
+    /// A monitor as its server told of it, and when.
+    fn monitor(&self, member: &Member) -> Option<(&MonitorState, Moment)> {
+        let (report, at) = self.servers.get(&member.server)?.report.as_ref()?;
+        let found = report.monitors.iter().find(|m| m.probe == member.probe)?;
+        Some((found, *at))
+    }
+
     fn is_silent(&self, server: &Server, now: Moment) -> bool {
         let (Some((_, first, count)), since) = (&server.unheard, server.report.as_ref().map(|(_, at)| *at))
         else {
@@ -345,11 +374,13 @@ impl Keeper {
     ) -> Vec<Group> {
         let mut pairs: Vec<(bool, usize, usize, usize)> = Vec::new();
         for (at, open) in self.open.iter().enumerate() {
+            // What told of it is well: something else that is definite is another fault.
+            let well = standing.get(&open.root) == Some(&Standing::Well);
             for (number, group) in groups.iter().enumerate() {
                 let shared = group.members.iter().filter(|f| open.members.contains(&f.member)).count();
                 let same =
                     open.alert.finding.cause.code == group.code() && open.alert.subject == group.subject;
-                if shared > 0 || same {
+                if (shared > 0 && !(well && group.rank() >= 2)) || same {
                     pairs.push((same, shared, at, number));
                 }
             }
@@ -604,11 +635,8 @@ impl Keeper {
 
     /// The settings under which each of these was well last.
     fn good_versions(&self, members: &BTreeSet<Member>) -> Vec<Option<u32>> {
-        let find = |member: &Member| {
-            let (report, _) = self.servers.get(&member.server)?.report.as_ref()?;
-            report.monitors.iter().find(|m| m.probe == member.probe && m.value.is_bad())
-        };
-        members.iter().filter_map(find).map(|m| m.good_version).collect()
+        let found = members.iter().filter_map(|member| self.monitor(member));
+        found.filter(|(m, _)| m.value.is_bad()).map(|(m, _)| m.good_version).collect()
     }
 
     /// Whether another server has a listener of this name through which probes go well.

@@ -78,6 +78,9 @@ pub struct MonitorState {
     pub failing_ago: Option<u64>,
     /// Milliseconds since the last good try.
     pub good_ago: Option<u64>,
+    /// Milliseconds since the last try ended.
+    #[serde(default)]
+    pub tried_ago: Option<u64>,
     /// It is bad still, and its last try was good.
     #[serde(default)]
     pub recovering: bool,
@@ -310,6 +313,7 @@ impl Monitor {
             failing: self.failing.map(|at| at.wall),
             failing_ago: self.failing.map(|at| now.since(at)),
             good_ago: self.good.map(|at| now.since(at)),
+            tried_ago: self.heard.map(|at| now.since(at)),
             recovering: self.confirmed && self.goods > 0,
             last: self.last.clone(),
             fault,

@@ -379,12 +379,17 @@ fn a_mute_service_is_restarted_once_then_its_server_is_drained() {
     assert!(open[0].actions.iter().all(|a| a.result.is_some()), "{open:?}");
 }
 
+/// More of them with PROPTEST_CASES.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(16)
+}
+
 fn any_part() -> impl Strategy<Value = usize> {
     0..catalogue().len()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     /// Whatever breaks, and for how long: no more alerts than faults, each that lasts an interval is told of within it, and
     /// when all is mended nothing is open.
