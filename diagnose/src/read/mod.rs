@@ -2,6 +2,7 @@
 
 pub mod conversation;
 pub mod events;
+pub mod fuzz;
 pub mod logs;
 pub mod objects;
 pub mod prose;

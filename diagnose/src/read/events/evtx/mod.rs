@@ -48,6 +48,13 @@ pub fn read(bytes: &[u8], sink: &mut Sink<'_>) -> bool {
     true
 }
 
+/// Reads bytes as the records of one chunk, without its head.
+pub(crate) fn read_bare(records: &[u8], sink: &mut Sink<'_>) {
+    let mut chunk = vec![0; RECORDS];
+    chunk.extend(records.iter().take(CHUNK - RECORDS));
+    read_chunk(&chunk, &mut Count::default(), sink);
+}
+
 #[derive(Default)]
 struct Count {
     records: u64,

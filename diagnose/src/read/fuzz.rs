@@ -1,0 +1,44 @@
+//! What fuzzing drives: each group of readers over arbitrary bytes. Nothing may panic, whatever stands there.
+
+use super::{Doc, events, objects, tools};
+use crate::case::Case;
+use crate::phrases::Phrases;
+use crate::sink::Sink;
+use waypost_base::Timestamp;
+
+fn with(data: &[u8], go: impl FnOnce(&str, &mut Doc<'_>, &mut Sink<'_>)) {
+    let text = String::from_utf8_lossy(data);
+    let phrases = Phrases::new(["failed", "0x8004"]);
+    let mut case = Case::new(Timestamp(1_900_000_000_000));
+    let file = case.file_named("MBX01_Get-Queue.txt");
+    let mut doc = Doc::new(file, text.lines().collect(), 1);
+    go(&text, &mut doc, &mut Sink::new(file, &phrases, &mut case));
+}
+
+/// Objects in every form.
+pub fn objects(data: &[u8]) {
+    with(data, |text, doc, sink| {
+        objects::json::read(text, sink);
+        objects::clixml::read(text, sink);
+        objects::errors::read(doc, sink);
+        objects::checker::read(doc, sink);
+        objects::read(doc, sink);
+    });
+}
+
+/// Events in every form; bytes that begin as a log does are read as one, and all others as the content of one.
+pub fn events(data: &[u8]) {
+    with(data, |text, doc, sink| {
+        events::evtx::read(data, sink);
+        events::evtx::read_bare(data, sink);
+        events::xml::read(text, sink);
+        events::xml::read_doc(doc, sink);
+        events::text::read(doc, sink);
+        events::read_prose(doc, sink);
+    });
+}
+
+/// What tools print.
+pub fn tools(data: &[u8]) {
+    with(data, |_, doc, sink| tools::read(doc, sink));
+}
