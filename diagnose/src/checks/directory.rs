@@ -8,6 +8,7 @@ use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::LazyLock;
+use waypost_base::Timestamp;
 
 pub const ALL: &[(&str, Check)] = &[
     ("dns_query_failed_outside", dns_query_failed_outside),
@@ -311,6 +312,13 @@ const FOUR_HOURS: i64 = 4 * 3_600_000;
 /// Peaks may be off by a sampling interval or two.
 const NEAR: i64 = 15 * 60_000;
 
+/// When a sample was taken: tables of counters are no logs, their time is a column.
+fn sampled(fact: &Fact) -> Option<Timestamp> {
+    let column =
+        || fact.fields.iter().find(|(n, _)| n.contains("time") || n.contains("date") || n.starts_with("pdh"));
+    fact.time.or_else(|| column().and_then(|(_, value)| crate::read::when::parse(value)))
+}
+
 /// Peaks of Autodiscover's load that are four hours apart, twice at least.
 fn peaks_every_four_hours(case: &Case) -> Vec<Hit> {
     let busy = |f: &&Fact| {
@@ -328,7 +336,7 @@ fn peaks_every_four_hours(case: &Case) -> Vec<Hit> {
     };
     let mut peaks: Vec<(i64, &Fact)> = Vec::new();
     let mut seen: Vec<(i64, &Fact)> =
-        case.all().filter(busy).filter_map(|f| Some((f.time?.as_millis(), f))).collect();
+        case.all().filter(busy).filter_map(|f| Some((sampled(f)?.as_millis(), f))).collect();
     seen.sort_by_key(|(time, _)| *time);
     for (time, fact) in seen {
         if peaks.last().is_none_or(|(last, _)| time - last > 3_600_000) {
@@ -397,7 +405,6 @@ fn sid_on_two_objects(case: &Case) -> Vec<Hit> {
 mod tests {
     use super::*;
     use crate::fact::Place;
-    use waypost_base::Timestamp;
 
     fn case(facts: Vec<Fact>) -> Case {
         let mut case = Case::new(Timestamp(0));

@@ -17,6 +17,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("custom_connector_covers_servers", custom_connector_covers_servers),
     ("many_hosts_time_out", many_hosts_time_out),
     ("tcp_25_fails", tcp_25_fails),
+    ("connected_outside_meanwhile", connected_outside_meanwhile),
     ("hub_connector_on_port_25", hub_connector_on_port_25),
     ("hub_process_on_port_25", hub_process_on_port_25),
     ("sessions_end_at_the_same_age", sessions_end_at_the_same_age),
@@ -170,6 +171,24 @@ static PORT_25: LazyLock<Option<Regex>> =
 
 fn address_with_port_25(text: &str) -> Option<String> {
     PORT_25.as_ref()?.captures(text)?.get(1).map(|m| m.as_str().to_owned())
+}
+
+static CONNECTED_TO: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?i)established connection to \[?([0-9a-f.:]+)").ok());
+
+/// Another host outside was reached while connections failed: the network lets mail through.
+fn connected_outside_meanwhile(case: &Case) -> Vec<Hit> {
+    let failed = |f: &&Fact| f.mentions("TimedOut") || f.mentions("10060") || f.mentions("0000274C");
+    let Some(first) = case.of("connectivity").filter(failed).filter_map(|f| f.time).min() else {
+        return Vec::new();
+    };
+    let outside = |f: &&Fact| {
+        let address = CONNECTED_TO.as_ref().and_then(|r| r.captures(&f.text)).and_then(|c| c.get(1));
+        let ip = address.and_then(|m| m.as_str().trim_end_matches('.').parse::<IpAddr>().ok());
+        ip.is_some_and(|ip| !is_private(ip)) && f.time.is_some_and(|t| t >= first)
+    };
+    let reached = case.of("connectivity").find(outside);
+    reached.map(|f| Hit::of("Another host outside was reached meanwhile", &[f])).into_iter().collect()
 }
 
 /// A test of port 25 of a host outside that got no connection.
