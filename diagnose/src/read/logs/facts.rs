@@ -281,7 +281,9 @@ fn proxied(context: &str) -> Option<String> {
 }
 
 fn of_setup(line: &str, at: Place) -> Option<Fact> {
-    let entry = setup::take(line)?;
+    let Some(entry) = setup::take(line) else {
+        return Some(Fact::new("setup", at).with("message", line));
+    };
     let fact = Fact::new("setup", at).time(entry.time);
     Some(fact.with("level", entry.level).with("depth", entry.depth).with("message", entry.message))
 }

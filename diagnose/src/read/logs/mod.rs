@@ -77,11 +77,9 @@ fn taken(
         for between in ["", " "] {
             let text = joined(doc, index, used, between);
             let Some(found) = shape::of(&text) else { continue };
-            let more =
-                row::open_quotes(&text) && doc.free(index + used).is_some_and(|next| next.contains('"'));
-            let (used, text) =
-                if more { (used + 1, joined(doc, index, used + 1, between)) } else { (used, text) };
-            return Some((facts::shaped(&found, hints), text, used));
+            let setup = facts::shaped(&found, hints);
+            let (used, text) = rest_of(doc, index, used, text, &setup);
+            return Some((setup, text, used));
         }
         let next = doc.free(index + used)?;
         if next.trim().is_empty() || !next.contains(',') {
@@ -89,6 +87,27 @@ fn taken(
         }
     }
     None
+}
+
+/// What of a line stands in the next ones: a mail program has broken it before all of its columns had come.
+fn rest_of(doc: &Doc<'_>, index: usize, used: usize, text: String, setup: &Setup) -> (usize, String) {
+    let (mut used, mut text) = (used, text);
+    let columns = setup.columns.names.len();
+    while used < WRAPPED_MAX + 1 && columns > 0 {
+        let short = row::split(&text, setup.columns.separator).len() + 1 < columns;
+        let next = doc.free(index + used).map(str::trim).unwrap_or_default();
+        let like_more = next.ends_with(',') || next.contains(['"', '“', '”', '=']) || next.starts_with("***");
+        let another = promising(next) && shape::of(next).is_some();
+        if !(short || row::open_quotes(&text)) || !like_more || another || next.starts_with('#') {
+            break;
+        }
+        if !text.ends_with([',', ' ']) {
+            text.push(' ');
+        }
+        text.push_str(next);
+        used += 1;
+    }
+    (used, text)
 }
 
 /// Cheap: whether a line may be one of a log.

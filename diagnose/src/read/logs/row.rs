@@ -94,7 +94,7 @@ fn quoted(text: &str) -> (Cow<'_, str>, Option<&str>) {
 
 /// Whether quotes are open at the end of the line: it goes on in the next one, or was cut off.
 pub fn open_quotes(line: &str) -> bool {
-    line.bytes().filter(|b| *b == b'"').count() % 2 == 1
+    line.chars().filter(|c| matches!(c, '"' | '“' | '”')).count() % 2 == 1
 }
 
 /// A time as logs have it: `2026-03-03T08:15:20.114Z`, with a space for the `T`, with or without parts of a second.

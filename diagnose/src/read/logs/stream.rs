@@ -283,8 +283,10 @@ impl Stream {
                 }
             }
             Format::Setup => {
-                self.end_entry(sink);
-                if super::setup::take(&text).is_some() {
+                if self.entry.is_some() && super::setup::goes_on(&text) {
+                    self.entry_goes_on(line, sink);
+                } else {
+                    self.end_entry(sink);
                     self.entry = Some((number, text.into_owned()));
                 }
             }
