@@ -77,6 +77,10 @@ impl Line {
     /// Whether a service of ours, or a peer, refused or could not do what was asked.
     pub fn is_bad(&self) -> bool {
         let answer = self.answer.trim_start_matches("R=").trim_start_matches('"');
+        // How a client goes is its own affair.
+        if self.said.starts_with("CloseSession") {
+            return false;
+        }
         match self.log {
             Log::Imap => {
                 answer.starts_with("NO") || answer.starts_with("BAD") || self.answer.contains("ErrMsg=")
@@ -93,6 +97,22 @@ impl Line {
                 let lower = self.said.to_ascii_lowercase();
                 lower.contains("failed") || lower.contains("refused") || lower.contains("timed out")
             }
+        }
+    }
+
+    /// Whether what was refused is the client's or a peer's own doing: a wrong password, a recipient that is nobody's. What we
+    /// could not do, or what others refused us, is not.
+    pub fn is_refusal(&self) -> bool {
+        let said = self.said.trim_start_matches(['>', ' ']);
+        match self.log {
+            Log::Imap | Log::Pop => {
+                let upper = self.answer.to_ascii_uppercase();
+                !["UNAVAILABLE", "SERVERBUG", "CONTACTADMIN", "SYS/", "INUSE", "LIMIT"]
+                    .iter()
+                    .any(|w| upper.contains(w))
+            }
+            Log::SmtpReceive => said.starts_with('5'),
+            Log::SmtpSend | Log::Connectivity => false,
         }
     }
 

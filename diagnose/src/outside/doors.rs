@@ -22,9 +22,14 @@ pub fn judge(seen: &Seen, out: &mut Vec<Found>) {
     }
 }
 
+/// Characters of what a step found that its line shows; the JSON form has more.
+const STEP_NOTE_MAX: usize = 60;
+
 /// `tls 12.3 ms (TLSv1.3 …)`
 pub fn step(step: &super::seen::Step) -> String {
-    let note = if step.note.is_empty() { String::new() } else { format!(" ({})", step.note) };
+    let note: String = step.note.chars().take(STEP_NOTE_MAX).collect();
+    let more = if note.len() < step.note.len() { "…" } else { "" };
+    let note = if note.is_empty() { note } else { format!(" ({note}{more})") };
     format!("{} {:.1} ms{note}", step.name, step.micros as f64 / 1000.0)
 }
 
@@ -112,6 +117,10 @@ fn greeting(door: &Door, out: &mut Vec<Found>) {
     if !good.iter().any(|g| first.to_ascii_uppercase().starts_with(g)) {
         let so = format!("{} does not greet as a server for {} does.", door.place(), door.speaks.name());
         out.push(found(0.9).seen(door.place(), format!("greets with {:?}", said(&door.greeting))).so(so));
+    } else if let Some(broke) = door.broke.as_ref().filter(|_| door.able().is_empty()) {
+        let last = door.steps.last().map_or("the greeting", |s| s.name.as_str());
+        let so = format!("{} breaks the conversation off after {last}.", door.place());
+        out.push(found(0.7).seen(door.place(), format!("after {last}: {broke}")).so(so));
     }
 }
 

@@ -134,21 +134,21 @@ pub fn report(seen: &Seen) -> Report {
     for lookup in &seen.lookups {
         out.read.push(report::Read {
             file: format!("DNS {} {}", lookup.name, lookup.kind),
-            kind: names::told(lookup),
+            kind: format!("DNS {} {}: {}", lookup.name, lookup.kind, names::told(lookup)),
             count: lookup.records().len() as u64,
             server: None,
         });
     }
     for fetch in &seen.fetches {
         let (kind, count) = match &fetch.outcome {
-            Ok(page) => (format!("status {}, {} ms", page.status, fetch.micros / 1000), 1),
-            Err(why) => (why.clone(), 0),
+            Ok(page) => (format!("{}: status {}, {} ms", fetch.url, page.status, fetch.micros / 1000), 1),
+            Err(why) => (format!("{}: {why}", fetch.url), 0),
         };
         out.read.push(report::Read { file: fetch.url.clone(), kind, count, server: None });
     }
     for door in &seen.doors {
         let steps = door.steps.iter().map(doors::step).collect::<Vec<_>>().join(", ");
-        let kind = format!("{}: {steps}", door.speaks.name());
+        let kind = format!("{} at {}: {steps}", door.speaks.name(), door.place());
         let (file, count) = (door.place(), door.steps.len() as u64);
         out.read.push(report::Read { file, kind, count, server: Some(door.host.clone()) });
     }

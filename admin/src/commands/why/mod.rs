@@ -107,8 +107,9 @@ async fn why(call: &Call<'_>) -> Outcome {
         What::MessageOrAddress(id) => match message::story(call, &id).await {
             // An address looks like a Message-ID, and is asked about where there is no such message.
             Err(failure) if failure.category == Category::ObjectNotFound && call.text("As").is_none() => {
+                let known = call.account(&id).is_ok();
                 match account(call, About::Address(id), back(ADDRESS_BACK)).await {
-                    Err(second) if second.category == Category::ObjectNotFound => Err(failure),
+                    Err(second) if second.category == Category::ObjectNotFound && !known => Err(failure),
                     done => done,
                 }
             }

@@ -22,6 +22,18 @@ pub struct Group {
     /// The hop, where it is known.
     pub between: String,
     pub remedy: Vec<String>,
+    /// Clients were refused for reasons of their own.
+    pub refusal: bool,
+}
+
+/// So many refusals alike are no longer some client's own affair.
+const REFUSALS_MANY: usize = 5;
+
+impl Group {
+    /// Whether it tells of something that broke.
+    pub fn is_break(&self) -> bool {
+        !self.refusal || self.count >= REFUSALS_MANY
+    }
 }
 
 /// In order of their first time.
@@ -37,6 +49,7 @@ pub fn groups(known: &Known) -> Vec<Group> {
         let text = if line.answer.is_empty() { line.said.clone() } else { line.answer.clone() };
         let text = text.trim_start_matches("R=").trim_matches('"').trim_start_matches(['>', '<', ' ']);
         all.put(line.time, line.log.service(), "", text, "", &[]);
+        all.refused(line.log.service(), text, line.is_refusal());
     }
     for fact in known.health.iter().filter(|h| h.bad) {
         all.put(fact.time, &service_of(&fact.source), &fact.cause, &fact.message, &fact.server, &fact.remedy);
@@ -70,10 +83,18 @@ impl Gather {
             text: text.chars().take(300).collect(),
             between: between.to_owned(),
             remedy: remedy.to_vec(),
+            refusal: false,
         });
         group.count += 1;
         group.first = group.first.min(time);
         group.last = group.last.max(time);
+    }
+
+    fn refused(&mut self, service: &str, text: &str, refusal: bool) {
+        let key = (service.to_owned(), String::new(), pattern(text));
+        if let Some(group) = self.0.get_mut(&key) {
+            group.refusal = refusal;
+        }
     }
 
     fn leg(&mut self, leg: &PastLeg) {

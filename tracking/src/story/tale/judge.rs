@@ -125,35 +125,37 @@ fn address_summary(known: &Known, address: &str) -> Vec<String> {
     )]
 }
 
-/// What follows; gives the time at which something broke, where one is seen.
+/// What follows; gives the time at which something broke, where one is seen: the nearest to the moment that was asked about,
+/// else the first.
 fn follows(known: &Known, groups: &[Group], tale: &mut Tale) -> Option<Timestamp> {
-    let mut broke: Option<Timestamp> = None;
+    let mut breaks: Vec<Timestamp> = Vec::new();
     if matches!(known.about, About::Time(_) | About::Server(_)) {
         for (service, times) in &known.activity {
             let Some(found) = silence(times, known.to.min(known.now)) else { continue };
-            broke = Some(broke.map_or(found.from, |b| b.min(found.from)));
+            breaks.push(found.from);
             tale.follows.push(quiet(service, found));
         }
     }
-    // The most frequent first, and of each what it was.
+    // What broke first, and of that what has a name and happened most.
     let mut shown: Vec<&Group> = groups.iter().collect();
-    shown.sort_by_key(|g| (g.code.is_empty(), std::cmp::Reverse(g.count)));
+    shown.sort_by_key(|g| (!g.is_break(), g.code.is_empty(), std::cmp::Reverse(g.count)));
     for group in shown.iter().take(GROUPS_MAX) {
         tale.follows.push(told(group));
         for step in &group.remedy {
             tale.remedy.push(step.clone());
         }
     }
-    if let Some(first) = groups.iter().map(|g| g.first).min() {
-        broke = Some(broke.map_or(first, |b| b.min(first)));
-    }
+    breaks.extend(groups.iter().filter(|g| g.is_break()).map(|g| g.first));
     for standing in &known.standing {
         let since = standing.since.map(|s| format!(" since {}", clock(s))).unwrap_or_default();
         let text = format!("At this moment{since}: [{}] {}", standing.code, standing.text);
         tale.follows.push(Conclusion { confidence: standing.confidence, text });
         tale.remedy.extend(standing.remedy.iter().cloned());
     }
-    broke
+    match known.about {
+        About::Time(Some(at)) => breaks.into_iter().min_by_key(|b| b.since(at).abs()),
+        _ => breaks.into_iter().min(),
+    }
 }
 
 fn quiet(service: &str, found: Silence) -> Conclusion {
@@ -179,7 +181,12 @@ fn told(group: &Group) -> Conclusion {
     };
     Conclusion {
         confidence: Confidence::Certain,
-        text: format!("{}{between} failed {when}: {code}{}", group.service, group.text),
+        text: format!(
+            "{}{between} {} {when}: {code}{}",
+            group.service,
+            if group.refusal { "refused clients" } else { "failed" },
+            group.text
+        ),
     }
 }
 
@@ -236,24 +243,36 @@ fn suspect(known: &Known, groups: &[Group], broke: Option<Timestamp>, tale: &mut
         .filter(|(before, c)| (-NEAR_MILLIS..=LOOKED_BACK_MILLIS).contains(before) && c.failed.is_none())
         .collect();
     let fits = |c: &Change| c.services.iter().any(|s| services.contains(service_of(s).as_str()));
-    let after = |before: i64| before < -1_000 && broke.is_some();
-    near.retain(|(before, c)| !after(*before) || c.stops);
+    // What came after the fault is not its reason; what takes services out may be the next one.
+    near.retain(|(before, c)| *before >= -1_000 || c.stops);
     near.sort_by_key(|(before, c)| (!(fits(c) || c.stops), before.abs()));
     for (before, change) in near.into_iter().take(SUSPECTED_MAX) {
         let likely = broke.is_some() && before.abs() <= NEAR_MILLIS && (fits(change) || change.stops);
         tale.suspected.push(Suspicion {
             confidence: if likely { Confidence::Likely } else { Confidence::Possible },
             text: format!("{}, {}", when(before, broke.is_some()), said(change)),
-            test: test(change),
+            test: match taken_back(known, change) {
+                Some(later) => format!(
+                    "It was taken back at {} with `{}`: did it go on then?",
+                    clock(later.time),
+                    later.command
+                ),
+                None => test(change),
+            },
         });
-        if likely {
+        if likely && taken_back(known, change).is_none() {
             tale.remedy.extend(change.undo.iter().cloned());
         }
     }
 }
 
+/// The later change that undid it.
+fn taken_back<'a>(known: &'a Known, change: &Change) -> Option<&'a Change> {
+    known.changes.iter().find(|c| c.time > change.time && change.undo.contains(&c.command))
+}
+
 fn when(before: i64, broke: bool) -> String {
-    let what = if broke { "the first fault" } else { "that" };
+    let what = if broke { "the fault" } else { "that" };
     match before.abs() / 1000 {
         s if s < 2 => format!("At the time of {what}"),
         s if s < 120 => format!("{s} s {} {what}", if before >= 0 { "before" } else { "after" }),

@@ -69,9 +69,9 @@ What follows
   imap (client 192.0.2.9:50000 → front end fe-1) failed 3 times from 2026-11-22 10:05:00 to 2026-11-22 10:05:02: [LEG-UNREACHABLE] connection refused
 
 What is only suspected
-  (likely) 60 s before the first fault, version 7 of the organisation's settings was put in place: imap.login_type: PlainTextLogin → SecureLogin, by amy at 2026-11-22 10:04:00 with `Set-ImapSettings -LoginType SecureLogin`, because: audit
+  (likely) 60 s before the fault, version 7 of the organisation's settings was put in place: imap.login_type: PlainTextLogin → SecureLogin, by amy at 2026-11-22 10:04:00 with `Set-ImapSettings -LoginType SecureLogin`, because: audit
       Test: `Undo-WaypostSetting -Version 6` takes it back and can be undone itself: does it go on then?
-  (possible) 25 min before the first fault, version 7 of the organisation's settings was put in place: imap.login_type: PlainTextLogin → SecureLogin, by amy at 2026-11-22 09:40:00 with `Set-ImapSettings -LoginType SecureLogin`, because: audit
+  (possible) 25 min before the fault, version 7 of the organisation's settings was put in place: imap.login_type: PlainTextLogin → SecureLogin, by amy at 2026-11-22 09:40:00 with `Set-ImapSettings -LoginType SecureLogin`, because: audit
       Test: `Undo-WaypostSetting -Version 6` takes it back and can be undone itself: does it go on then?
 
 What can be done
