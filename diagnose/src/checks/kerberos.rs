@@ -266,6 +266,19 @@ fn computer_in_admin_group(case: &Case) -> Vec<Hit> {
             hits.push(Hit::of(format!("The Exchange server is a member of {group}"), &[row]));
         }
     }
+    for fact in case.objects("ADGroupMember").filter(|fact| fact.is("objectclass", "computer")) {
+        // The group stands on the command's line only.
+        let asked = case.all().find(|other| {
+            other.at.file == fact.at.file && ADMIN_GROUPS.iter().any(|group| other.mentions(group))
+        });
+        if let Some(asked) = asked {
+            let name = fact.get("name").unwrap_or("a computer");
+            hits.push(Hit::of(
+                format!("{name} is among the members of an administrators' group"),
+                &[fact, asked],
+            ));
+        }
+    }
     for fact in case.of("text") {
         // `net group "Domain Admins" /domain` lists computers with their `$`.
         let exchange = fact.text.split_whitespace().any(|word| {
