@@ -19,7 +19,7 @@ use waypost_directory::Account;
 use waypost_health::Subject;
 
 /// How Message-IDs of probes begin.
-pub const MARK: &str = "health-probe.";
+pub const MARK: &str = waypost_tracking::search::PROBES;
 /// Between two looks into a mailbox.
 const LOOK: Duration = Duration::from_millis(50);
 const LOOK_MAX: Duration = Duration::from_millis(800);

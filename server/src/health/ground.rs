@@ -8,7 +8,7 @@ use super::cause;
 use crate::doors::Doors;
 use crate::machine;
 use crate::outbound::TlsClient;
-use crate::probe::{Dialect, Done, Fault, Manner, Talk, Target, Who, dialect};
+use crate::probe::{Dialect, Done, Fault, Manner, Salts, Talk, Target, Who, dialect};
 use crate::run::services::Services;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -70,6 +70,7 @@ pub struct Ground {
     lent: Mutex<Option<Mark>>,
     /// A maildrop is for one session at a time.
     pub pop: tokio::sync::Mutex<()>,
+    salts: Salts,
 }
 
 impl Ground {
@@ -82,6 +83,7 @@ impl Ground {
             kept: tokio::sync::OnceCell::new(),
             lent: Mutex::default(),
             pop: tokio::sync::Mutex::default(),
+            salts: Salts::default(),
         }
     }
 
@@ -306,6 +308,7 @@ impl Ground {
                 return Spoken { leg, done: Err(fault), shown: None };
             }
         };
+        talk.salts = Some(Arc::clone(&self.salts));
         let done = match tokio::time::timeout(limit, work(&mut talk)).await {
             Ok(done) => done,
             Err(_) => {

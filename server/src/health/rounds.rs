@@ -190,6 +190,10 @@ impl Health {
     }
 
     fn take(&self, result: ProbeResult) -> Vec<Wish> {
+        // What fails while everything is being closed is no news.
+        if *self.ground.services.stopping().borrow() {
+            return Vec::new();
+        }
         if let Some(error) = result.error() {
             tracing::debug!(probe = %result.probe, error, "a probe failed");
         }
@@ -228,6 +232,9 @@ impl Health {
                 tokio::spawn(async move {
                     // It is never closed.
                     let _turn = turns.acquire().await;
+                    if *health.ground.services.stopping().borrow() {
+                        return;
+                    }
                     let late = u64::try_from(wanted.elapsed().as_millis()).unwrap_or(u64::MAX);
                     health.shared.lag.store(late, Ordering::Relaxed);
                     let (_, wishes) = health.try_one(&one).await;
@@ -260,6 +267,11 @@ impl Health {
         for (at, id) in (0u32..).zip(fresh) {
             let slot = if first { round * at / count } else { Duration::ZERO };
             due.insert(id.clone(), Due { at: now + slot, running: false, again: None });
+        }
+        // A shorter interval holds from now on, not from the next round on.
+        let latest = now + Duration::from_millis(self.timing().recurrence() * (100 + JITTER) / 100);
+        for slot in due.values_mut().filter(|slot| slot.at > latest) {
+            slot.at = latest;
         }
     }
 

@@ -64,6 +64,10 @@ impl Board {
             to: leg.acceptor.name.clone(),
             service: service.to_owned(),
         };
+        if key.from == key.to {
+            // A server that tries its own door is no pair.
+            return;
+        }
         let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(finding) = finding {
             if rows.faults.len() == FAULTS_MAX {

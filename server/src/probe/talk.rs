@@ -4,14 +4,16 @@ use super::Manner;
 use crate::machine;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
 use tokio::net::TcpStream;
 use waypost_base::explain::{Cause, Step};
-use waypost_sasl::{Bindings, ClientExchange, Credentials, Mechanism};
+use waypost_sasl::{Bindings, ClientExchange, Credentials, Mechanism, Salted};
 use waypost_trust::channel::{BoxStream, PeerCertificate, TlsConnect, TlsFacts, TlsWish, Verify};
 
 /// Longest wait for one answer.
@@ -74,6 +76,10 @@ pub enum Dialect {
     Smtp,
 }
 
+/// What sign-ins by SCRAM have worked out of passwords, by mechanism and user: thousands of hashes for each, which whoever
+/// signs in again and again need not do again (RFC 5802 §5.1 lets clients keep it).
+pub type Salts = Arc<Mutex<BTreeMap<(&'static str, String), Salted>>>;
+
 /// One connection.
 pub struct Talk {
     dialect: Dialect,
@@ -83,6 +89,7 @@ pub struct Talk {
     pub tls: Option<TlsFacts>,
     pub shown: Option<PeerCertificate>,
     pub mechanism: Option<String>,
+    pub salts: Option<Salts>,
     tag: u32,
 }
 
@@ -119,6 +126,7 @@ impl Talk {
             tls: None,
             shown: None,
             mechanism: None,
+            salts: None,
             tag: 0,
         }
     }
@@ -285,6 +293,11 @@ impl Talk {
         let refused = |text: String| Fault::new(sign_in, text);
         let mut exchange = ClientExchange::start(mechanism, credentials, &self.bindings(), &nonce)
             .map_err(|_| refused(format!("{} cannot be used here", mechanism.name())))?;
+        let key = (mechanism.name().trim_end_matches("-PLUS"), user.to_owned());
+        if let Some(salts) = &self.salts {
+            let known = salts.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+            exchange = exchange.recalling(known);
+        }
         let verb = if self.dialect == Dialect::Imap { "AUTHENTICATE" } else { "AUTH" };
         let mut said = self.ask(&format!("{verb} {}", mechanism.name())).await?;
         let mut first = exchange.initial();
@@ -293,7 +306,12 @@ impl Talk {
                 Dialect::Smtp => said.last().strip_prefix("334"),
                 _ => said.last().strip_prefix('+').filter(|rest| !rest.starts_with("OK")),
             };
-            let Some(challenge) = challenge else { return Ok(said) };
+            let Some(challenge) = challenge else {
+                if let (Some(salts), Some(salted)) = (&self.salts, exchange.salted()) {
+                    salts.lock().unwrap_or_else(PoisonError::into_inner).insert(key, salted);
+                }
+                return Ok(said);
+            };
             let challenge = STANDARD.decode(challenge.trim()).unwrap_or_default();
             let reply = match first.take() {
                 Some(initial) => initial,
