@@ -30,14 +30,14 @@ fn empty(site: &mut Site) {
 static FAULTS: &[Fault] = &[
     Fault {
         name: "the disk is nearly full",
-        causes: &["HEALTH-DISK-SPACE", "HEALTH-BACK-PRESSURE"],
+        causes: &["HEALTH-DISK-FULL", "HEALTH-BACK-PRESSURE"],
         leg: &["disk"],
         breaks: |s| fill(s, 12 * 1024),
         mends: empty,
     },
     Fault {
         name: "the disk is full",
-        causes: &["HEALTH-DISK-SPACE", "HEALTH-STORE-FULL", "HEALTH-BACK-PRESSURE"],
+        causes: &["HEALTH-DISK-FULL", "HEALTH-STORE-FULL", "HEALTH-BACK-PRESSURE"],
         leg: &["disk"],
         breaks: |s| fill(s, 64),
         mends: empty,

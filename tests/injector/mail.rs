@@ -64,14 +64,14 @@ static FAULTS: &[Fault] = &[
     },
     Fault {
         name: "the server's own name is not in DNS",
-        causes: &["HEALTH-DNS-NAME"],
+        causes: &["HEALTH-DNS-WRONG"],
         leg: &["dns"],
         breaks: |s| knot(s).replace("contoso.test. MX 10 mx.contoso.test.\nmx.contoso.test. A 127.0.0.1\n"),
         mends: |s| knot(s).replace(RECORDS),
     },
     Fault {
         name: "the domain has no MX",
-        causes: &["HEALTH-DNS-MX"],
+        causes: &["HEALTH-DNS-WRONG"],
         leg: &["dns"],
         breaks: |s| knot(s).replace("server-1.contoso.test. A 127.0.0.1\n"),
         mends: |s| knot(s).replace(RECORDS),
@@ -111,7 +111,7 @@ static FAULTS: &[Fault] = &[
     },
     Fault {
         name: "a mail filter is away",
-        causes: &["HEALTH-MAIL-FILTER"],
+        causes: &["HEALTH-FILTER"],
         leg: &["filter"],
         breaks: |s| {
             let address = format!("inet:127.0.0.1@{}", dead_port());
@@ -121,7 +121,7 @@ static FAULTS: &[Fault] = &[
     },
     Fault {
         name: "messages are refused by their size",
-        causes: &["HEALTH-SUBMIT", "HEALTH-MAIL-NOT-ARRIVED", "HEALTH-INBOUND"],
+        causes: &["HEALTH-SUBMIT", "HEALTH-MAIL-LATE", "HEALTH-INBOUND"],
         leg: &["smtp"],
         breaks: |s| force(s, "smtp.max_message_size", "1 KB"),
         mends: undo,
