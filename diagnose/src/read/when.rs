@@ -111,7 +111,7 @@ fn day_of(parts: &[Part<'_>]) -> Option<(i32, u8, u8, usize)> {
             // The American order, unless the first cannot be a month, or two digits and no AM or PM tell of the other.
             let half = rest.iter().take(6).any(|p| matches!(p, Part::Word(w) if half_of(w).is_some()));
             let european = matches!(parts.first(), Some(Part::Number(_, 2, _))) && !half && *b <= 12;
-            match *a > 12 || (european && *a <= 12 && *b <= 12 && a != b && looks_padded(parts)) {
+            match *a > 12 || european && *b <= 12 && a != b && looks_padded(parts) {
                 true => good(*y, *b, *a).map(|d| (d, 3)),
                 false => good(*y, *a, *b).map(|d| (d, 3)),
             }

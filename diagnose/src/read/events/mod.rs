@@ -9,12 +9,27 @@ pub mod xml;
 
 pub use raw::Raw;
 
+use crate::read::Doc;
 use crate::read::objects::Object;
 use crate::sink::Sink;
 use crate::words;
 use std::sync::Arc;
 
 pub use prose::read as read_prose;
+
+/// Rows of event 2080 that were pasted without it.
+fn topology_rows(doc: &Doc<'_>, sink: &mut Sink<'_>) {
+    for line in 0..doc.lines.len() {
+        let row = doc
+            .free(line)
+            .filter(|text| text.len() < 400)
+            .and_then(|text| Some((text, fields::topology_row(text)?)));
+        if let Some((text, mut row)) = row {
+            row.at = doc.place(line);
+            sink.fact(row.text(text.trim()));
+        }
+    }
+}
 
 /// Whether a line is a row of event 2080.
 fn fields_row(line: &str) -> bool {

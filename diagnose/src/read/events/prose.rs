@@ -106,6 +106,7 @@ pub fn read(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
             count += 1;
         }
     }
+    super::topology_rows(doc, sink);
     sink.understood("events in prose", count);
 }
 

@@ -16,8 +16,8 @@ const MARKS: [&str; 4] = [
 
 /// Reads a report, wherever it stands.
 pub fn read(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
-    let marked = |line: &&str| MARKS.iter().any(|mark| words::contains(line, mark));
-    let Some(mark) = doc.lines.iter().position(|line| marked(&line)) else { return };
+    let marked = |line: &str| MARKS.iter().any(|mark| words::contains(line, mark));
+    let Some(mark) = doc.lines.iter().position(|line| marked(line)) else { return };
     let mut section = String::new();
     let mut heading = String::new();
     let mut server = None;

@@ -3,6 +3,7 @@
 
 use super::command::Command;
 use super::emit::{self, Object};
+use super::{kind, rehydrate};
 use crate::fact::Place;
 use crate::read::scan;
 use crate::read::tree::{self, LineCount, Node};
@@ -122,13 +123,51 @@ fn objects(node: &Node, at: Place, types: &Types) -> Vec<Object> {
             }
         }
     }
+    if object.dotnet.as_deref().and_then(kind::of_dotnet).is_some_and(|k| k.ends_with("Certificate")) {
+        rehydrate::certificate(node, &mut object);
+    }
     if object.properties.is_empty() {
         return Vec::new();
     }
     let text: Vec<String> = object.properties.iter().map(|(n, v)| format!("{n} : {v}")).collect();
     object.text = scan::join(text.iter().map(String::as_str));
-    vec![object]
+    let mut all = vec![object];
+    inner(node, at, types, &mut all, 0);
+    all
 }
+
+/// Objects that a report holds inside of its own ones, such as the certificates of a server: they stand for themselves too.
+fn inner(node: &Node, at: Place, types: &Types, all: &mut Vec<Object>, depth: usize) {
+    let own = all.first().and_then(|o| o.dotnet.clone());
+    for child in &node.children {
+        if depth > 40 || all.len() > 5_000 {
+            return;
+        }
+        let kind = types.of(child).filter(|kind| child.name == "Obj" && Some(kind) != own.as_ref());
+        let told = kind.as_deref().and_then(kind::of_dotnet);
+        if told.is_some_and(|k| INNER.contains(&k.as_str())) && properties(child).next().is_some() {
+            all.extend(objects(child, at, types));
+        } else {
+            inner(child, at, types, all, depth + 1);
+        }
+    }
+}
+
+/// Types that are worth it.
+const INNER: [&str; 12] = [
+    "ExchangeCertificate",
+    "ServerComponentState",
+    "ReceiveConnector",
+    "SendConnector",
+    "ExchangeServer",
+    "TransportService",
+    "FrontendTransportService",
+    "ImapSettings",
+    "PopSettings",
+    "AcceptedDomain",
+    "AuthConfig",
+    "TestServiceHealth",
+];
 
 fn properties(node: &Node) -> impl Iterator<Item = &Node> {
     node.children.iter().filter(|c| matches!(c.name.as_str(), "Props" | "MS")).flat_map(|c| c.children.iter())
@@ -158,7 +197,8 @@ fn nested(node: &Node, depth: usize) -> String {
     }
     let list = node.children.iter().find(|c| matches!(c.name.as_str(), "LST" | "IE" | "QUE" | "STK"));
     if let Some(list) = list {
-        let nested = list.children.iter().any(|c| c.name == "Obj" && c.child("ToString").is_none());
+        let typed = |c: &Node| c.text_of("ToString").is_none_or(looks_like_a_type);
+        let nested = list.children.iter().any(|c| c.name == "Obj" && typed(c));
         let items: Vec<String> = list.children.iter().take(256).map(|item| value(item, depth + 1)).collect();
         return format!("{{{}}}", items.join(if nested { " | " } else { ", " }));
     }

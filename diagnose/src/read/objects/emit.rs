@@ -213,7 +213,8 @@ fn server_of(object: &Object, kind: Option<&str>, command: Option<&Command>) -> 
         "systemname",
     ];
     let kind = kind.unwrap_or_default();
-    let plausible = |name: &str| !name.contains([' ', ',', '{', '}', '*', ':']) && name != "localhost";
+    let plausible =
+        |name: &str| !name.contains([' ', ',', '{', '}', '*', ':']) && name != "localhost" && name != ".";
     for name in NAMES {
         // A remote session's host is not the server asked; a connection's peer is not where it was tried.
         if (name == "pscomputername" && command.is_some_and(|c| c.server.is_some()))

@@ -165,7 +165,7 @@ pub fn of_dotnet(name: &str) -> Option<String> {
         "eventlogrecord" | "eventlogentry" => "EventLogEntry",
         "aduser" => "ADUser",
         "adcomputer" => "ADComputer",
-        "servicehealthresult" | "servicestatus" => "TestServiceHealth",
+        "servicehealthresult" | "servicestatus" | "exchangeservicesstatus" => "TestServiceHealth",
         "replicationcheckoutcome" | "replicationcheckresult" => "TestReplicationHealth",
         "castransactionoutcome" => return None,
         "smtpconnectivitystatus" => "TestSmtpConnectivity",

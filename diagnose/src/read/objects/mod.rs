@@ -12,6 +12,7 @@ pub mod json;
 pub mod kind;
 mod list;
 mod markup;
+mod rehydrate;
 mod table;
 
 pub use also::{common_name, date, disk_fact};

@@ -116,7 +116,7 @@ fn header(doc: &Doc<'_>, dashes: usize, columns: &mut [Column]) -> Option<usize>
             _ => break,
         }
     }
-    if columns.len() == 1 && lines.first().is_some_and(|l| l.trim().split_whitespace().count() > 3) {
+    if columns.len() == 1 && lines.first().is_some_and(|l| l.split_whitespace().count() > 3) {
         return None;
     }
     for line in lines {

@@ -142,7 +142,7 @@ fn pem_block(
         }
         text.push_str(line.trim());
     }
-    let certificate = base64(&text).and_then(|der| certificate_fact(&der, at(doc, from)));
+    let certificate = scan::base64(&text).and_then(|der| certificate_fact(&der, at(doc, from)));
     if let Some(mut certificate) = certificate {
         if let Some(tls) = session {
             for name in ["subject", "issuer", "names", "notafter", "notbefore"] {
@@ -158,29 +158,6 @@ fn pem_block(
     }
     doc.claim(from..end);
     end
-}
-
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0_u32, 0_u32);
-    for byte in text.bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => break,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count & 0xff) as u8);
-        }
-    }
-    Some(out)
 }
 
 /// The fact of a certificate in DER.

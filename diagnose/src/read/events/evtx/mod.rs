@@ -69,7 +69,7 @@ fn read_chunk(bytes: &[u8], count: &mut Count, sink: &mut Sink<'_>) {
     while at + RECORD_HEADER < end.min(bytes.len()) {
         let good = bytes.get(at..at + 4) == Some(RECORD_MAGIC);
         let size = number(bytes, at + 4).unwrap_or(0);
-        if !good || size < RECORD_HEADER + 4 || size > CHUNK {
+        if !good || !(RECORD_HEADER + 4..=CHUNK).contains(&size) {
             // The next record of a damaged chunk can still be found.
             if bytes.get(at..end.min(bytes.len())).is_some_and(|rest| rest.iter().any(|b| *b != 0)) {
                 count.damaged += 1;
