@@ -90,6 +90,7 @@ const SETTINGS: &[&str] = &[
     "PopSettings",
     "ReceiveConnector",
     "SendConnector",
+    "ServerMonitoringOverride",
     "TransportConfig",
     "TransportServer",
     "TransportService",
@@ -109,6 +110,17 @@ const KEEPER: &[&str] = &[
 /// Nouns that are about the mail of an account, which `-Identity` or `-Mailbox` names.
 const MAIL: &[&str] = &["Mail", "MailboxFolder", "MailboxFolderStatistics", "MailboxStatistics"];
 
+/// Nouns about the health of one server, with the parameter that names it.
+const HEALTH: &[(&str, &str)] = &[
+    ("HealthReport", "Identity"),
+    ("ImapConnectivity", "ClientAccessServer"),
+    ("Mailflow", "Identity"),
+    ("PopConnectivity", "ClientAccessServer"),
+    ("ServerHealth", "Identity"),
+    ("ServiceAuthentication", "From"),
+    ("SmtpConnectivity", "Identity"),
+];
+
 /// Where an invocation of a command belongs.
 pub fn place(command: &Command, invocation: &Invocation) -> Place {
     let text = |name: &str| match invocation.args.get(name) {
@@ -124,6 +136,9 @@ pub fn place(command: &Command, invocation: &Invocation) -> Place {
     }
     if noun == "MessageStory" {
         return Place::Here;
+    }
+    if let Some((_, whose)) = HEALTH.iter().find(|(known, _)| *known == noun) {
+        return text(whose).map_or(Place::Here, Place::Server);
     }
     if KEEPER.contains(&noun) || (!looks && (DIRECTORY.contains(&noun) || SETTINGS.contains(&noun))) {
         return Place::Primary;
@@ -274,6 +289,16 @@ mod tests {
             (&["Get-Queue"], Place::Here),
             (&["Get-Queue", "-Server", "server-2"], Place::Server("server-2".into())),
             (&["New-ServerToken"], Place::Primary),
+            (&["Get-ServerHealth", "mbx-1"], Place::Server("mbx-1".into())),
+            (&["Get-HealthReport"], Place::Here),
+            (&["Test-ImapConnectivity", "-ClientAccessServer", "fe-1"], Place::Server("fe-1".into())),
+            (&["Test-ServiceAuthentication", "-From", "fe-1", "-To", "mbx-1"], Place::Server("fe-1".into())),
+            (
+                &["Invoke-MonitoringProbe", r"IMAP\ImapCTPProbe", "-Server", "fe-1"],
+                Place::Server("fe-1".into()),
+            ),
+            (&["Add-ServerMonitoringOverride", r"IMAP\ImapCTPProbe"], Place::Primary),
+            (&["Get-HealthEvent", "-Server", "fe-1"], Place::Server("fe-1".into())),
             (&["Get-InnerAuthority"], Place::Primary),
         ];
         for (line, wanted) in table {

@@ -179,6 +179,21 @@ const SERVER_NOUNS: &[&str] = &[
     "ServiceLeg",
     "KerberosTicket",
     "KerberosKeytab",
+    "ServerHealth",
+    "HealthReport",
+    "ServerMonitor",
+    "MonitoringProbe",
+    "MonitoringItemIdentity",
+    "MonitoringItemHelp",
+    "ServerMonitoringOverride",
+    "ImapConnectivity",
+    "PopConnectivity",
+    "SmtpConnectivity",
+    "Mailflow",
+    "ServiceHealth",
+    "ServiceAuthentication",
+    "HealthEvent",
+    "HealthAlert",
 ];
 
 /// What somebody may do. The console of the server itself may do everything.

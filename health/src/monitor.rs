@@ -136,6 +136,8 @@ pub(crate) struct Monitor {
     last: Option<ProbeResult>,
     heard: Option<Moment>,
     fault: Option<ProbeResult>,
+    /// When the try that tells most was made.
+    told: Option<Moment>,
     good_version: Option<u32>,
     /// The failures were enough to make a fault.
     confirmed: bool,
@@ -163,6 +165,7 @@ impl Monitor {
             last: None,
             heard: None,
             fault: None,
+            told: None,
             good_version: None,
             confirmed: false,
             failures: 0,
@@ -211,9 +214,12 @@ impl Monitor {
             self.failing = self.failing.or(Some(now));
         }
         let rank = |r: &ProbeResult| r.finding.as_ref().map_or(0, |f| cause::rank(f.cause.code));
-        // Of what several tries say the most definite is kept; of two as definite ones the later.
-        if self.fault.as_ref().is_none_or(|fault| fault.finding.is_none() || rank(result) >= rank(fault)) {
+        // Of what several tries say the most definite is kept, of two as definite ones the later; for as long as it is of
+        // this fault, and not of one that was before it.
+        let old = self.told.is_some_and(|at| now.since(at) > timing.interval);
+        if old || self.fault.as_ref().is_none_or(|fault| rank(result) >= rank(fault)) {
             self.fault = Some(result.clone());
+            self.told = Some(now);
         }
         if self.failures < FAILURES && !self.is_fault() {
             taken.again = true;
@@ -248,6 +254,7 @@ impl Monitor {
         self.goods = 0;
         self.failing = None;
         self.fault = None;
+        self.told = None;
         if self.mended.is_none_or(|at| now.since(at) > timing.relapse()) {
             self.relapses = 0;
         }

@@ -21,9 +21,11 @@ impl ProbeId {
         ProbeId { set: set.into(), name: name.into(), target: target.into() }
     }
 
-    /// `IMAP\ImapCTPProbe`, `IMAP\ImapCTPProbe\imaps`. `None`: no set or no name, or one that is too long.
+    /// `IMAP\ImapCTPProbe`, `IMAP\ImapCTPProbe\imaps`; with slashes too, which shells leave alone. `None`: no set or no
+    /// name, or one that is too long.
     pub fn parse(text: &str) -> Option<ProbeId> {
-        let mut parts = text.trim().splitn(3, '\\');
+        let between = if text.contains('\\') { '\\' } else { '/' };
+        let mut parts = text.trim().splitn(3, between);
         let (set, name) = (parts.next()?, parts.next()?);
         let target = parts.next().unwrap_or_default();
         let sound = |part: &str| part.len() <= crate::limits::NAME_MAX;
@@ -297,6 +299,10 @@ mod tests {
         for other in ["POP\\ImapCTPProbe", "IMAP\\ImapCTPProbe\\imap"] {
             assert!(ProbeId::parse(other).is_some_and(|a| !probe.is(&a)), "{other}");
         }
+        assert_eq!(
+            ProbeId::parse("IMAP/ImapCTPProbe/imaps/mbx-1").map(|p| p.target),
+            Some("imaps/mbx-1".into())
+        );
         for wrong in ["", "IMAP", "\\x", "IMAP\\"] {
             assert_eq!(ProbeId::parse(wrong), None, "{wrong}");
         }

@@ -13,6 +13,7 @@ mod dkim;
 mod domain;
 mod export;
 mod group;
+mod health;
 mod help;
 mod identity;
 mod import;
@@ -88,7 +89,7 @@ pub(crate) fn all() -> Vec<&'static Command> {
         diagnosis::COMMANDS,
         help::COMMANDS,
     ];
-    let mut all: Vec<&'static Command> = tables.iter().copied().flatten().collect();
+    let mut all: Vec<&'static Command> = tables.iter().copied().chain(health::tables()).flatten().collect();
     all.sort_by_key(|c| (c.noun, c.verb));
     all
 }
