@@ -264,15 +264,12 @@ fn passwords(door: &Door, out: &mut Vec<Found>) {
         });
     }
     let able = door.able();
-    if !able.is_empty()
-        && (door.tls.is_some() || door.upgrade == Upgrade::NotOffered)
-        && !any_sign_in(door.speaks, able)
-    {
+    // Without TLS none may be what was wanted, and that TLS is missing is told.
+    if !able.is_empty() && door.tls.is_some() && !any_sign_in(door.speaks, able) {
         let so = format!("{} offers no way to sign in.", door.place());
         let fact = format!("with TLS it offers {}", said(able));
-        let confidence = if door.tls.is_some() { 0.9 } else { 0.5 };
         out.push(
-            Found::new(&causes::NO_SIGN_IN, confidence, leg(door), &door.host)
+            Found::new(&causes::NO_SIGN_IN, 0.9, leg(door), &door.host)
                 .seen(door.place(), fact)
                 .so(so),
         );

@@ -221,8 +221,10 @@ async fn live(place: &Place, telling: &Telling) -> Result<ExitCode, Failure> {
         written(path, &text("Html"))?;
     }
     if telling.json {
-        let whole = serde_json::to_value(record)?;
-        let report = whole.get("Report").cloned().unwrap_or_default();
+        let report = match record.cell("Report") {
+            Some(Cell::Tree(report)) => report.clone(),
+            _ => serde_json::Value::Null,
+        };
         print(&(serde_json::to_string_pretty(&report)? + "\n"));
     } else if telling.html.is_none() {
         print(&text("Text"));

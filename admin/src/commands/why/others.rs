@@ -2,7 +2,7 @@
 
 use crate::elsewhere::{Elsewhere, Errand};
 use crate::failure::Category;
-use crate::output::Event;
+use crate::output::{Event, PlainRecord};
 use crate::run::{Call, Sink};
 use serde_json::Value;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ async fn one(elsewhere: Arc<dyn Elsewhere>, server: &str, errand: Errand) -> Res
         while let Some(event) = events.recv().await {
             match event {
                 Event::Record(record) if records.len() < RECORDS_MAX => {
-                    records.extend(serde_json::to_value(&record));
+                    records.extend(serde_json::to_value(PlainRecord(&record)));
                 }
                 Event::Error(failure) if failure.category != Category::ObjectNotFound => {
                     wrong = Some(failure.message);
