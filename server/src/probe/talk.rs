@@ -301,13 +301,14 @@ impl Talk {
         let verb = if self.dialect == Dialect::Imap { "AUTHENTICATE" } else { "AUTH" };
         let mut said = self.ask(&format!("{verb} {}", mechanism.name())).await?;
         let mut first = exchange.initial();
+        let mut salted = None;
         for _ in 0..ROUNDS_MAX {
             let challenge = match self.dialect {
                 Dialect::Smtp => said.last().strip_prefix("334"),
                 _ => said.last().strip_prefix('+').filter(|rest| !rest.starts_with("OK")),
             };
             let Some(challenge) = challenge else {
-                if let (Some(salts), Some(salted)) = (&self.salts, exchange.salted()) {
+                if let (Some(salts), Some(salted)) = (&self.salts, salted) {
                     salts.lock().unwrap_or_else(PoisonError::into_inner).insert(key, salted);
                 }
                 return Ok(said);
@@ -317,6 +318,7 @@ impl Talk {
                 Some(initial) => initial,
                 None => exchange.step(&challenge).map_err(|e| refused(e.to_string()))?,
             };
+            salted = exchange.salted().or(salted);
             self.send(&STANDARD.encode(reply.expose())).await?;
             said = self.answer(verb).await?;
         }
