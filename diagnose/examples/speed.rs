@@ -23,7 +23,7 @@ fn main() -> io::Result<()> {
     let keep = words.next().is_some_and(|w| w == "--keep");
     let root = Path::new(&folder);
     fs::create_dir_all(root)?;
-    let made = !fs::read_dir(root)?.next().is_some();
+    let made = fs::read_dir(root)?.next().is_none();
     if made {
         let begun = Instant::now();
         let bytes = write_all(root, (size * (1u64 << 30) as f64) as u64)?;

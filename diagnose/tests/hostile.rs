@@ -23,14 +23,14 @@ impl Folder {
     fn new(name: &str) -> Folder {
         let path = std::env::temp_dir().join(format!("diagnose-hostile-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
+        fs::create_dir_all(&path).expect("can be written and read");
         Folder(path)
     }
 
     fn put(&self, name: &str, bytes: &[u8]) {
         let path = self.0.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
+        fs::create_dir_all(path.parent().expect("a folder")).expect("can be written and read");
+        fs::write(path, bytes).expect("can be written and read");
     }
 }
 
@@ -41,7 +41,7 @@ impl Drop for Folder {
 }
 
 fn read(path: &Path, limits: &Limits) -> Collected {
-    collect(path, limits, &phrases(), CLOCK).unwrap()
+    collect(path, limits, &phrases(), CLOCK).expect("can be written and read")
 }
 
 fn reason((_, _, unread): &Collected, file: &str) -> String {
@@ -58,10 +58,10 @@ fn good_was_read((case, read, _): &Collected) {
 fn zipped(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in parts {
-        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
-        zip.write_all(bytes).unwrap();
+        zip.start_file(*name, SimpleFileOptions::default()).expect("can be written and read");
+        zip.write_all(bytes).expect("can be written and read");
     }
-    zip.finish().unwrap().into_inner()
+    zip.finish().expect("can be written and read").into_inner()
 }
 
 /// Changes a name in a zip's headers for one of the same length, as no honest tool writes it.

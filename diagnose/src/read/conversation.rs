@@ -2,8 +2,9 @@
 //! line becomes a `conversation` fact: who spoke, what, and the code. Nothing is claimed, so that prose still sees phrases.
 
 use super::Doc;
-use crate::fact::Fact;
+use crate::fact::{Fact, server_name};
 use crate::sink::Sink;
+use std::sync::Arc;
 
 /// Lines of something else that may stand between two lines of a conversation.
 const GAP: usize = 3;
@@ -44,6 +45,7 @@ fn conversation(doc: &Doc<'_>, start: usize, sink: &mut Sink<'_>) -> (usize, u64
     let mut last = start;
     let mut made = 0;
     let mut greeting: Option<(usize, String)> = None;
+    let mut server = None;
     let mut index = start;
     while index < doc.lines.len() && index <= last + GAP && made < LINES_MAX as u64 {
         if let Some(said) = doc.free(index).and_then(said) {
@@ -57,6 +59,7 @@ fn conversation(doc: &Doc<'_>, start: usize, sink: &mut Sink<'_>) -> (usize, u64
                 extensions(doc, greeting.take(), sink);
             }
             let data = without_secret(said.data);
+            server = greeter(&said).or(server);
             let fact = Fact::new("conversation", doc.place(index))
                 .with("side", said.side)
                 .with("protocol", said.protocol)
@@ -64,7 +67,7 @@ fn conversation(doc: &Doc<'_>, start: usize, sink: &mut Sink<'_>) -> (usize, u64
                 .with("status", status(said.data))
                 .with("data", &data)
                 .text(&data);
-            sink.fact(fact);
+            sink.fact(Fact { server: server.clone(), ..fact });
         }
         index += 1;
     }
@@ -104,6 +107,22 @@ fn status(data: &str) -> &str {
     let good = parts.len() == 3
         && parts.iter().all(|p| (1..=3).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()));
     if good { word } else { "" }
+}
+
+/// The server that greets: by name in SMTP; Exchange's IMAP and POP give theirs in base64, of UTF-16.
+fn greeter(said: &Said<'_>) -> Option<Arc<str>> {
+    if said.code == "220" {
+        let name = said.data.get(4..)?.split_whitespace().next()?;
+        return name.contains('.').then(|| server_name(name)).flatten();
+    }
+    let (_, inner) = said.data.split_once("service is ready")?;
+    let (_, inner) = inner.split_once('[')?;
+    let bytes = crate::source::base64(inner.split(']').next()?);
+    let units: Vec<u16> =
+        bytes.chunks_exact(2).map(|pair| u16::from_le_bytes(pair.try_into().unwrap_or_default())).collect();
+    let name = String::from_utf16(&units).ok()?;
+    let good = name.len() > 2 && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
+    good.then(|| server_name(&name)).flatten()
 }
 
 /// A command without the password in it.

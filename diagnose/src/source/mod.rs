@@ -12,6 +12,7 @@ mod decode;
 mod known;
 mod limits;
 mod magic;
+mod mail;
 mod names;
 mod one;
 mod plan;
@@ -19,6 +20,7 @@ mod walk;
 
 pub(crate) use decode::text;
 pub use limits::Limits;
+pub(crate) use mail::base64;
 
 use crate::case::Case;
 use crate::fact::FileId;

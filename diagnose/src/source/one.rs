@@ -6,6 +6,7 @@ use super::at::At;
 use super::blocks::Blocks;
 use super::decode::{self, Form};
 use super::magic::{Magic, magic};
+use super::mail;
 use super::plan::{Item, Origin, Unit};
 use crate::case::Case;
 use crate::phrases::Phrases;
@@ -136,7 +137,7 @@ impl Reading<'_> {
                 self.stream(Box::new(guard), packed, depth + 1, sink)
             }
             Magic::Evtx => self.evtx(input, sink),
-            Magic::Other => self.text(&head, input, sink),
+            Magic::Other => self.text(&head, Box::new(input), depth, sink),
         }
     }
 
@@ -157,7 +158,13 @@ impl Reading<'_> {
         if known { Ok(()) } else { Err("an event log (evtx) without a readable record".to_owned()) }
     }
 
-    fn text(&mut self, head: &[u8], mut input: impl Read, sink: &mut Sink<'_>) -> Result<(), String> {
+    fn text(
+        &mut self,
+        head: &[u8],
+        mut input: Box<dyn Read + '_>,
+        depth: usize,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), String> {
         let (form, mark) = decode::form(head);
         if form == Form::Binary {
             return Err("binary data of a kind that is not known here".to_owned());
@@ -170,7 +177,27 @@ impl Reading<'_> {
         if structured(&start) {
             return self.whole(form, input, sink);
         }
+        if depth == 0 && form == Form::Bytes && mail::is_encoded(&start) {
+            return self.mail(input, sink);
+        }
         self.documents(Blocks::new(input, form, self.limits.line), sink)
+    }
+
+    /// A saved message whose parts are encoded; attachments are read as files of their own names.
+    fn mail(&mut self, input: Box<dyn Read + '_>, sink: &mut Sink<'_>) -> Result<(), String> {
+        let mut bytes = Vec::new();
+        input.take(self.limits.whole).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+        let outer = sink.name();
+        for part in mail::parts(&decode::text(&bytes)) {
+            let name = part.name.map_or_else(|| outer.to_string(), |name| format!("{outer}!/{name}"));
+            sink.set_name(&name);
+            let size = part.bytes.len() as u64;
+            if let Err(reason) = self.stream(Box::new(Cursor::new(part.bytes)), size, 1, sink) {
+                sink.trouble(format!("{}: {reason}", super::walk::shown(&name)));
+            }
+        }
+        sink.set_name(&outer);
+        Ok(())
     }
 
     fn log(

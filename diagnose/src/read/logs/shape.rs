@@ -81,9 +81,7 @@ pub fn of(line: &str) -> Option<Shape> {
             });
         }
     }
-    if row::time(get(0)).is_none() {
-        return None;
-    }
+    row::time(get(0))?;
     if SOURCES.contains(&get(7)) && !get(8).is_empty() && get(8).bytes().all(|b| b.is_ascii_uppercase()) {
         let old = !guid(get(11)) && (get(11).contains('@') || guid(get(28)));
         return Some(Shape { format: Format::Tracking, missing: 0, old });

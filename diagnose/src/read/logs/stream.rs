@@ -204,8 +204,8 @@ impl Stream {
                 self.lines += 1;
                 last_line = line;
                 self.session(line, number, sink);
-                let told =
-                    self.all || phrases.within(block, from, to, |text| sink.find(text).map(|hit| hit.start));
+                let told = self.all
+                    || phrases.within(block, from, to, |text| sink.find_in_logs(text).map(|hit| hit.start));
                 let strange =
                     odd.within(block, from, to, |text| self.odd.as_ref()?.find(text).map(|hit| hit.start()));
                 if told || (strange || self.status.is_some()) && self.worth(line, strange) {
