@@ -63,7 +63,9 @@ pub fn files(files: &[(&str, &[u8])], options: &Options) -> Report {
 
 fn phrases_of_rules() -> &'static Phrases {
     static PHRASES: OnceLock<Phrases> = OnceLock::new();
-    PHRASES.get_or_init(|| Phrases::new(rule::phrases(rule::all())))
+    PHRASES.get_or_init(|| {
+        Phrases::new(rule::phrases(rule::all())).with_logs(rule::phrases_of_logs(rule::all()))
+    })
 }
 
 fn report_of((case, read, unread): source::Collected, options: &Options) -> Report {

@@ -53,6 +53,11 @@ impl<'a> Sink<'a> {
         self.phrases.find(text)
     }
 
+    /// Where the first phrase stands that a rule may seek in a log.
+    pub fn find_in_logs(&self, text: &[u8]) -> Option<std::ops::Range<usize>> {
+        self.phrases.find_in_logs(text)
+    }
+
     /// Whether a fact of this kind and text, seen on the sink's server, would only add to a count; it has, then.
     pub(crate) fn repeats(&mut self, kind: &str, text: &str) -> bool {
         self.case.repeats(kind, self.server.as_ref(), text)

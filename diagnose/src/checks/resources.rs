@@ -174,7 +174,7 @@ impl Disk<'_> {
 
 fn disks(case: &Case) -> Vec<Disk<'_>> {
     let mut found = Vec::new();
-    for fact in case.of("object") {
+    for fact in case.of("disk").chain(case.of("object")) {
         let get = |names: &[&str]| names.iter().find_map(|n| fact.get(n));
         let name = get(&[
             "driveletter",

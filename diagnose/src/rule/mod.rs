@@ -123,6 +123,43 @@ pub fn phrases(rules: &[Rule]) -> impl Iterator<Item = &str> {
     signs.flat_map(|sign| sign.any.iter().chain(&sign.all)).map(String::as_str)
 }
 
+/// Kinds of facts that no log gives: a phrase for these alone keeps no line of a log.
+const NOT_OF_LOGS: [&str; 24] = [
+    "text",
+    "event",
+    "object",
+    "error",
+    "registry",
+    "conversation",
+    "port",
+    "dns",
+    "certificate",
+    "ticket",
+    "spn",
+    "spn-duplicate",
+    "logonsession",
+    "tls",
+    "clock",
+    "nltest",
+    "netsh",
+    "ipconfig",
+    "disk",
+    "dcdiag",
+    "repadmin",
+    "service",
+    "nontext",
+    "setx",
+];
+
+/// Every literal phrase that some rule may seek in a log.
+pub fn phrases_of_logs(rules: &[Rule]) -> impl Iterator<Item = &str> {
+    let of_logs = |sign: &&Sign| {
+        sign.kinds.is_empty() || sign.kinds.iter().any(|kind| !NOT_OF_LOGS.contains(&kind.as_str()))
+    };
+    let signs = rules.iter().flat_map(|rule| &rule.signs).filter(of_logs);
+    signs.flat_map(|sign| sign.any.iter().chain(&sign.all)).map(String::as_str)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
