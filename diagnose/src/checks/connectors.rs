@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 pub const ALL: &[(&str, Check)] = &[
     ("private_host_may_not_relay", private_host_may_not_relay),
     ("relay_connector_lacks_any_recipient", relay_connector_lacks_any_recipient),
+    ("private_host_is_not_authenticated", private_host_is_not_authenticated),
     ("host_meets_the_hub_port", host_meets_the_hub_port),
     ("connector_has_no_anonymous", connector_has_no_anonymous),
     ("internal_connector_without_exchange_auth", internal_connector_without_exchange_auth),
@@ -120,12 +121,21 @@ fn refused_anonymous(fact: &Fact) -> bool {
 }
 
 fn private_host_may_not_relay(case: &Case) -> Vec<Hit> {
-    let refused = case.of("smtp-receive").filter(|f| refused_relay(f));
-    refused
+    private_hosts(case, refused_relay, "does not let relay")
+}
+
+fn private_host_is_not_authenticated(case: &Case) -> Vec<Hit> {
+    private_hosts(case, refused_anonymous, "takes no anonymous mail from")
+}
+
+/// Our own hosts that a connector refused so. Strangers from outside are refused rightly.
+fn private_hosts(case: &Case, refused: fn(&Fact) -> bool, how: &str) -> Vec<Hit> {
+    case.of("smtp-receive")
+        .filter(|f| refused(f))
         .filter_map(|f| {
             let host = address(f.get("remote")?).filter(|a| private(*a))?;
-            let connector = f.get("connector").unwrap_or("the connector");
-            Some(Hit::of(format!("{connector} does not let our own host {host} relay"), &[f]))
+            let connector = f.get("connector").unwrap_or("The connector");
+            Some(Hit::of(format!("{connector} {how} our own host {host}"), &[f]))
         })
         .collect()
 }
