@@ -17,7 +17,7 @@ static NUMBERED: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 static SOURCED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(&format!(
-        r"(?i)\b({SOURCES})\W{{0,6}}(?:event|ereignis|id|\(|,|:)?\W{{0,4}}(?:id\W{{0,3}})?(\d{{1,5}})\b"
+        r"(?i)\b({SOURCES})\b\W{{0,6}}(event|ereignis|id)?\W{{1,4}}(?:id\W{{0,3}})?(\d{{1,5}})\b"
     ))
     .ok()
 });
@@ -82,7 +82,9 @@ pub fn read(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
             }
         };
         for found in sourced.captures_iter(line) {
-            if let (Some(name), Some(id)) = (found.get(1), found.get(2)) {
+            if let (Some(name), Some(id)) = (found.get(1), found.get(3))
+                && (found.get(2).is_some() || is_bare_id(name.as_str(), line, id.start()..id.end()))
+            {
                 add(id.as_str(), name.as_str(), name.start());
             }
         }
@@ -112,8 +114,7 @@ pub fn read(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
 
 fn give(doc: &Doc<'_>, at: usize, line: &str, id: u32, name: String, sink: &mut Sink<'_>) {
     let wanted = if id == 4265 { 4625 } else { id };
-    let known = KNOWN.iter().find(|(known, _)| *known == wanted).map(|(_, source)| *source);
-    let known = known.unwrap_or_default();
+    let known = source_of(wanted).unwrap_or_default();
     // A source that is named belongs to another number when this one is known to be of another's.
     let source =
         if name.is_empty() || (!known.is_empty() && !same(&name, known)) { known.to_owned() } else { name };
@@ -132,6 +133,20 @@ fn same(name: &str, known: &str) -> bool {
     let begin =
         |text: &str| text.chars().filter(|c| c.is_alphanumeric()).take(8).collect::<String>().to_lowercase();
     begin(name) == begin(known) || words::contains(known, name) || words::contains(name, known)
+}
+
+/// Whether a number right after a source, without the word, is an event's: no reply of a server, version or time.
+fn is_bare_id(source: &str, line: &str, digits: std::ops::Range<usize>) -> bool {
+    let mut after = line.get(digits.end..).unwrap_or_default().chars();
+    let goes_on = matches!(after.next(), Some('.' | ':' | ',' | '/'))
+        && after.next().is_some_and(|c| c.is_ascii_digit());
+    let controller = words::contains(source, "KDC") || words::contains(source, "Kerberos");
+    !goes_on && (digits.len() >= 4 || controller && digits.len() >= 2)
+}
+
+/// The source that a number is known by.
+pub fn source_of(id: u32) -> Option<&'static str> {
+    KNOWN.iter().find(|(known, _)| *known == id).map(|(_, source)| *source)
 }
 
 /// Whether the words just before say that there is none.

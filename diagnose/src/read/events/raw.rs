@@ -107,6 +107,11 @@ impl Raw {
         if self.id == 4265 && auditing {
             self.id = 4625;
         }
+        if self.source.is_empty()
+            && let Some(source) = super::prose::source_of(self.id)
+        {
+            source.clone_into(&mut self.source);
+        }
         let text = self.text();
         if self.whole_log && self.is_dull(&text, sink) {
             return;

@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn prose() {
         let case = case_of(
-            "We get Event ID 1035, MSExchangeTransport: Inbound authentication failed with error IllegalMessage for Receive connector Default MBX01. The authentication mechanism is ExchangeAuth.\nIm Log steht Ereignis 12014.\nThere is no event 2017 anywhere.\nfinally 4265 failure audits with NULL SID in the security log\n",
+            "We get Event ID 1035, MSExchangeTransport: Inbound authentication failed with error IllegalMessage for Receive connector Default MBX01. The authentication mechanism is ExchangeAuth.\nIm Log steht Ereignis 12014.\nThere is no event 2017 anywhere.\nfinally 4265 failure audits with NULL SID in the security log\nStopped MSExchangeIMAP4 Microsoft Exchange IMAP4, MSExchangeTransport: 454 4.7.0 no\n",
         );
         let found: Vec<(&str, &str)> =
             case.of("event").map(|f| (f.get("id").unwrap_or(""), f.get("source").unwrap_or(""))).collect();

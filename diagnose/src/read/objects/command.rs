@@ -48,6 +48,16 @@ pub fn of(line: &str) -> Option<Command> {
     Some(command)
 }
 
+/// Whether a line is nothing but such a command.
+pub fn begins(line: &str) -> bool {
+    let line = line.trim_start().trim_start_matches(['(', '`', '$']);
+    let begins = CMDLET.as_ref().and_then(|form| form.find(line)).is_some_and(|m| m.start() == 0);
+    // A sentence that begins with a command goes on in words.
+    begins
+        && (line.split_whitespace().count() <= 2
+            || line.contains(['|', '-', '"']) && !line.ends_with(['.', '?', ':']))
+}
+
 /// Whether a line is a prompt, with or without a command after it.
 pub fn is_prompt(line: &str) -> bool {
     let line = line.trim_start();

@@ -225,11 +225,7 @@ const SIGNS: &[Sign] = &[
     ("TestReplicationHealth", &["check", "result"], &["server", "checkid", "error"]),
     ("TestMapiConnectivity", &["mailboxserver", "database", "result"], &["latency", "error"]),
     ("ComponentRequester", &["requester", "state"], &["component", "timestamp"]),
-    (
-        "ServerComponentState",
-        &["component", "state"],
-        &["server", "serverfqdn", "localstates", "remotestates", "identity"],
-    ),
+    ("ServerComponentState", &["component", "state"], &[]),
     ("ServerHealth", &["healthsetname", "alertvalue"], &[]),
     ("ServerHealth", &["alertvalue", "targetresource"], &[]),
     ("HealthReport", &["healthset", "alertvalue"], &[]),

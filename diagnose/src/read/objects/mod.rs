@@ -59,12 +59,19 @@ impl State {
         let Some(first) = trimmed.chars().next() else { return at + 1 };
         if let Some(command) = command::of(line) {
             self.command = Some((at, command));
-            // Its line is no property: `[PS] C:\>Get-Queue | fl Identity`.
+            // Its line is no property: `[PS] C:\>Get-Queue | fl Identity`, and what is asked says nothing yet.
             if !line.contains(" : ") {
+                if command::is_prompt(line) || command::begins(line) {
+                    doc.claim(at..at + 1);
+                }
                 return at + 1;
             }
         } else if command::is_prompt(line) {
             self.command = None;
+            return at + 1;
+        }
+        if is_frame(line, doc.free(at + 1), sink) {
+            doc.claim(at..at + 1);
             return at + 1;
         }
         match first {
@@ -99,7 +106,28 @@ impl State {
             }
             return end.max(at + 1);
         }
+        if let Some(end) = self.bare(doc, at, sink) {
+            return end;
+        }
         self.list(doc, at, sink).unwrap_or(at + 1)
+    }
+
+    /// A table without its dashes, if its names are known or its command was just echoed.
+    fn bare(&mut self, doc: &mut Doc<'_>, at: usize, sink: &mut Sink<'_>) -> Option<usize> {
+        let line = doc.free(at)?;
+        if !table::is_names(line) || doc.free(at + 1).is_none_or(table::is_dashes) {
+            return None;
+        }
+        let names: Vec<String> = line.split_whitespace().map(str::to_lowercase).collect();
+        let has = |name: &str| names.iter().any(|n| n == name);
+        let near = self.command.as_ref().filter(|(line, _)| at - (*line).min(at) <= 3);
+        let known = !kind::of_properties(has).is_empty() || has("component") && has("state");
+        if !known && near.is_none() {
+            return None;
+        }
+        let (objects, end) = table::read_bare(doc, at)?;
+        self.tables += self.give(objects, at..end, doc, sink);
+        Some(end)
     }
 
     fn list(&mut self, doc: &mut Doc<'_>, at: usize, sink: &mut Sink<'_>) -> Option<usize> {
@@ -222,6 +250,22 @@ impl State {
         doc.claim(at..last + 1);
         Some(last + 1)
     }
+}
+
+/// Lines around a transcript, which tell the machine: `Machine: MBX01 (Microsoft Windows NT 10.0.17763.0)`.
+fn is_frame(line: &str, below: Option<&str>, sink: &mut Sink<'_>) -> bool {
+    let trimmed = line.trim();
+    if trimmed.len() >= 20 && trimmed.bytes().all(|b| b == b'*') {
+        // A banner of asterisks has its number before it.
+        return below.is_none_or(|b| !b.trim_start().starts_with("250"));
+    }
+    if let Some((_, value)) = scan::pair(trimmed).filter(|(_, value)| value.contains("(Microsoft Windows NT"))
+        && let Some(name) = value.split_whitespace().next()
+    {
+        sink.set_server(crate::fact::server_name(name));
+        return true;
+    }
+    false
 }
 
 /// What a line above a table says of all its rows: `   ProviderName: MSExchangeTransport`.

@@ -207,6 +207,9 @@ fn cells(line: &str, columns: &[Column]) -> Vec<String> {
             }
         }
     }
+    if !clean {
+        snap(&mut cuts, columns, blank);
+    }
     cuts.push(chars.len().max(cuts.last().copied().unwrap_or(0)));
     cuts.windows(2)
         .map(|pair| match pair {
@@ -217,6 +220,61 @@ fn cells(line: &str, columns: &[Column]) -> Vec<String> {
         })
         .map(|cell| cell.trim().to_owned())
         .collect()
+}
+
+/// Moves cuts that go through a word to its beginning: columns that are set to the right in some programs only.
+fn snap(cuts: &mut [usize], columns: &[Column], blank: impl Fn(usize) -> bool) {
+    for (cut, column) in cuts.iter_mut().skip(1).zip(columns) {
+        let mut begin = *cut;
+        while begin > column.begin && !blank(begin) && !blank(begin - 1) {
+            begin -= 1;
+        }
+        if begin > column.begin {
+            *cut = begin;
+        }
+    }
+}
+
+/// A table whose dashes were lost on the way: a line of known names, rows of as many words, the last of which may go on. The
+/// caller tells whether the names are known.
+pub fn read_bare(doc: &Doc<'_>, from: usize) -> Option<(Vec<Object>, usize)> {
+    let names: Vec<&str> = doc.free(from)?.split_whitespace().collect();
+    let mut objects = Vec::new();
+    let mut at = from + 1;
+    while let Some(line) = doc.free(at).filter(|l| !l.trim().is_empty() && !super::command::is_prompt(l)) {
+        let wide = wide_parts(line);
+        let cells: Vec<String> = match wide.len() == names.len() {
+            true => wide,
+            false => {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let (head, tail) = words.split_at_checked(names.len().saturating_sub(1))?;
+                if tail.is_empty() {
+                    break;
+                }
+                head.iter().map(|w| (*w).to_owned()).chain([tail.join(" ")]).collect()
+            }
+        };
+        let mut object = Object::new(doc.place(at));
+        for (name, cell) in names.iter().zip(cells) {
+            object.put(name, cell);
+        }
+        object.text = line.trim().to_owned();
+        objects.push(object);
+        at += 1;
+    }
+    (!objects.is_empty()).then_some((objects, at))
+}
+
+/// Whether a line may be the names of a table: words of letters that begin with a capital, three at least or two.
+pub fn is_names(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    line.len() < 200
+        && (2..=12).contains(&words.clone().count())
+        && words.all(|w| {
+            w.len() >= 2
+                && w.starts_with(|c: char| c.is_ascii_uppercase())
+                && w.chars().all(|c| c.is_ascii_alphanumeric())
+        })
 }
 
 /// Parts with two blanks or more between them.

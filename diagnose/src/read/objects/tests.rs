@@ -117,6 +117,15 @@ fn the_checkers_report() {
 }
 
 #[test]
+fn tables_without_their_dashes() {
+    let case = case_of(
+        "Component    State\nImapProxy    Inactive\n\nThumbprint  Services Subject\nAA1B2C3D4E5F60718293A4B5C6D7E8F901234567 ....S.. CN=MBX01, O=X\n",
+    );
+    assert!(case.objects("ServerComponentState").next().unwrap().is("state", "Inactive"));
+    assert!(case.of("certificate").next().unwrap().is("subject", "CN=MBX01, O=X"));
+}
+
+#[test]
 fn letters_are_no_objects() {
     let case = case_of(
         "From: Anna\nSubject: mail is stuck\n\nDear Bob,\nwe have this: nothing works.\nTime : late\n\nAnna\n",

@@ -56,6 +56,11 @@ pub fn read(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
             sink.fact(clock.text(text.trim()));
             doc.claim(line..line + 1);
             found += 1;
+        } else if text.get(8..).is_some_and(|rest| rest.starts_with(", error:")) {
+            let error = text.get(9..).unwrap_or_default();
+            sink.fact(fact("clock", doc, line).with("peer", &peer).with("error", error).text(text));
+            doc.claim(line..line + 1);
+            found += 1;
         } else if has_any(
             text,
             &["did not resync", "nicht synchronisiert", "no time data was available", "keine Zeitdaten"],

@@ -188,7 +188,7 @@ pub fn wmic(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
             line += 1;
             continue;
         };
-        if is_head(text) {
+        if is_head(text) && !doc.free(line + 1).is_some_and(|l| l.contains("--")) {
             line = wmic_table(doc, line, sink);
             found += 1;
         } else if assigned(text).is_some() && doc.free(line + 1).is_some_and(|l| assigned(l).is_some()) {
