@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use std::process::{Command, Output};
 use waypost_tests::line::Line;
+use waypost_tests::organisation::Organisation;
 use waypost_tests::server::{Scratch, Server, binary};
 
 const ID: &str = "why-1@test.example";
@@ -68,4 +69,93 @@ fn administrators_and_users_are_told() {
     let names: Vec<&str> = events.iter().map(|e| e["EventId"].as_str().unwrap()).collect();
     assert_eq!(names, ["RECEIVE", "DELIVER"]);
     assert!(text(&run(&data, &["why", ID, "-As", &ben])).contains("delivered to the mailbox"));
+}
+
+/// A service is stopped, and the settings are changed: the tale of that time, of a session, an address and a server.
+#[test]
+fn times_sessions_addresses_and_servers_are_told() {
+    let scratch = Scratch::new("why-time");
+    let data = scratch.path().join("data");
+    let server = Server::start_in(&data);
+    let (amy, password) = server.account(0);
+    submit(&server, 0, 1);
+    let words = ["Set-ImapSettings", "-LoginType", "SecureLogin", "-Why", "an audit wants it"];
+    server.command(&words).unwrap();
+    // The client is refused from now on, again and again.
+    for _ in 0..6 {
+        let mut line = Line::connect(server.address("imap")).unwrap();
+        line.line().unwrap();
+        let answer = line.imap("a", &format!("LOGIN {amy} {password}")).unwrap();
+        assert!(answer.last().unwrap().contains("NO"), "{answer:?}");
+    }
+    server.command(&["Stop-Service", "pop"]).unwrap();
+
+    let now = server.command(&["why", "did", "mail", "stop", "right", "now?"]).unwrap();
+    let follows = now["Follows"].to_string();
+    assert!(follows.contains("imap refused clients 6 times"), "{now}");
+    assert!(follows.contains("SERVICE-STOPPED"), "{now}");
+    let suspected = now["Suspected"].to_string();
+    for part in ["imap.login_type", "an audit wants it", "Stop-Service -Name pop", "Undo-WaypostSetting"] {
+        assert!(suspected.contains(part), "no {part:?} in {now}");
+    }
+    let text = now["Text"].as_str().unwrap();
+    for part in ["What follows", "What is only suspected", "Test: ", "What can be done", "What was seen"] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert!(!text.contains(&password), "{text}");
+
+    let of_amy = server.command(&["why", &amy]).unwrap();
+    let summary = of_amy["Summary"].to_string();
+    assert!(summary.contains("one message from this address"), "{of_amy}");
+    let seen = of_amy["Seen"].as_array().unwrap();
+    let line =
+        seen.iter().find(|e| e["source"] == "IMAP4 protocol log").unwrap_or_else(|| panic!("{of_amy}"));
+    let session = line["fact"].as_str().unwrap().split(' ').next().unwrap().to_owned();
+    let of_session = text_of(&server, &["why", &session]);
+    assert!(of_session.contains("IMAP4 session from 127.0.0.1"), "{of_session}");
+    assert!(of_session.contains("The last thing that was refused: login"), "{of_session}");
+    let of_server = text_of(&server, &["why", "server-1"]);
+    assert!(of_server.starts_with("Server server-1"), "{of_server}");
+    let unknown = run(&data, &["why", "nobody-knows-this"]);
+    assert_eq!(unknown.status.code(), Some(3));
+
+    // The same of the files of a stopped server, and where its store cannot be opened at all.
+    server.stop();
+    let stopped = text(&run(&data, &["why", "now"]));
+    assert!(stopped.contains("imap refused clients 6 times"), "{stopped}");
+    assert!(stopped.contains("The server is not running"), "{stopped}");
+    for entry in std::fs::read_dir(data.join("store")).unwrap().flatten() {
+        if entry.path().is_file() {
+            std::fs::write(entry.path(), "this is no database").unwrap();
+        }
+    }
+    let broken = run(&data, &["why", "now"]);
+    assert!(String::from_utf8_lossy(&broken.stderr).contains("The store could not be opened"), "{broken:?}");
+    assert!(text(&broken).contains("imap refused clients 6 times"));
+    let message = run(&data, &["why", ID]);
+    assert!(text(&message).contains("plans"), "{message:?}");
+}
+
+fn text_of(server: &Server, words: &[&str]) -> String {
+    server.command(words).unwrap()["Text"].as_str().unwrap().to_owned()
+}
+
+/// The other servers are asked too; one that is away is said to be.
+#[test]
+fn other_servers_are_asked() {
+    let mut o = Organisation::start("why-others", "all");
+    o.add("server-2", "all");
+    o.wait_for("both know each other", |o| {
+        o.records("server-2", &["Get-Server"]).is_ok_and(|s| s.len() == 2)
+    });
+    o.command("server-2", &["Stop-Service", "pop"]).unwrap();
+    let told = o.command("server-1", &["why", "now"]).unwrap();
+    assert!(told["Servers"]["server-2"]["Follows"].to_string().contains("SERVICE-STOPPED"), "{told}");
+    assert!(told["Text"].as_str().unwrap().contains("On server-2"), "{told}");
+    o.kill("server-2");
+    let told = o.command("server-1", &["why", "now"]).unwrap();
+    assert!(
+        told["Text"].as_str().unwrap().contains("Servers that could not be asked\n  server-2: "),
+        "{told}"
+    );
 }
