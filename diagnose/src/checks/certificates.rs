@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 pub const ALL: &[(&str, Check)] = &[
     ("imap_pop_name_is_not_the_server", imap::name_is_not_the_server),
+    ("imap_pop_name_is_not_the_server_and_plain_text", imap::name_is_not_the_server_and_plain_text),
     ("imap_pop_name_is_the_server", imap::name_is_the_server),
     ("imap_pop_name_rewritten", imap::name_rewritten),
     ("imap_pop_name_selects_no_certificate", imap::name_selects_no_certificate),

@@ -104,6 +104,27 @@ pub fn name_is_not_the_server(case: &Case) -> Vec<Hit> {
     hits
 }
 
+/// As [`name_is_not_the_server`], where clients may sign in without TLS.
+pub fn name_is_not_the_server_and_plain_text(case: &Case) -> Vec<Hit> {
+    if name_is_not_the_server(case).is_empty() {
+        return Vec::new();
+    }
+    let plain = settings(case).filter(|(fact, _)| {
+        fact.get("logintype")
+            .is_none_or(|login| words::contains(login, "PlainText") || login == "1" || login == "2")
+    });
+    plain
+        .take(1)
+        .map(|(fact, _)| {
+            let login = fact.get("logintype").unwrap_or("not told");
+            Hit::of(
+                format!("LoginType is {login}; with SecureLogin the name does no harm, as far as is known"),
+                &[fact],
+            )
+        })
+        .collect()
+}
+
 pub fn name_is_the_server(case: &Case) -> Vec<Hit> {
     let all: Vec<_> = settings(case).filter(|(fact, _)| fact.get("x509certificatename").is_some()).collect();
     let own =
