@@ -98,11 +98,11 @@ fn times_sessions_addresses_and_servers_are_told() {
     for part in ["imap.login_type", "an audit wants it", "Stop-Service -Name pop", "Undo-WaypostSetting"] {
         assert!(suspected.contains(part), "no {part:?} in {now}");
     }
-    let text = now["Text"].as_str().unwrap();
+    let whole = now["Text"].as_str().unwrap();
     for part in ["What follows", "What is only suspected", "Test: ", "What can be done", "What was seen"] {
-        assert!(text.contains(part), "no {part:?} in {text}");
+        assert!(whole.contains(part), "no {part:?} in {whole}");
     }
-    assert!(!text.contains(&password), "{text}");
+    assert!(!whole.contains(&password), "{whole}");
 
     let of_amy = server.command(&["why", &amy]).unwrap();
     let summary = of_amy["Summary"].to_string();
