@@ -677,7 +677,7 @@ impl Keeper {
 fn failure(member: &Member, monitor: &MonitorState, heard: Moment) -> Option<Failure> {
     let result = monitor.fault.clone().filter(|f| f.finding.is_some())?;
     let severity = if monitor.value == AlertValue::Degraded { Severity::Warning } else { Severity::Error };
-    let ago = monitor.failing_ago.unwrap_or(monitor.since_ago);
+    let ago = monitor.cause_ago.or(monitor.failing_ago).unwrap_or(monitor.since_ago);
     Some(Failure { member: member.clone(), result, severity, since: heard.mono.saturating_sub(ago) })
 }
 

@@ -76,6 +76,9 @@ pub struct MonitorState {
     /// When the first try of this fault failed.
     pub failing: Option<Timestamp>,
     pub failing_ago: Option<u64>,
+    /// Since how many milliseconds its tries tell of the cause that they tell of now.
+    #[serde(default)]
+    pub cause_ago: Option<u64>,
     /// Milliseconds since the last good try.
     pub good_ago: Option<u64>,
     /// Milliseconds since the last try ended.
@@ -136,8 +139,9 @@ pub(crate) struct Monitor {
     last: Option<ProbeResult>,
     heard: Option<Moment>,
     fault: Option<ProbeResult>,
-    /// When the try that tells most was made.
+    /// When the try that tells most was made, and when its cause was first told of.
     told: Option<Moment>,
+    cause: Option<Moment>,
     good_version: Option<u32>,
     /// The failures were enough to make a fault.
     confirmed: bool,
@@ -166,6 +170,7 @@ impl Monitor {
             heard: None,
             fault: None,
             told: None,
+            cause: None,
             good_version: None,
             confirmed: false,
             failures: 0,
@@ -218,6 +223,10 @@ impl Monitor {
         // this fault, and not of one that was before it.
         let old = self.told.is_some_and(|at| now.since(at) > timing.interval);
         if old || self.fault.as_ref().is_none_or(|fault| rank(result) >= rank(fault)) {
+            let code = |r: &ProbeResult| r.finding.as_ref().map(|f| f.cause.code);
+            if self.fault.as_ref().map(code) != Some(code(result)) {
+                self.cause = Some(now);
+            }
             self.fault = Some(result.clone());
             self.told = Some(now);
         }
@@ -255,6 +264,7 @@ impl Monitor {
         self.failing = None;
         self.fault = None;
         self.told = None;
+        self.cause = None;
         if self.mended.is_none_or(|at| now.since(at) > timing.relapse()) {
             self.relapses = 0;
         }
@@ -319,6 +329,7 @@ impl Monitor {
             since_ago: now.since(self.since),
             failing: self.failing.map(|at| at.wall),
             failing_ago: self.failing.map(|at| now.since(at)),
+            cause_ago: self.cause.map(|at| now.since(at)),
             good_ago: self.good.map(|at| now.since(at)),
             tried_ago: self.heard.map(|at| now.since(at)),
             recovering: self.confirmed && self.goods > 0,
