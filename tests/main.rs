@@ -15,6 +15,7 @@ mod faults;
 mod first_light;
 mod health;
 mod hubs;
+mod injector;
 mod kerberos;
 mod lab;
 mod legs;

@@ -91,20 +91,19 @@ pub async fn here(health: &Arc<Health>, decision: &Decision) -> Result<String, S
     }
 }
 
-/// A listener's or a service's name, to the service that restarts.
-fn short(name: &str) -> &str {
-    match name {
-        "imap" | "imaps" => "imap",
-        "pop" | "pop3" | "pop3s" => "pop",
-        "smtp" | "submission" | "submissions" | "lmtp" | "transport" => "transport",
-        other => other,
+fn doors_of(service: &str) -> &'static [&'static str] {
+    match service {
+        "imap" => &["imap", "imaps"],
+        "pop" => &["pop3", "pop3s"],
+        "transport" => &["smtp", "submission", "submissions", "lmtp"],
+        _ => &[],
     }
 }
 
 async fn restart(health: &Health, service: &str) -> Result<String, String> {
     let hand = crate::run::hand(&health.ground.services, &health.ground.doors);
-    let service = short(service);
-    if health.ground.doors.is_waiting(service) {
+    let service = super::refine::service_of(service);
+    if doors_of(service).iter().any(|door| health.ground.doors.is_waiting(door)) {
         return Err(format!("{service} was stopped by command: it stays so"));
     }
     hand.stop(service).await.map_err(|e| e.message)?;

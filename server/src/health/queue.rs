@@ -37,7 +37,7 @@ pub fn hub(ground: &Ground) -> Tried {
     let here = ground.here();
     let fault = (state != ComponentState::Active).then(|| {
         let text = format!("HubTransport of {here} is {state:?}");
-        (Fault::new(cause::COMPONENT, text), Some(Subject::Queue(here.clone())))
+        (Fault::new(cause::COMPONENT, text), Some(Subject::listener(&here, "HubTransport")))
     });
     result(ground, "hub.state", begun, fault)
 }
@@ -160,7 +160,7 @@ pub fn line_to(ground: &Ground, home: &str) -> Option<(Fault, Option<Subject>)> 
     let hub = ground.services.works.hub.state();
     if hub != ComponentState::Active && ground.services.roles.transport {
         let text = format!("HubTransport of {here} is {hub:?}: what it has stays where it is");
-        return Some((Fault::new(cause::COMPONENT, text), Some(Subject::Queue(here))));
+        return Some((Fault::new(cause::COMPONENT, text), Some(Subject::listener(&here, "HubTransport"))));
     }
     let lines = lines(ground, |q| wanted(q) && q.message_count > 0);
     let line = lines.first()?;

@@ -37,10 +37,16 @@ pub fn target(ground: &Ground, door: &'static str) -> Result<Target, Box<Tried>>
         ),
         false => Fault::new(cause::LISTENER, format!("{door} is in the settings and no socket listens")),
     };
-    let listener = Subject::listener(&here, door);
+    let mut way = vec![Subject::listener(&here, door)];
+    let mut culprit = Subject::listener(&here, door);
+    if fault.cause == cause::STOPPED {
+        // All doors of a service are stopped together.
+        culprit = Subject::listener(&here, service_of(door));
+        way.push(culprit.clone());
+    }
     let (leg, finding) =
         ground.looked(&format!("{door}.open"), Party::new("listener", door), Instant::now(), Err(fault));
-    let tried = Tried { culprit: Some(listener.clone()), ..Tried::of(vec![listener]) };
+    let tried = Tried { culprit: Some(culprit), ..Tried::of(way) };
     Err(Box::new(tried.with((leg, finding))))
 }
 
@@ -65,6 +71,16 @@ fn because(ground: &Ground, leg: &str, fault: Fault, culprit: Subject) -> Better
     Better { finding: ground.finding(&leg, &fault), culprit: Some(culprit), leg: None }
 }
 
+/// The service that a door belongs to, by its short name.
+pub fn service_of(door: &str) -> &str {
+    match door {
+        "imap" | "imaps" => "imap",
+        "pop3" | "pop3s" => "pop",
+        "smtp" | "submission" | "submissions" | "lmtp" => "transport",
+        other => other,
+    }
+}
+
 /// The component that a door belongs to.
 pub fn component_of(door: &str) -> Option<&'static str> {
     match door {
@@ -86,7 +102,7 @@ fn component(ground: &Ground, door: &str, seen: &str) -> Option<Better> {
         names.filter_map(|n| own.components.get_key_value(n)).find(|(_, state)| *state != "Active")?;
     let text = format!("{name} of {here} is {state} in the directory, changed {}", own.changed);
     let fault = Fault::new(cause::COMPONENT, text).seen(format!("a client at {door} sees: {seen}"));
-    Some(because(ground, "component", fault, Subject::listener(&here, door)))
+    Some(because(ground, "component", fault, Subject::listener(&here, name)))
 }
 
 pub fn public_service(door: &str) -> Option<PublicService> {
@@ -130,7 +146,8 @@ fn connections(ground: &Ground, door: &str, leg: &Leg, fault: &Fault) -> Option<
         "{now} connections at {door}; the limits are {most}, and {of_one} from one address (0: none)"
     );
     let fault = Fault::new(cause::CONNECTIONS, text);
-    Some(because(ground, "connections", fault, Subject::listener(&here, door)))
+    // Both doors of a protocol share the limit.
+    Some(because(ground, "connections", fault, Subject::listener(&here, service_of(door))))
 }
 
 /// The leg to the server that holds the mailbox, or to the hub, as the board has it.
