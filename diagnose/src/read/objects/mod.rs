@@ -18,6 +18,7 @@ mod table;
 pub use also::{common_name, date, disk_fact};
 pub use emit::Object;
 
+use crate::fact::Fact;
 use crate::read::{Doc, scan};
 use crate::sink::Sink;
 use command::Command;
@@ -62,6 +63,10 @@ impl State {
             // Its line is no property: `[PS] C:\>Get-Queue | fl Identity`, and what is asked says nothing yet.
             if !line.contains(" : ") {
                 if command::is_prompt(line) || command::begins(line) {
+                    // As whom a test signs in stands in its command alone.
+                    if crate::words::contains(line, "Test-") && sink.hits(line) {
+                        sink.fact(Fact::new("command", doc.place(at)).text(line));
+                    }
                     doc.claim(at..at + 1);
                 }
                 return at + 1;
