@@ -81,6 +81,7 @@ fn times_sessions_addresses_and_servers_are_told() {
     submit(&server, 0, 1);
     let words = ["Set-ImapSettings", "-LoginType", "SecureLogin", "-Why", "an audit wants it"];
     server.command(&words).unwrap();
+    server.command(&["Set-WaypostSetting", "sign_in.loopback_is_secure", "false"]).unwrap();
     // The client is refused from now on, again and again.
     for _ in 0..6 {
         let mut line = Line::connect(server.address("imap")).unwrap();

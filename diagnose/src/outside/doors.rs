@@ -159,13 +159,11 @@ fn tls(door: &Door, out: &mut Vec<Found>) {
             found.seen(door.place(), format!("answers to {}", door.old_tls.join(", ")))
         };
         out.push(found);
-    } else if !door.old_tls.is_empty() {
-        let confidence = if door.speaks == Speaks::Smtp { 0.55 } else { 0.9 };
+    } else if !door.old_tls.is_empty() && door.speaks != Speaks::Smtp {
+        // Between servers even old TLS is better than the clear text that would take its place.
         let text = format!("answers to {}", door.old_tls.join(", "));
         let so = format!("{} still takes {}.", door.place(), door.old_tls.join(" and "));
-        out.push(
-            Found::new(&causes::TLS_OLD, confidence, leg(door), &door.host).seen(door.place(), text).so(so),
-        );
+        out.push(Found::new(&causes::TLS_OLD, 0.9, leg(door), &door.host).seen(door.place(), text).so(so));
     }
 }
 
@@ -268,11 +266,7 @@ fn passwords(door: &Door, out: &mut Vec<Found>) {
     if !able.is_empty() && door.tls.is_some() && !any_sign_in(door.speaks, able) {
         let so = format!("{} offers no way to sign in.", door.place());
         let fact = format!("with TLS it offers {}", said(able));
-        out.push(
-            Found::new(&causes::NO_SIGN_IN, 0.9, leg(door), &door.host)
-                .seen(door.place(), fact)
-                .so(so),
-        );
+        out.push(Found::new(&causes::NO_SIGN_IN, 0.9, leg(door), &door.host).seen(door.place(), fact).so(so));
     }
 }
 
