@@ -4,6 +4,11 @@
 //! One test for each site: an organisation with what its faults need around it. Faults of a site are tried one after the
 //! other on the same running servers, as an administrator's bad year would bring them.
 
+mod certificates;
+mod directories;
+mod disks;
+mod kerberos;
+mod mail;
 mod servers;
 mod services;
 mod site;
