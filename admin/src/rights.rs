@@ -194,6 +194,7 @@ const SERVER_NOUNS: &[&str] = &[
     "ServiceAuthentication",
     "HealthEvent",
     "HealthAlert",
+    "Diagnosis",
 ];
 
 /// What somebody may do. The console of the server itself may do everything.

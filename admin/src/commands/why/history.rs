@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(change.version, Some((1, "organisation".into())));
         assert_eq!(change.services, ["imap"]);
         assert!(
-            change.keys[0].starts_with("imap.banner: ") && change.keys[0].ends_with("→ Hi"),
+            change.keys[0].starts_with("imap.banner: ") && change.keys[0].ends_with("→ \"Hi\""),
             "{:?}",
             change.keys
         );
