@@ -42,3 +42,59 @@ pub fn events(data: &[u8]) {
 pub fn tools(data: &[u8]) {
     with(data, |_, doc, sink| tools::read(doc, sink));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::path::Path;
+
+    /// The inputs that fuzzing keeps.
+    fn kept(target: &str) -> Vec<Vec<u8>> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+        let mut paths: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths.iter().take(64).map(|path| std::fs::read(path).unwrap()).collect()
+    }
+
+    /// A kept input, with some bytes changed, and cut or doubled.
+    fn changed(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
+        let all = kept(target);
+        let spots = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
+        (prop::sample::select(all), spots, any::<prop::sample::Index>(), 0..3_u8).prop_map(
+            |(mut bytes, spots, cut, how)| {
+                for (at, byte) in spots {
+                    if !bytes.is_empty() {
+                        let at = at.index(bytes.len());
+                        bytes[at] = byte;
+                    }
+                }
+                match how {
+                    1 => bytes.truncate(cut.index(bytes.len() + 1)),
+                    2 => bytes.extend_from_within(cut.index(bytes.len() + 1)..),
+                    _ => {}
+                }
+                bytes
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+        #[test]
+        fn changed_objects(bytes in changed("diagnose_objects")) {
+            objects(&bytes);
+        }
+
+        #[test]
+        fn changed_events(bytes in changed("diagnose_events")) {
+            events(&bytes);
+        }
+
+        #[test]
+        fn changed_listings(bytes in changed("diagnose_tools")) {
+            tools(&bytes);
+        }
+    }
+}

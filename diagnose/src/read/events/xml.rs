@@ -7,7 +7,9 @@ use crate::read::tree::{self, LineCount};
 use crate::sink::Sink;
 
 /// How often text in a document that looks like an event is tried.
-const TRIES_MAX: usize = 10_000;
+const TRIES_MAX: usize = 20_000;
+/// How often in vain.
+const FAILURES_MAX: usize = 200;
 /// Lines of one event in a document.
 const LINES_MAX: usize = 2_000;
 
@@ -42,20 +44,18 @@ fn read_at(text: &str, first: u32, whole: bool, sink: &mut Sink<'_>) -> (u64, Op
 /// Reads events that stand as XML in a document.
 pub fn read_doc(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
     let mut at = 0;
-    let mut tries = 0;
-    while at < doc.lines.len() && tries < TRIES_MAX {
-        let begins = doc.free(at).is_some_and(|line| {
-            let line = line.trim_start();
-            line.starts_with("<Event ") || line.starts_with("<Event>") || line.contains("<Event xmlns")
-        });
-        if !begins {
+    let (mut tries, mut failures) = (0, 0);
+    while at < doc.lines.len() && tries < TRIES_MAX && failures < FAILURES_MAX {
+        if !doc.free(at).is_some_and(begins) {
             at += 1;
             continue;
         }
         tries += 1;
         let mut text = String::new();
         let mut end = at;
-        while let Some(line) = doc.free(end).filter(|_| end - at < LINES_MAX) {
+        while let Some(line) =
+            doc.free(end).filter(|line| end - at < LINES_MAX && (end == at || !begins(line)))
+        {
             text.push_str(line);
             text.push('\n');
             end += 1;
@@ -68,9 +68,16 @@ pub fn read_doc(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
             doc.claim(at..end);
             at = end;
         } else {
+            failures += 1;
             at += 1;
         }
     }
+}
+
+/// Whether an event begins in a line.
+fn begins(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with("<Event ") || line.starts_with("<Event>") || line.contains("<Event xmlns")
 }
 
 #[cfg(test)]

@@ -61,6 +61,10 @@ pub fn kind_of(object: &Object, command: Option<&Command>, file: &str) -> Option
     }
     let commanded = command.and_then(|c| c.kind.clone());
     let allowed = kind::of_properties(|name| object.has(name));
+    // Who holds a component is an answer to the same command as its state.
+    if allowed.first() == Some(&"ComponentRequester") {
+        return allowed.first().map(|kind| (*kind).to_owned());
+    }
     let named = kind::of_file(file);
     for hint in [&commanded, &named].into_iter().flatten() {
         if allowed.iter().any(|kind| kind.eq_ignore_ascii_case(hint)) {
@@ -107,7 +111,9 @@ pub fn emit(object: &Object, command: Option<&Command>, sink: &mut Sink<'_>) {
     fact.server.clone_from(&server);
     fact.put("type", if kind.is_empty() { "Object" } else { &kind });
     if let Some(command) = command {
-        fact.put("cmdlet", &command.cmdlet);
+        if command.kind.as_ref().is_none_or(|k| *k == kind) {
+            fact.put("cmdlet", &command.cmdlet);
+        }
         if kind == "ComponentRequester" {
             let place = if command.argument.starts_with("Remote") { "remote" } else { "local" };
             fact.put("where", place);

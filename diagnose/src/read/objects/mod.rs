@@ -26,8 +26,8 @@ use std::ops::Range;
 
 /// Lines after a command within which objects without a known set of properties are taken for its output.
 const OUTPUT_LINES: usize = 400;
-/// How often text that looks like JSON or XML is tried; each try may look at all that follows.
-const TRIES_MAX: usize = 200;
+/// How often text that looks like JSON or XML is tried in vain; each try may look at all that follows.
+const TRIES_MAX: usize = 24;
 
 /// Reads the objects of a document in every form.
 pub fn read(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
@@ -218,7 +218,6 @@ impl State {
         if self.tries >= TRIES_MAX || !BEGINNINGS.iter().any(|b| line.starts_with(b)) {
             return None;
         }
-        self.tries += 1;
         let command = self.near(at);
         let number = doc.place(at).line;
         let (from, rest) = self.rest(doc, at)?;
@@ -229,7 +228,11 @@ impl State {
         let whole = rest.len();
         // Prose after it breaks nothing: the elements end where the last mark does.
         let marks = rest.get(..broken.unwrap_or(whole).min(whole)).unwrap_or(rest).rfind('>').unwrap_or(0);
-        if found == 0 { None } else { self.claim(doc, at, from + marks) }
+        if found == 0 {
+            self.tries += 1;
+            return None;
+        }
+        self.claim(doc, at, from + marks)
     }
 
     /// The text from a line on, and the byte at which it begins.

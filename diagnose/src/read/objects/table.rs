@@ -238,16 +238,18 @@ fn snap(cuts: &mut [usize], columns: &[Column], blank: impl Fn(usize) -> bool) {
 /// A table whose dashes were lost on the way: a line of known names, rows of as many words, the last of which may go on. The
 /// caller tells whether the names are known.
 pub fn read_bare(doc: &Doc<'_>, from: usize) -> Option<(Vec<Object>, usize)> {
-    let names: Vec<&str> = doc.free(from)?.split_whitespace().collect();
+    let header = doc.free(from)?;
+    let names: Vec<&str> = header.split_whitespace().collect();
     let mut objects = Vec::new();
     let mut at = from + 1;
     while let Some(line) = doc.free(at).filter(|l| !l.trim().is_empty() && !super::command::is_prompt(l)) {
         let wide = wide_parts(line);
-        let cells: Vec<String> = match wide.len() == names.len() {
-            true => wide,
-            false => {
+        let cells: Vec<String> = match (wide.len() == names.len(), cells_under(header, line)) {
+            (true, _) => wide,
+            (false, Some(cells)) => cells,
+            (false, None) => {
                 let words: Vec<&str> = line.split_whitespace().collect();
-                let (head, tail) = words.split_at_checked(names.len().saturating_sub(1))?;
+                let Some((head, tail)) = words.split_at_checked(names.len().saturating_sub(1)) else { break };
                 if tail.is_empty() {
                     break;
                 }
@@ -263,6 +265,32 @@ pub fn read_bare(doc: &Doc<'_>, from: usize) -> Option<(Vec<Object>, usize)> {
         at += 1;
     }
     (!objects.is_empty()).then_some((objects, at))
+}
+
+/// Cells by where the names begin, as wmic prints them: all columns begin after a blank, so an empty cell stays empty.
+fn cells_under(header: &str, line: &str) -> Option<Vec<String>> {
+    let (header, line) = (header.trim_end(), line.trim_end());
+    let mut begins = Vec::new();
+    for (at, c) in header.char_indices() {
+        let before = header.get(..at).unwrap_or_default();
+        if !c.is_whitespace() && (before.is_empty() || before.ends_with("  ")) {
+            begins.push(at);
+        } else if !c.is_whitespace() && before.ends_with(' ') {
+            return None;
+        }
+    }
+    let ends = begins.iter().skip(1).copied().chain([line.len()]);
+    let mut cells = Vec::new();
+    for (begin, end) in begins.iter().copied().zip(ends) {
+        let end = end.min(line.len());
+        if begin > 0 && begin < line.len() && !line.get(..begin)?.ends_with(' ') {
+            return None;
+        }
+        cells.push(if begin < end { line.get(begin..end)?.trim().to_owned() } else { String::new() });
+    }
+    // A drive without a disk has its letter alone.
+    let drive = cells.first().is_some_and(|cell| cell.len() == 2 && cell.ends_with(':'));
+    (drive || cells.iter().filter(|cell| !cell.is_empty()).count() >= 2).then_some(cells)
 }
 
 /// Whether a line may be the names of a table: words of letters that begin with a capital, three at least or two.
@@ -360,6 +388,15 @@ mod tests {
             rows("Server Component State\n------ --------- -----\nMBX01.corp.example ImapProxy Inactive\n");
         assert_eq!(found[0].get("component"), Some("ImapProxy"));
         assert_eq!(found[0].get("state"), Some("Inactive"));
+    }
+
+    #[test]
+    fn empty_cells_of_a_table_without_dashes() {
+        let text = "DeviceID  FreeSpace   ProviderName  Size          VolumeName\nC:        612000000                 128000000000  System\nD:";
+        let doc = Doc::new(0, text.lines().collect(), 1);
+        let (found, _) = read_bare(&doc, 0).unwrap_or_default();
+        assert_eq!(found[0].get("size"), Some("128000000000"), "{found:?}");
+        assert_eq!((found[0].get("providername"), found[0].get("volumename")), (None, Some("System")));
     }
 
     #[test]

@@ -117,6 +117,16 @@ fn the_checkers_report() {
 }
 
 #[test]
+fn who_holds_a_component() {
+    let case = case_of(
+        "[PS] C:\\>(Get-ServerComponentState MBX01 -Component ImapProxy).RemoteStates\n\nRequester   State    Timestamp            Component\n---------   -----    ---------            ---------\nHealthAPI   Inactive 3/3/2026 9:04:11 AM  ImapProxy\n",
+    );
+    let held = case.objects("ComponentRequester").next().unwrap();
+    assert!(held.is("requester", "HealthAPI") && held.is("where", "remote") && held.is("state", "Inactive"));
+    assert_eq!(held.server.as_deref(), Some("MBX01"));
+}
+
+#[test]
 fn tables_without_their_dashes() {
     let case = case_of(
         "Component    State\nImapProxy    Inactive\n\nThumbprint  Services Subject\nAA1B2C3D4E5F60718293A4B5C6D7E8F901234567 ....S.. CN=MBX01, O=X\n",
