@@ -96,7 +96,9 @@ fn times_sessions_addresses_and_servers_are_told() {
     assert!(follows.contains("imap refused clients 6 times"), "{now}");
     assert!(follows.contains("SERVICE-STOPPED"), "{now}");
     let suspected = now["Suspected"].to_string();
-    for part in ["imap.login_type", "an audit wants it", "Stop-Service -Name pop", "Undo-WaypostSetting"] {
+    for part in
+        ["sign_in.loopback_is_secure", "an audit wants it", "Stop-Service -Name pop", "Undo-WaypostSetting"]
+    {
         assert!(suspected.contains(part), "no {part:?} in {now}");
     }
     let whole = now["Text"].as_str().unwrap();

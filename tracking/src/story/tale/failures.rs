@@ -108,7 +108,13 @@ impl Gather {
             None => ("", Vec::new()),
         };
         let remedy: Vec<String> = remedy.into_iter().filter(|r| !r.is_empty()).collect();
-        self.put(leg.time(), &service_of(&body.operation), code, &body.outcome.text, &between, &remedy);
+        let service = service_of(&body.operation);
+        self.put(leg.time(), &service, code, &body.outcome.text, &between, &remedy);
+        // A sign-in that need not be tried again was refused to somebody for what they gave.
+        let refusal = body.operation.ends_with("sign-in") && body.outcome.retry != Some(true);
+        if let Some(group) = self.0.get_mut(&(service, code.to_owned(), String::new())) {
+            group.refusal = refusal;
+        }
     }
 
     fn event(&mut self, record: &Record) {

@@ -329,7 +329,10 @@ fn see(known: &Known, tale: &mut Tale) {
             None => said(change),
         },
     }));
-    all.extend(known.health.iter().map(|fact| Evidence {
+    // That monitors are well once a server has started is what everybody expects.
+    let first = |h: &&super::HealthFact| !h.bad && h.message.contains("was Uninitialized and is Healthy");
+    let narrow = matches!(known.about, About::Probe(_));
+    all.extend(known.health.iter().filter(|h| narrow || !first(h)).map(|fact| Evidence {
         source: format!("health {}", fact.source),
         time: Some(fact.time),
         fact: format!("{} {}", fact.probe, fact.message).trim().to_owned(),
