@@ -322,3 +322,33 @@ async fn events_alerts_and_overrides() {
     assert_eq!(o.run(&["Remove-ServerMonitoringOverride", r"IMAP\ImapCTPProbe"]).await.1, Exit::NOT_FOUND);
     assert_eq!(AlertValue::Healthy.max(AlertValue::Unhealthy), AlertValue::Unhealthy);
 }
+
+/// Words such as `Get-Queue`, wherever they stand in a text.
+fn commands(text: &str) -> impl Iterator<Item = &str> {
+    let word = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    word.filter(|w| {
+        let mut parts = w.split('-');
+        let capital = |p: Option<&str>| {
+            p.is_some_and(|p| p.len() > 2 && p.starts_with(|c: char| c.is_ascii_uppercase()))
+        };
+        capital(parts.next())
+            && capital(parts.next())
+            && parts.next().is_none()
+            && w.chars().any(char::is_lowercase)
+    })
+}
+
+#[test]
+fn what_health_advises_exists() {
+    let catalogue = Catalogue::new();
+    let causes = cause::ALL.iter().map(|c| c.remedy);
+    let probes = waypost_health::sets::PROBES.iter().map(|p| p.help);
+    let mut seen = 0;
+    for text in causes.chain(probes) {
+        for name in commands(text) {
+            assert!(catalogue.find(name).is_some(), "{name} in {text:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "{seen}");
+}

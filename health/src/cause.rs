@@ -69,13 +69,13 @@ causes! {
         "Restart the server that keeps the directory: it makes the mailboxes anew; look at Get-HealthEvent there";
     STORE_FAILED = "HEALTH-STORE",
         "the store does not read back what was written",
-        "Test-StoreHealth; look at the disk and at the server's log";
+        "Test-Store; look at the disk and at the server's log";
     STORE_SLOW = "HEALTH-STORE-SLOW",
         "a commit of the store takes too long",
         "Look at the disk below the data folder: iostat -x 1";
     DIRECTORY_STALE = "HEALTH-DIRECTORY-STALE",
         "a server's copy of the directory is behind",
-        "Get-DirectorySync shows how far; mend the leg to the server that keeps the directory: Get-ServiceLeg";
+        "Get-Server SERVER -FormatList shows how far (DirectoryCopy); mend the leg to the server that keeps the directory: Get-ServiceLeg";
     SOURCE = "HEALTH-DIRECTORY-SOURCE",
         "the directory that passwords are asked of does not answer",
         "Test-DirectorySource NAME; look at the network to it, its certificate and the account that looks things up";

@@ -281,7 +281,7 @@ pub const PROBES: &[ProbeSpec] = &[
         "ActiveDatabaseAvailabilityProbe",
         1_000,
         "Commits a row and reads it back.",
-        "Test-StoreHealth; look at the set DiskSpace.",
+        "Test-Store; look at the set DiskSpace.",
     ),
     spec(
         "Antispam",
@@ -379,7 +379,7 @@ pub const PROBES: &[ProbeSpec] = &[
         "ActiveDirectoryConnectivityProbe",
         1_000,
         "Asks the directory sources for somebody, and looks how fresh this server's copy is.",
-        "Test-DirectorySource; Get-DirectorySync.",
+        "Test-DirectorySource NAME; Get-Server -FormatList: DirectoryCopy.",
     ),
     spec(
         "AD",

@@ -22,13 +22,13 @@ macro_rules! causes {
 causes! {
     STOPPED = "HEALTH-SERVICE-STOPPED",
         "a service has been stopped by command",
-        "Start-WaypostService, if it was not meant to stay stopped";
+        "Start-Service NAME, if it was not meant to stay stopped";
     COMPONENT = "HEALTH-COMPONENT-INACTIVE",
         "a component has been taken out of service",
         "Set-ServerComponentState ID -Component NAME -State Active -Requester Maintenance, when the maintenance is over";
     CONNECTIONS = "HEALTH-CONNECTIONS-USED-UP",
         "a listener closes new connections at once: its limit of connections is reached",
-        "See who has so many (Get-WaypostService shows sessions); raise MaxConnections or the limit of one source";
+        "See who has so many (Get-Service shows sessions); raise MaxConnections or the limit of one source";
     ANSWER = "HEALTH-ANSWER",
         "a service does not answer as its protocol wants it",
         "Look at the evidence for what it said instead, and at the log of the server";
@@ -55,7 +55,7 @@ causes! {
         "Look at what the service said: Get-ReceiveConnector shows who may send what";
     OTHER_CERTIFICATE = "HEALTH-OTHER-CERTIFICATE",
         "clients are shown another certificate than the one that is bound",
-        "Look whether something ends TLS before this server, then Restart-WaypostService";
+        "Look whether something ends TLS before this server, then Restart-Service NAME";
     SMART_HOST = "HEALTH-SMART-HOST",
         "a server that mail is to be sent by cannot be used",
         "Look at the smart host and the network to it, or name another: Set-SendConnector -SmartHosts";
@@ -67,7 +67,7 @@ causes! {
         "Make room on the disk of the store, or move it to a larger one";
     STORE_DAMAGED = "HEALTH-STORE-DAMAGED",
         "damaged rows were met in the store",
-        "Test-MailboxStore tells which; restore them from a backup";
+        "Test-Store tells which; restore them from a backup";
     ISSUER = "HEALTH-TOKEN-ISSUER",
         "the provider of sign-in tokens cannot be reached",
         "Look at the setting oauth.issuer, and at the network to it";
