@@ -48,6 +48,9 @@ pub struct Asking {
     pub peer: IpAddr,
 }
 
+/// The accounts that were lent a password, and the directory in which they have it.
+type Lent = (Arc<BTreeSet<AccountId>>, Arc<Snapshot>);
+
 /// Answers questions about sign-ins. One for the whole server, shared as `Arc<SignIn>`.
 #[derive(Debug)]
 pub struct SignIn {
@@ -59,7 +62,7 @@ pub struct SignIn {
     /// Checks by sources elsewhere that may run at a time.
     checks: tokio::sync::Semaphore,
     /// The directory with a password that only this one knows; see [`SignIn::lend`].
-    lent: Mutex<Option<(Arc<BTreeSet<AccountId>>, Arc<Snapshot>)>>,
+    lent: Mutex<Option<Lent>>,
     pub counts: Counts,
 }
 

@@ -74,7 +74,7 @@ async fn somewhere(health: &Arc<Health>, decision: &Decision) -> Result<String, 
     if server == health.ground.here() {
         return here(health, decision).await;
     }
-    let ask = Ask::Act { decision: decision.clone() };
+    let ask = Ask::Act { decision: Box::new(decision.clone()) };
     health.ask::<Result<String, String>>(&server, &ask).await?
 }
 

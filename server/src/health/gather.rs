@@ -43,7 +43,7 @@ pub enum Ask {
     /// The alerts, of the keeper.
     Alerts { past: bool },
     /// Something that the keeper wants done at that server.
-    Act { decision: Decision },
+    Act { decision: Box<Decision> },
 }
 
 /// The keeper's question.

@@ -27,7 +27,7 @@ const EARLIER_BYTES_MAX: u64 = 8 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line {
-    Event(Event),
+    Event(Box<Event>),
     Alert(Box<Alert>),
 }
 
@@ -72,7 +72,7 @@ impl HealthLog {
         if let Some(last) = fresh.last() {
             self.next.store(last.index + 1, Ordering::Relaxed);
         }
-        fresh.into_iter().for_each(|event| self.put(&Line::Event(event)));
+        fresh.into_iter().for_each(|event| self.put(&Line::Event(Box::new(event))));
     }
 
     /// Events below this index are in files already.
@@ -101,7 +101,7 @@ impl HealthLog {
     /// Events of earlier runs, oldest first.
     pub fn earlier(&self) -> Vec<Event> {
         let events = self.lines().into_iter().filter_map(|line| match line {
-            Line::Event(event) => Some(event),
+            Line::Event(event) => Some(*event),
             Line::Alert(_) => None,
         });
         let mut events: Vec<Event> = events.collect();
