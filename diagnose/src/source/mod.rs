@@ -202,6 +202,7 @@ impl Gathered {
             }
         }
         known::name_addresses(&mut self.case);
+        known::own_causes(&mut self.case);
         let case = self.case;
         let named = |(file, kind): (FileId, &str), count, server: Option<String>| ReadFile {
             file: case.file(file).to_owned(),
