@@ -13,6 +13,9 @@ pub const ALL: &[(&str, Check)] = &[
     ("memory_meter_high", memory_meter_high),
     ("memory_nearly_used", memory_nearly_used),
     ("queue_meter_high", queue_meter_high),
+    ("disk_under_pressure", disk_under_pressure),
+    ("memory_under_pressure", memory_under_pressure),
+    ("queue_under_pressure", queue_under_pressure),
     ("submission_queue_long", submission_queue_long),
     ("tarpit_delays", tarpit_delays),
     ("transport_disk_nearly_full", transport_disk_nearly_full),
@@ -71,6 +74,60 @@ fn memory_meter_high(case: &Case) -> Vec<Hit> {
 
 fn queue_meter_high(case: &Case) -> Vec<Hit> {
     meters(case, &["QueueLength", "VersionBuckets"])
+}
+
+/// Event 15004 and its like: what stands under "under pressure", before what is disabled and what is in its normal state.
+fn under_pressure(case: &Case, names: &[&str]) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    for fact in case.of("event").chain(case.of("text")) {
+        let text = fact
+            .get("message")
+            .filter(|m| m.len() > fact.text.len())
+            .unwrap_or(&fact.text)
+            .to_ascii_lowercase();
+        if text.contains("pressure decreased") || text.contains("no resources are under pressure") {
+            continue;
+        }
+        let told = text.split("under pressure:").nth(1).unwrap_or_default();
+        let ends = ["components are disabled", "normal state", "following components"];
+        let told = ends
+            .iter()
+            .filter_map(|end| told.find(end))
+            .min()
+            .and_then(|end| told.get(..end))
+            .unwrap_or(told);
+        if names.iter().any(|name| told.contains(name)) || names.iter().any(|name| beyond_limit(&text, name))
+        {
+            hits.push(Hit::of(
+                format!("Under pressure: {}", words::one_line(crate::fact::cut(told.trim(), 160))),
+                &[fact],
+            ));
+        }
+    }
+    hits
+}
+
+/// `Physical memory load = 95% [limit is 94% …]`, in a line of its own.
+fn beyond_limit(text: &str, name: &str) -> bool {
+    let Some(rest) = text.split(name).nth(1) else { return false };
+    let Some((value, limit)) = rest.split_once("[limit is ") else { return false };
+    let value = value.trim_start_matches([' ', '=']);
+    value.len() < 24 && words::number(value).zip(words::number(limit)).is_some_and(|(is, limit)| is >= limit)
+}
+
+fn disk_under_pressure(case: &Case) -> Vec<Hit> {
+    under_pressure(case, &["disk space", "useddiskspace", "databaseusedspace", "logging disk"])
+}
+
+fn memory_under_pressure(case: &Case) -> Vec<Hit> {
+    under_pressure(case, &["physical memory", "private bytes", "privatebytes", "systemmemory", "memory load"])
+}
+
+fn queue_under_pressure(case: &Case) -> Vec<Hit> {
+    under_pressure(
+        case,
+        &["version buckets", "versionbuckets", "submission queue", "submissionqueue", "queuelength"],
+    )
 }
 
 /// Less than a twelfth of the machine's memory is free.
