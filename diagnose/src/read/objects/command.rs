@@ -108,7 +108,15 @@ fn server_of(noun: &str, arguments: &str) -> Option<Arc<str>> {
         }
     }
     let first = PLACE.as_ref()?.captures(arguments)?.get(1)?.as_str();
-    identity_is_server(&noun).then(|| server_name(first)).flatten()
+    match first.split_once('\\') {
+        // `MBX01\Default Frontend MBX01`; a person would be in the domain's name instead.
+        Some((server, _))
+            if !noun.contains("mailbox") && !noun.contains("user") && !noun.contains("recipient") =>
+        {
+            server_name(server)
+        }
+        _ => identity_is_server(&noun).then(|| server_name(first)).flatten(),
+    }
 }
 
 fn identity_is_server(noun: &str) -> bool {
@@ -152,6 +160,7 @@ mod tests {
             ("Get-CimInstance -ClassName Win32_LogicalDisk", "LogicalDisk", ""),
             ("Get-OwaVirtualDirectory -Server MBX01", "VirtualDirectory", "MBX01"),
             ("Get-Mailbox -Identity anna", "Mailbox", ""),
+            ("Get-ReceiveConnector \"MBX01\\Default Frontend MBX01\" | fl", "ReceiveConnector", "MBX01"),
             ("Test-ImapConnectivity -ClientAccessServer:MBX01", "TestImapConnectivity", "MBX01"),
         ] {
             assert_eq!(kind_and_server(line), (kind.to_owned(), server.to_owned()), "{line}");

@@ -123,7 +123,10 @@ pub fn emit(object: &Object, command: Option<&Command>, sink: &mut Sink<'_>) {
         let name = alias(&kind, plain(Cow::Owned(name.clone())));
         let name = if name == "type" { Cow::Borrowed("objecttype") } else { name };
         if fact.get(&name).is_none() {
-            fact.put(name, clean(value));
+            let value = clean(value);
+            let value =
+                if name == "starttype" && value.eq_ignore_ascii_case("auto") { "Automatic" } else { value };
+            fact.put(name, value);
         }
     }
     let asked = command.filter(|_| kind == "ItemProperty" && !object.has("pspath"));
@@ -266,6 +269,11 @@ fn server_of(object: &Object, kind: Option<&str>, command: Option<&Command>) -> 
         && plausible(name)
     {
         return server_name(name);
+    }
+    if kind == "AdminAuditLog"
+        && let Some(server) = object.get("originatingserver").and_then(|s| s.split_whitespace().next())
+    {
+        return server_name(server);
     }
     command.and_then(|c| c.server.clone())
 }

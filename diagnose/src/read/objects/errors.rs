@@ -69,6 +69,11 @@ fn record(doc: &mut Doc<'_>, category: usize, sink: &mut Sink<'_>) {
         }
     }
     parts(&mut fact, &info, &id);
+    if fact.is("cmdlet", "Resolve-DnsName") {
+        let name = fact.get("message").and_then(|m| m.split(" : ").next()).unwrap_or_default().to_owned();
+        let error = fact.get("message").unwrap_or_default().to_owned();
+        sink.fact(Fact::new("dns", doc.place(begin)).with("name", name).with("error", &error).text(&error));
+    }
     let text = scan::join(doc.lines.get(begin..end).unwrap_or_default().iter().copied());
     sink.fact(fact.text(&text));
     doc.claim(begin..end);

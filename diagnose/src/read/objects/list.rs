@@ -6,6 +6,8 @@ use crate::read::scan;
 
 /// Lines that one value may be wrapped into.
 const WRAPPED_MAX: usize = 400;
+/// Lines by which the width of the console is judged.
+const WIDTH_LINES: usize = 120;
 
 /// A property's line: name, value, the column of the colon.
 fn property(line: &str) -> Option<(&str, &str, usize)> {
@@ -31,8 +33,14 @@ fn loose(line: &str) -> Option<(&str, &str)> {
 pub fn read(doc: &Doc<'_>, from: usize) -> Option<(Vec<Object>, usize)> {
     let (_, _, colon) = property(doc.free(from)?)?;
     let base = scan::indent(doc.free(from)?);
-    let mut list =
-        List { objects: Vec::new(), object: Object::new(doc.place(from)), begin: from, colon, wrapped: 0 };
+    let mut list = List {
+        objects: Vec::new(),
+        object: Object::new(doc.place(from)),
+        begin: from,
+        colon,
+        wrapped: 0,
+        full: console_width(doc, from, colon),
+    };
     let mut at = from;
     let mut end = from;
     while let Some(line) = doc.free(at) {
@@ -58,7 +66,7 @@ pub fn read(doc: &Doc<'_>, from: usize) -> Option<(Vec<Object>, usize)> {
             list.colon = column;
             list.wrapped = 0;
             list.object.put(name, value);
-        } else if !list.wrap(line, base) {
+        } else if !list.wrap(line, doc.lines.get(at.wrapping_sub(1)).copied().unwrap_or_default(), base) {
             break;
         }
         at += 1;
@@ -95,6 +103,8 @@ struct List {
     begin: usize,
     colon: usize,
     wrapped: usize,
+    /// See [`console_width`].
+    full: usize,
 }
 
 impl List {
@@ -113,7 +123,7 @@ impl List {
     }
 
     /// Adds a line to the last value, if it is indented as one.
-    fn wrap(&mut self, line: &str, base: usize) -> bool {
+    fn wrap(&mut self, line: &str, above: &str, base: usize) -> bool {
         let deep = scan::indent(line);
         if deep <= base || deep + 2 < self.colon.min(base + 6) || self.wrapped >= WRAPPED_MAX {
             return false;
@@ -121,16 +131,40 @@ impl List {
         self.wrapped += 1;
         let Some((_, value)) = self.object.properties.last_mut() else { return false };
         let more = line.trim();
-        // A word that is longer than the column was broken at its end; all else was broken at a blank.
-        let split = value.chars().rev().take_while(|c| !c.is_whitespace()).count()
-            + more.chars().take_while(|c| !c.is_whitespace()).count();
-        let column = 80_usize.saturating_sub(self.colon + 2).max(20);
-        let last_is_full = value.chars().count() % column == 0 || split > column;
-        let in_list = value.ends_with([',', ';']);
-        let between = if last_is_full && split > column && !in_list { "" } else { " " };
+        let above = above.chars().count();
+        let between = if above == self.full && self.full > 0 {
+            // The line was cut where the console ends; a blank at the cut stands at the beginning of the next line.
+            if deep > self.colon + 2 { " " } else { "" }
+        } else {
+            // A word that is longer than the column was broken at its end; all else was broken at a blank.
+            let split = value.chars().rev().take_while(|c| !c.is_whitespace()).count()
+                + more.chars().take_while(|c| !c.is_whitespace()).count();
+            let column = 80_usize.saturating_sub(self.colon + 2).max(20);
+            if split > column && !value.ends_with([',', ';']) { "" } else { " " }
+        };
         scan::add(value, more, between);
         true
     }
+}
+
+/// How long lines are that were cut where the console ends, without regard to words; 0: lines were broken at blanks.
+fn console_width(doc: &Doc<'_>, from: usize, colon: usize) -> usize {
+    /// Columns of consoles; the last one stays free.
+    const USUAL: [usize; 16] = [80, 90, 100, 110, 120, 130, 132, 140, 150, 160, 170, 180, 200, 220, 237, 240];
+    let lines = doc.lines.get(from..).unwrap_or_default();
+    let wraps = |next: &str| !next.trim().is_empty() && scan::indent(next) >= colon + 2;
+    let lengths: Vec<usize> = lines
+        .iter()
+        .zip(lines.iter().skip(1))
+        .take(WIDTH_LINES)
+        .filter(|(_, next)| wraps(next))
+        .map(|(line, _)| line.chars().count())
+        .collect();
+    let width = lengths.iter().copied().max().unwrap_or(0);
+    let alike = lengths.iter().filter(|length| **length == width).count();
+    let cut =
+        alike >= 2 && alike * 3 >= lengths.len() * 2 || lengths.len() == 1 && USUAL.contains(&(width + 1));
+    if cut { width } else { 0 }
 }
 
 impl Object {
@@ -186,6 +220,17 @@ mod tests {
             found.iter().map(|o| o.get("state")).collect::<Vec<_>>(),
             [Some("Inactive"), Some("Active")]
         );
+    }
+
+    #[test]
+    fn lines_cut_where_the_console_ends() {
+        let text = "CertificateDomains : {mail.example.net, autodiscover.exa\n                     mple.net, imap.example.net, pop.exa\n                     mple.net}\nServices           : IMAP, POP, IIS and some more words,\n                      here\n";
+        let found = objects(text);
+        assert_eq!(
+            found[0].get("certificatedomains"),
+            Some("{mail.example.net, autodiscover.example.net, imap.example.net, pop.example.net}")
+        );
+        assert_eq!(found[0].get("services"), Some("IMAP, POP, IIS and some more words, here"));
     }
 
     #[test]
