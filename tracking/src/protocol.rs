@@ -76,7 +76,7 @@ pub struct Line {
 impl Line {
     /// Whether a service of ours, or a peer, refused or could not do what was asked.
     pub fn is_bad(&self) -> bool {
-        let answer = self.answer.trim_start_matches("R=").trim_start_matches('"');
+        let answer = self.verdict();
         // How a client goes is its own affair.
         if self.said.starts_with("CloseSession") {
             return false;
@@ -98,6 +98,17 @@ impl Line {
                 lower.contains("failed") || lower.contains("refused") || lower.contains("timed out")
             }
         }
+    }
+
+    /// The answer as it was given, in IMAP without the client's tag.
+    pub fn verdict(&self) -> &str {
+        let answer = self.answer.strip_prefix("R=").unwrap_or(&self.answer).trim_matches('"');
+        if self.log != Log::Imap {
+            return answer;
+        }
+        let rest = answer.split_once(' ').map_or("", |(_, rest)| rest);
+        let first = |text: &str| matches!(text.split(' ').next(), Some("OK" | "NO" | "BAD"));
+        if !first(answer) && first(rest) { rest } else { answer }
     }
 
     /// Whether what was refused is the client's or a peer's own doing: a wrong password, a recipient that is nobody's. What we
@@ -334,7 +345,7 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let imap = "#Software: Waypost\r\n#Fields: dateTime,sessionId,seqNumber,sIp,cIp,user,duration,rqsize,rpsize,command,parameters,context,puid\r\n\
             2026-03-03T08:15:20.114Z,000000000000001A,0,127.0.0.1:143,192.0.2.7:50000,,0,0,0,OpenSession,,,\r\n\
-            2026-03-03T08:15:21.114Z,000000000000001A,1,127.0.0.1:143,192.0.2.7:50000,amy,1,2,3,login,amy *****,\"R=\"\"NO [UNAVAILABLE] later\"\"\",\r\n\
+            2026-03-03T08:15:21.114Z,000000000000001A,1,127.0.0.1:143,192.0.2.7:50000,amy,1,2,3,login,amy *****,\"R=\"\"a1 NO [UNAVAILABLE] later\"\"\",\r\n\
             2026-03-03T08:15:22.114Z,000000000000001B,1,127.0.0.1:143,192.0.2.8:50000,ben,1,2,3,select,INBOX,R=OK,\r\n";
         std::fs::write(folder.join("IMAP42026030308-1.LOG"), imap).unwrap();
         let smtp = "2026-03-03T08:15:20.114Z,mx\\smtp,000000000000002A,3,127.0.0.1:25,192.0.2.9:1,>,451 4.3.2 busy,\r\n\
@@ -346,7 +357,8 @@ mod tests {
         let of_one = find(&folder, Log::Imap, &session, 10).unwrap();
         assert_eq!(of_one.len(), 2);
         assert!(of_one[1].is_bad() && !of_one[0].is_bad());
-        assert_eq!(of_one[1].shown(), "login amy ***** → R=\"NO [UNAVAILABLE] later\"");
+        assert_eq!(of_one[1].verdict(), "NO [UNAVAILABLE] later");
+        assert_eq!(of_one[1].shown(), "login amy ***** → R=\"a1 NO [UNAVAILABLE] later\"");
         let ben = Wanted { text: Some("BEN".into()), ..Wanted::default() };
         assert_eq!(find(&folder, Log::Imap, &ben, 10).unwrap()[0].user, "ben");
         let bad = Wanted { bad: true, ..Wanted::default() };

@@ -46,8 +46,8 @@ pub fn groups(known: &Known) -> Vec<Group> {
         all.event(record);
     }
     for line in known.lines.iter().filter(|l| l.is_bad()) {
-        let text = if line.answer.is_empty() { line.said.clone() } else { line.answer.clone() };
-        let text = text.trim_start_matches("R=").trim_matches('"').trim_start_matches(['>', '<', ' ']);
+        let text = if line.answer.is_empty() { line.said.as_str() } else { line.verdict() };
+        let text = text.trim_start_matches(['>', '<', ' ']);
         all.put(line.time, line.log.service(), "", text, "", &[]);
         all.refused(line.log.service(), text, line.is_refusal());
     }
