@@ -71,7 +71,7 @@ fn gather(root: &Path, sources: &[std::path::PathBuf]) -> Vec<Own> {
             continue;
         }
         let Ok(code) = fs::read_to_string(path) else { continue };
-        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        let code = code.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
         if code.contains("Cause {") {
             for cause in structs(code).into_iter().chain(rows(code)) {
                 found.entry(cause.code.clone()).or_insert(cause);
