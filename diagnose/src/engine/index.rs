@@ -6,6 +6,7 @@ use crate::rule::{Rule, Sign};
 use crate::words;
 use aho_corasick::{AhoCorasick, MatchKind};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 /// Facts of one sign that are looked at closely; more are counted by what they stand for.
 const MATCHED_MAX: usize = 2000;
@@ -23,18 +24,39 @@ pub(super) struct Matched<'a> {
     pub at: Place,
 }
 
+/// The phrases of rules and the automaton that finds them. That of all rules is made once: it takes longer than a small case.
+struct Finder {
+    phrases: Vec<String>,
+    /// Always there: phrases of rules are few and short.
+    automaton: Option<AhoCorasick>,
+}
+
+static FINDER: OnceLock<Finder> = OnceLock::new();
+
+impl Finder {
+    fn new(rules: &[Rule]) -> Finder {
+        let phrases: BTreeSet<String> =
+            crate::rule::phrases(rules).map(str::to_ascii_lowercase).filter(|p| !p.is_empty()).collect();
+        let phrases: Vec<String> = phrases.into_iter().collect();
+        let built = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::Standard)
+            .build(&phrases);
+        Finder { phrases, automaton: built.ok() }
+    }
+}
+
 impl Index {
     pub fn new(case: &Case, rules: &[Rule]) -> Index {
-        let list: Vec<String> = crate::rule::phrases(rules)
-            .map(str::to_ascii_lowercase)
-            .filter(|p| !p.is_empty())
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect();
-        let built =
-            AhoCorasick::builder().ascii_case_insensitive(true).match_kind(MatchKind::Standard).build(&list);
-        // Phrases of rules are few and short: the automaton always fits.
-        let Ok(automaton) = built else { return Index::default() };
+        let made;
+        let finder = match std::ptr::eq(rules, crate::rule::all()) {
+            true => FINDER.get_or_init(|| Finder::new(rules)),
+            false => {
+                made = Finder::new(rules);
+                &made
+            }
+        };
+        let (list, Some(automaton)) = (&finder.phrases, &finder.automaton) else { return Index::default() };
         let mut found: Vec<Vec<u32>> = vec![Vec::new(); list.len()];
         for (at, fact) in case.all().enumerate() {
             let at = u32::try_from(at).unwrap_or(u32::MAX);
@@ -49,7 +71,7 @@ impl Index {
                 }
             }
         }
-        Index { by_phrase: list.into_iter().zip(found).collect() }
+        Index { by_phrase: list.iter().cloned().zip(found).collect() }
     }
 
     fn having(&self, phrase: &str) -> &[u32] {
