@@ -205,8 +205,11 @@ pub async fn follow_settings(health: Arc<Health>, mut stop: watch::Receiver<bool
         if now == before {
             continue;
         }
+        let was = health.version();
         health.note_version();
-        if let Some(change) = change_of(&health, &before, &now) {
+        // What one machine has for itself is in its own document, and nobody else's business.
+        let fresh = health.version() != was;
+        if let Some(change) = change_of(&health, &before, &now).filter(|_| fresh) {
             let line = change.line();
             health.with_watch(|watch| {
                 let mut event = Event::new(
@@ -232,8 +235,7 @@ fn change_of(health: &Health, before: &Settings, now: &Settings) -> Option<Setti
     let head: BTreeMap<String, String> = last.head().into_iter().collect();
     let of = |name: &str| head.get(name).cloned().unwrap_or_default();
     let keys: Vec<String> = changes(before, now).into_iter().map(|c| c.key).collect();
-    let own = keys.iter().all(|key| waypost_admin::settings::merge::is_local(key));
-    if keys.is_empty() || own {
+    if keys.is_empty() {
         return None;
     }
     Some(SettingsChange {

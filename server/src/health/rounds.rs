@@ -125,6 +125,7 @@ impl Health {
 
     /// Runs until the server stops.
     pub fn start(self: &Arc<Self>) -> Vec<JoinHandle<()>> {
+        self.note_version();
         let stop = self.ground.services.stopping();
         vec![
             tokio::spawn(Arc::clone(self).rounds(stop.clone())),
@@ -177,9 +178,9 @@ impl Health {
 
     /// Runs a probe and lets its monitor hear of it.
     pub async fn try_one(&self, planned: &Planned) -> (ProbeResult, Vec<Wish>) {
-        let begun = Instant::now();
+        let (begun, version) = (Instant::now(), self.version());
         let mut result = plan::run(&self.ground, &self.shared, planned, self.limit()).await;
-        result.version = self.version();
+        result.version = version;
         RUNS.one();
         MILLIS.add(u64::try_from(begun.elapsed().as_millis()).unwrap_or(0));
         if result.finding.is_some() {
@@ -208,7 +209,6 @@ impl Health {
     async fn rounds(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         tokio::time::sleep(FIRST).await;
         let _ = tokio::time::timeout(TEND_MAX, self.ground.tend()).await;
-        self.note_version();
         let (sender, mut ended) = mpsc::channel::<(ProbeId, Vec<Wish>)>(256);
         let turns = Arc::new(Semaphore::new(AT_ONCE));
         let mut due: BTreeMap<ProbeId, Due> = BTreeMap::new();
