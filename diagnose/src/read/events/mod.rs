@@ -91,7 +91,7 @@ pub fn from_object(object: &Object, server: Option<Arc<str>>, sink: &mut Sink<'_
         return false;
     }
     let strings = text(&["replacementstrings", "properties", "insertionstrings"]);
-    if !strings.contains("System.Diagnostics") && !strings.contains("...") && !strings.is_empty() {
+    if !strings.contains("System.") && !strings.contains("...") && !strings.is_empty() {
         raw.unnamed = words::items(&strings).take(32).map(str::to_owned).collect();
     }
     raw.server = server;

@@ -21,6 +21,9 @@ static SOURCED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     ))
     .ok()
 });
+static NUMBER_FIRST: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(&format!(r"(?i)\b(\d{{4,5}})\s*(?:\(|from|by|of|von|/|,|-)\s*({SOURCES})\b")).ok()
+});
 static SOURCE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!(r"(?i)\b({SOURCES})\b")).ok());
 
 /// Sources by name; the longer ones stand first.
@@ -86,6 +89,11 @@ pub fn read(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
                 && (found.get(2).is_some() || is_bare_id(name.as_str(), line, id.start()..id.end()))
             {
                 add(id.as_str(), name.as_str(), name.start());
+            }
+        }
+        for found in NUMBER_FIRST.iter().flat_map(|form| form.captures_iter(line)) {
+            if let (Some(id), Some(name)) = (found.get(1), found.get(2)) {
+                add(id.as_str(), name.as_str(), id.start());
             }
         }
         let only = source.find(line).map_or("", |m| m.as_str());

@@ -115,7 +115,7 @@ pub fn read(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
     let mut at = 0;
     let mut found = 0;
     while at < doc.lines.len() {
-        match event(doc, at, sink) {
+        match event(doc, at, sink).or_else(|| bare_audit(doc, at, sink)) {
             Some(end) => {
                 doc.claim(at..end);
                 found += 1;
@@ -125,6 +125,41 @@ pub fn read(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
         }
     }
     sink.understood("events as text", found);
+}
+
+/// The first sentences of audits, by which their text is known without its head.
+const AUDITS: [(&str, u32); 10] = [
+    ("An account failed to log on.", 4625),
+    ("Fehler beim Anmelden eines Kontos.", 4625),
+    ("Échec d’ouverture de session d’un compte.", 4625),
+    ("Échec d'ouverture de session d'un compte.", 4625),
+    ("A Kerberos service ticket was requested.", 4769),
+    ("Ein Kerberos-Dienstticket wurde angefordert.", 4769),
+    ("A Kerberos authentication ticket (TGT) was requested.", 4768),
+    ("Ein Kerberos-Authentifizierungsticket (TGT) wurde angefordert.", 4768),
+    ("Kerberos pre-authentication failed.", 4771),
+    ("Fehler bei der Kerberos-Vorauthentifizierung.", 4771),
+];
+
+/// An audit's text without its head; the line after it.
+fn bare_audit(doc: &Doc<'_>, from: usize, sink: &mut Sink<'_>) -> Option<usize> {
+    let line = doc.free(from)?.trim();
+    let (_, id) = AUDITS.iter().find(|(begin, _)| line == *begin)?;
+    let mut raw = Raw {
+        at: doc.place(from),
+        id: *id,
+        log: "Security".to_owned(),
+        source: "Microsoft-Windows-Security-Auditing".to_owned(),
+        message: line.to_owned(),
+        ..Raw::default()
+    };
+    let end = more(doc, from + 1, false, true, &mut raw.message);
+    // One sentence alone is prose.
+    if end < from + 4 {
+        return None;
+    }
+    raw.give(sink);
+    Some(end)
 }
 
 /// The event that begins at this line; the line after it.
@@ -206,7 +241,8 @@ fn more(doc: &Doc<'_>, from: usize, told: bool, audit: bool, message: &mut Strin
     let mut at = from;
     while at < from + DESCRIPTION_MAX {
         let Some(line) = doc.free(at) else { break };
-        if begins_another(line) || super::super::objects::command::is_prompt(line) {
+        let audit_begins = !message.is_empty() && AUDITS.iter().any(|(begin, _)| line.trim() == *begin);
+        if audit_begins || begins_another(line) || super::super::objects::command::is_prompt(line) {
             break;
         }
         if line.trim().is_empty() {
@@ -236,6 +272,10 @@ fn begins_another(line: &str) -> bool {
 
 /// Whether a paragraph after an empty line is of the same description: labels of an audit, rows of a list, what is indented.
 fn goes_on(line: &str, audit: bool, message: &str) -> bool {
+    // Properties of a list stand apart from their colon; labels of an audit do not.
+    if line.contains(" : ") || line.trim_end().ends_with(" :") {
+        return false;
+    }
     let indented = line.starts_with([' ', '\t']);
     let labelled = scan::pair(line).is_some_and(|(name, _)| name.split_whitespace().count() <= 6);
     let audit = audit
@@ -318,6 +358,25 @@ mod tests {
     }
 
     #[test]
+    fn audits_without_their_head_end_where_others_begin() {
+        let audit = "An account failed to log on.\n\nSubject:\n\tSecurity ID:\t\tNULL SID\n\nDetailed Authentication Information:\n\tAuthentication Package:\tKerberos\n\n";
+        let ticket = "A Kerberos service ticket was requested.\n\nAdditional Information:\n\tTicket Encryption Type:\t0x17\n\nTimeCreated  : 3/3/2026\nId           : 2080\n";
+        let case = case_of(&format!("{audit}{ticket}"));
+        let found: Vec<_> = case.of("event").collect();
+        assert_eq!(found.len(), 2);
+        assert!(
+            found[0].is("id", "4625")
+                && found[0].is("sid", "NULL SID")
+                && found[0].is("authenticationpackage", "Kerberos")
+        );
+        assert!(
+            found[1].is("id", "4769")
+                && found[1].is("ticketencryptiontype", "0x17")
+                && !found[1].mentions("TimeCreated")
+        );
+    }
+
+    #[test]
     fn controllers_of_2080() {
         let case = case_of(
             "Source: MSExchange ADAccess\nEvent ID: 2080\nLevel: Information\nDescription:\nProcess MSEXCHANGEADTOPOLOGY (PID=1234). Exchange Active Directory Provider has discovered the following servers with the following characteristics:\n (Server name | Roles | Enabled | Reachability | Synchronized | GC capable | PDC | SACL right | Critical Data | Netlogon | OS Version)\nIn-site:\ndc1.corp.example\tCDG 1 7 7 1 0 0 1 7 1\n Out-of-site:\ndc2.corp.example CD- 1 6 6 0 0 1 1 6 1\n",
@@ -335,7 +394,7 @@ mod tests {
     #[test]
     fn prose() {
         let case = case_of(
-            "We get Event ID 1035, MSExchangeTransport: Inbound authentication failed with error IllegalMessage for Receive connector Default MBX01. The authentication mechanism is ExchangeAuth.\nIm Log steht Ereignis 12014.\nThere is no event 2017 anywhere.\nfinally 4265 failure audits with NULL SID in the security log\nStopped MSExchangeIMAP4 Microsoft Exchange IMAP4, MSExchangeTransport: 454 4.7.0 no\n",
+            "We get Event ID 1035, MSExchangeTransport: Inbound authentication failed with error IllegalMessage for Receive connector Default MBX01. The authentication mechanism is ExchangeAuth.\nIm Log steht Ereignis 12014.\nThen 2017 (MSExchangeTransport) came.\nThere is no event 2017 anywhere.\nfinally 4265 failure audits with NULL SID in the security log\nStopped MSExchangeIMAP4 Microsoft Exchange IMAP4, MSExchangeTransport: 454 4.7.0 no\n",
         );
         let found: Vec<(&str, &str)> =
             case.of("event").map(|f| (f.get("id").unwrap_or(""), f.get("source").unwrap_or(""))).collect();
@@ -344,6 +403,7 @@ mod tests {
             [
                 ("1035", "MSExchangeTransport"),
                 ("12014", "MSExchangeTransport"),
+                ("2017", "MSExchangeTransport"),
                 ("4625", "Microsoft-Windows-Security-Auditing")
             ]
         );
