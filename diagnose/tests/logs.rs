@@ -71,6 +71,14 @@ fn a_line_in_a_post_is_read_through_its_quotation() {
     assert_eq!(fact.get("proxy"), Some("MBX01.CORP.EXAMPLE:1993"));
     assert_eq!((fact.get("duration"), fact.at.line), (Some("1196"), 5));
     assert!(read.iter().any(|r| r.kind == "IMAP4 protocol log"));
+    let pasted: String = IMAP.lines().skip(5).map(|line| format!("    {line}\n")).collect();
+    let (case, ..) = collect_text(
+        "mail.txt",
+        &format!("Hello,\nthe back end says:\n\n{pasted}\nBye\n"),
+        &phrases(),
+        CLOCK,
+    );
+    one(&case, "imap", &[("command", "session"), ("session", "0000000000000201"), ("end", "be")]);
 }
 
 #[test]

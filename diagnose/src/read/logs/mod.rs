@@ -27,6 +27,7 @@ const WRAPPED_MAX: usize = 3;
 pub fn reader(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
     let hints = Hints::of(&sink.name());
     let mut header: Option<Header> = None;
+    let mut sessions: Option<Stream> = None;
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut index = 0;
     while index < doc.lines.len() {
@@ -44,7 +45,12 @@ pub fn reader(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
         } else if let Some((setup, text, used)) = taken(doc, index, line, header.as_ref(), &hints) {
             let lines = used.max(setup_lines(doc, index, &setup));
             let text = if lines > used { joined(doc, index, lines, "\n") } else { text };
-            facts::emit(&setup, &text, doc.place(index), sink);
+            let place = doc.place(index);
+            facts::emit(&setup, &text, place, sink);
+            if matches!(setup.format, Format::Imap | Format::Pop) {
+                let sessions = sessions.get_or_insert_with(|| Stream::new(setup.clone(), true));
+                sessions.session(text.as_bytes(), place.line, sink);
+            }
             *counts.entry(setup.format.title()).or_default() += 1;
             doc.claim(index..index + lines);
             index += lines;

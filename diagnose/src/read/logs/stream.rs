@@ -349,7 +349,7 @@ impl Stream {
     }
 
     /// Follows sessions of IMAP and POP: one that ends without a command says that the other end turned away.
-    fn session(&mut self, line: &[u8], number: u32, sink: &mut Sink<'_>) {
+    pub(super) fn session(&mut self, line: &[u8], number: u32, sink: &mut Sink<'_>) {
         if !matches!(self.setup.format, Format::Imap | Format::Pop) || self.setup.columns.names.len() < 10 {
             return;
         }
