@@ -191,7 +191,8 @@ impl Monitor {
     pub(crate) fn take(&mut self, result: ProbeResult, budget: u32, timing: Timing, now: Moment) -> Taken {
         let before = self.value;
         let quick_repetition = self.failures > 0 && self.failures < FAILURES;
-        if !quick_repetition {
+        // What does not work at all is not lossy: a fault is told of as what it is.
+        if !quick_repetition && !self.is_fault() {
             self.lost = (self.lost << 1) | u32::from(result.finding.is_some());
             self.runs = (self.runs + 1).min(WINDOW);
         }
@@ -236,6 +237,9 @@ impl Monitor {
         }
         if !self.is_fault() && self.mended.is_some_and(|at| now.since(at) <= timing.relapse()) {
             self.relapses = self.relapses.saturating_add(1);
+        }
+        if !self.is_fault() {
+            self.lost &= !1;
         }
         self.confirmed = true;
         self.value = if result.degraded { AlertValue::Degraded } else { AlertValue::Unhealthy };

@@ -2,7 +2,7 @@
 //!
 //! A probe runs twice in an interval; a failed one is repeated at once, twice; what failed is told to the keeper, which
 //! waits a moment for what else fails. The longest way, half an interval until the next run, three tries that time out and
-//! the wait, is shorter than the interval.
+//! the wait, is shorter than the interval, where that is 20 s or more; shorter ones, for trials, have floors.
 
 use serde::{Deserialize, Serialize};
 use waypost_base::Timestamp;
@@ -58,7 +58,7 @@ impl Timing {
 
     /// The longest time of one try; one that takes longer has failed.
     pub fn timeout(self) -> u64 {
-        (self.interval / 12).clamp(1_000, 10_000)
+        (self.interval / 12).clamp(2_000, 10_000)
     }
 
     /// From a failed try to the next one.
@@ -73,7 +73,7 @@ impl Timing {
 
     /// For how long the keeper waits for what else fails before it alerts.
     pub fn settle(self) -> u64 {
-        self.interval / 12
+        (self.interval / 12).max(1_000)
     }
 
     /// For how long everything has to be well before an alert is over.
