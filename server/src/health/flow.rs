@@ -307,8 +307,12 @@ async fn peer(listener: TcpListener) -> std::io::Result<String> {
     Ok(got)
 }
 
-/// A smart host of a send connector takes connections and greets.
-pub async fn smart_host(ground: &Ground, host: &str, port: u16, limit: Duration) -> Tried {
+/// A server that mail leaves by greets, and offers TLS where the connector wants it.
+pub async fn smart_host(
+    ground: &Ground,
+    (host, port, wants_tls): (&str, u16, bool),
+    limit: Duration,
+) -> Tried {
     let begun = Instant::now();
     let work = async {
         let failed = |text: String| Fault::new(cause::SMART_HOST, text);
@@ -326,6 +330,9 @@ pub async fn smart_host(ground: &Ground, host: &str, port: u16, limit: Duration)
             let said = String::from_utf8_lossy(&line).trim().to_owned();
             return Err(failed(format!("{host}:{port} greets with {said:?}")));
         }
+        if wants_tls && !offers_tls(&mut stream, &ground.services.settings.current().server.name).await {
+            return Err(failed(format!("{host}:{port} does not offer STARTTLS, and the connector wants TLS")));
+        }
         // It need not be told why.
         let _ = stream.get_mut().write_all(b"QUIT\r\n").await;
         Ok(())
@@ -340,6 +347,24 @@ pub async fn smart_host(ground: &Ground, host: &str, port: u16, limit: Duration)
     let peer = Subject::Peer(host.to_owned());
     let looked = ground.looked("smtp.send", Party::new("smart host", format!("{host}:{port}")), begun, done);
     Tried { culprit: Some(peer.clone()), ..Tried::of(vec![peer]) }.with(looked)
+}
+
+/// What it answers to EHLO has STARTTLS in it.
+async fn offers_tls(stream: &mut BufReader<TcpStream>, name: &str) -> bool {
+    if stream.get_mut().write_all(format!("EHLO {name}\r\n").as_bytes()).await.is_err() {
+        return false;
+    }
+    for _ in 0..PEER_LINES_MAX {
+        let mut line = Vec::new();
+        let read = tokio::io::AsyncReadExt::take(&mut *stream, 2_000).read_until(b'\n', &mut line).await;
+        if line.to_ascii_uppercase().windows(8).any(|w| w == b"STARTTLS") {
+            return true;
+        }
+        if !read.is_ok_and(|n| n > 0) || line.get(3) != Some(&b'-') {
+            return false;
+        }
+    }
+    false
 }
 
 /// A mail filter takes connections.

@@ -24,7 +24,8 @@ pub enum Task {
     Mail(String),
     Inbound,
     Outbound,
-    SmartHost(String, u16),
+    /// With whether TLS is wanted there.
+    SmartHost(String, u16, bool),
     Filter(String),
     Hub,
     BackPressure,
@@ -184,7 +185,7 @@ fn hub(plan: &mut Plan, ground: &Ground, doors: &[&'static str]) {
             plan.add(
                 "SmartHostProbe",
                 format!("{name} {}:{port}", host.host),
-                Task::SmartHost(host.host.clone(), port),
+                Task::SmartHost(host.host.clone(), port, connector.require_tls),
             );
         }
     }
@@ -282,7 +283,7 @@ async fn perform(ground: &Ground, shared: &Shared, task: &Task, limit: Duration)
         Task::Home(service) => legs::own(ground, *service, limit).await,
         Task::Inbound => flow::inbound(ground, limit).await,
         Task::Outbound => flow::outbound(ground, limit).await,
-        Task::SmartHost(host, port) => flow::smart_host(ground, host, *port, limit).await,
+        Task::SmartHost(host, port, tls) => flow::smart_host(ground, (host, *port, *tls), limit).await,
         Task::Filter(name) => flow::filter(ground, name, limit).await,
         Task::Hub => queue::hub(ground),
         Task::BackPressure => queue::back_pressure(ground),

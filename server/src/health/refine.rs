@@ -121,9 +121,7 @@ fn certificate(ground: &Ground, door: &str, fault: &Fault) -> Option<Better> {
         return None;
     }
     let problem = problems.iter().find(|p| p.refuses)?;
-    let settings = ground.services.settings.current();
-    let bound = waypost_admin::certificates::bound(&settings, service).first().cloned();
-    let culprit = bound.map_or_else(|| Subject::listener(&ground.here(), door), Subject::Certificate);
+    let culprit = super::trust::blamed(ground, service, problem).map_or_else(|| Subject::listener(&ground.here(), door), Subject::Certificate);
     Some(Better { finding: problem.finding(ground.now()), culprit: Some(culprit), leg: None })
 }
 

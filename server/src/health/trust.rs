@@ -16,7 +16,7 @@ use waypost_trust::kerberos::keytab::{self, KeytabError};
 use waypost_trust::leg::cause as inner;
 use waypost_trust::leg::fault::Fault as LegFault;
 use waypost_trust::leg::kerberos::{KerberosAcceptor, KerberosInitiator};
-use waypost_trust::public::check;
+use waypost_trust::public::{PublicService, check};
 
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 /// A certificate for clients is told of when its time is over so soon: whoever renews by hand has a fortnight.
@@ -46,11 +46,13 @@ pub async fn certificate(ground: &Ground, door: &'static str, limit: Duration) -
         .await;
     let begun = Instant::now();
     let shown = spoken.shown.as_ref().and_then(|s| bound.iter().find(|f| f.fingerprint == s.fingerprint));
-    let thumbprint = shown.map(|f| f.thumbprint.clone());
-    let about = thumbprint.map_or_else(|| Subject::listener(&here, door), Subject::Certificate);
-    let mut tried = Tried::of(vec![about.clone()]);
     let problems = ground.services.public.problems(service);
     let refusing = problems.iter().find(|p| p.refuses);
+    let told = refusing.or_else(|| problems.iter().find(|p| WARNINGS.contains(&p.cause.code)));
+    let thumbprint =
+        told.and_then(|p| blamed(ground, service, p)).or_else(|| shown.map(|f| f.thumbprint.clone()));
+    let about = thumbprint.map_or_else(|| Subject::listener(&here, door), Subject::Certificate);
+    let mut tried = Tried::of(vec![about.clone()]);
     let fault: Option<Finding> = match (&spoken.shown, refusing) {
         (_, Some(problem)) => Some(problem.finding(now)),
         (Some(shown_there), None) if shown.is_none() => {
@@ -80,6 +82,13 @@ pub async fn certificate(ground: &Ground, door: &'static str, limit: Duration) -
     leg.step("certificate", super::ground::micros(begun), None);
     tried.legs.push(leg);
     tried.because(fault, Some(about))
+}
+
+/// Which of the certificates that are bound a problem is about: its texts name the thumbprint.
+pub fn blamed(ground: &Ground, service: PublicService, problem: &check::Problem) -> Option<String> {
+    let bound = waypost_admin::certificates::bound(&ground.services.settings.current(), service).to_vec();
+    let named = |t: &&String| problem.source.contains(t.as_str()) || problem.text.contains(t.as_str());
+    bound.iter().find(named).or(bound.first().filter(|_| bound.len() == 1)).cloned()
 }
 
 fn over(facts: &Facts, now: waypost_base::Timestamp) -> Option<(waypost_base::explain::Cause, String)> {
