@@ -29,6 +29,9 @@ const CONSEQUENCE: f64 = 0.6;
 const EVIDENCE_MAX: usize = 14;
 /// Pieces of evidence that are told for one sign.
 const EACH_MAX: usize = 3;
+/// From here on other suspicions are not asked after, and from here on nothing is.
+const SURE: f64 = 0.8;
+const CERTAIN: f64 = 0.9;
 /// Findings of a report.
 const FINDINGS_MAX: usize = 24;
 
@@ -195,11 +198,16 @@ fn finding(case: &Case, stand: &Stand<'_>, stands: &[Stand<'_>]) -> Finding {
         server: stand.server.as_deref().map(str::to_owned),
         evidence,
         conclusion: rule.meaning.clone(),
-        remedy: rule.remedy.clone(),
+        remedy: rule.remedy.iter().map(|step| with_server(step, stand.server.as_deref())).collect(),
         rivals,
         untested,
         reference: rule.reference.clone(),
     }
+}
+
+/// A step with the server's name where it has to be filled in.
+fn with_server(step: &str, server: Option<&str>) -> String {
+    server.map_or_else(|| step.to_owned(), |name| step.replace("<server>", name))
 }
 
 fn round(confidence: f64) -> f64 {
@@ -213,7 +221,16 @@ fn has(case: &Case, need: &Need) -> bool {
 /// What would settle the suspicions, most wanted first.
 fn needed(case: &Case, stands: &[Stand<'_>]) -> Vec<Needed> {
     let mut wanted: Vec<Needed> = Vec::new();
-    for stand in stands.iter().filter(|s| s.confidence < 0.9) {
+    // Beside something that is as good as sure only its rivals are worth a question.
+    let sure: Vec<&Stand<'_>> =
+        stands.iter().filter(|s| s.whole && s.confidence >= SURE.max(s.rule.threshold)).collect();
+    let asked = |s: &&Stand<'_>| {
+        let named = s.whole && s.confidence >= s.rule.threshold;
+        let rival =
+            |n: &&Stand<'_>| rival_test(n.rule, &s.rule.code).or(rival_test(s.rule, &n.rule.code)).is_some();
+        s.confidence < CERTAIN && (sure.is_empty() || named || sure.iter().any(rival))
+    };
+    for stand in stands.iter().filter(asked) {
         for need in stand.rule.needs.iter().filter(|need| !has(case, need)) {
             match wanted.iter_mut().find(|w| w.what == need.what && w.how == need.how) {
                 Some(known) => known.settles.push(stand.rule.code.clone()),
