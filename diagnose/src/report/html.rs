@@ -3,6 +3,9 @@
 use super::{Finding, Report, screen};
 use std::fmt::Write as _;
 
+/// Width of a party's box, and from one to the next.
+const BOX: usize = 210;
+const STEP: usize = 300;
 /// Parties of a diagram; more would not be seen.
 const PARTIES_MAX: usize = 7;
 
@@ -13,9 +16,9 @@ const STYLE: &str = "
 h1{font-size:1.5rem}h2{font-size:1.2rem;margin-top:2rem}h3{font-size:1rem;margin:1rem 0 .3rem;color:var(--dim)}
 article{border:1px solid var(--line);border-left:4px solid var(--bad);border-radius:6px;padding:1rem 1.2rem;margin:1rem 0}
 article.maybe{border-left-color:var(--warn)}.dim{color:var(--dim);font-size:.9rem}code,.place{font-family:ui-monospace,monospace;font-size:.85rem;overflow-wrap:anywhere}
-ol,ul{padding-left:1.4rem;margin:.3rem 0}li{margin:.25rem 0}.against{color:var(--good)}
+ol,ul{padding-left:1.4rem;margin:.3rem 0}li{margin:.25rem 0}li,p,td,h2{overflow-wrap:anywhere}.against{color:var(--good)}
 table{border-collapse:collapse;width:100%;font-size:.9rem}th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
-svg{max-width:100%;height:auto}svg text{fill:var(--fg);font:14px system-ui,sans-serif}svg rect{fill:var(--box);stroke:var(--line)}
+svg{max-width:100%;height:auto}svg text{fill:var(--fg);font:14px system-ui,sans-serif}svg text.small{fill:var(--dim);font-size:11px}svg rect{fill:var(--box);stroke:var(--line)}
 .scroll{overflow-x:auto}a{color:inherit}@media print{article{break-inside:avoid}}
 ";
 
@@ -70,7 +73,7 @@ fn diagram(page: &mut String, findings: &[Finding]) {
         return;
     }
     let widest = legs.iter().map(|(parties, _)| parties.len()).max().unwrap_or(2);
-    let (width, row) = (widest * 230 - 50, 92);
+    let (width, row) = ((widest * STEP - STEP + BOX).max(760), 96);
     let height = legs.len() * row + 10;
     let _ = write!(
         page,
@@ -81,20 +84,28 @@ fn diagram(page: &mut String, findings: &[Finding]) {
         let top = n * row + 8;
         let colour = if finding.confidence >= 0.5 { "var(--bad)" } else { "var(--warn)" };
         for (at, party) in parties.iter().enumerate() {
-            let left = at * 230;
+            let left = at * STEP;
+            let (name, detail) = party.split_once('(').unwrap_or((party, ""));
+            let (middle, detail) = (left + BOX / 2, detail.trim_end_matches(')'));
+            let (first, second) = if detail.is_empty() { (top + 27, top) } else { (top + 19, top + 36) };
             let _ = write!(
                 page,
-                "<rect x=\"{left}\" y=\"{top}\" width=\"170\" height=\"44\" rx=\"6\"/><text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-                left + 85,
-                top + 27,
-                escaped(crate::fact::cut(party, 24))
+                "<rect x=\"{left}\" y=\"{top}\" width=\"{BOX}\" height=\"44\" rx=\"6\"/><text x=\"{middle}\" y=\"{first}\" text-anchor=\"middle\">{}</text>",
+                escaped(crate::fact::cut(name.trim(), 28))
             );
+            if !detail.is_empty() {
+                let _ = write!(
+                    page,
+                    "<text class=\"small\" x=\"{middle}\" y=\"{second}\" text-anchor=\"middle\">{}</text>",
+                    escaped(crate::fact::cut(detail, 36))
+                );
+            }
             if at + 1 < parties.len() {
                 let _ = write!(
                     page,
                     "<line x1=\"{}\" y1=\"{2}\" x2=\"{}\" y2=\"{2}\" style=\"stroke:{colour};stroke-width:2.5\" stroke-dasharray=\"6 4\" marker-end=\"url(#end)\"/>",
-                    left + 172,
-                    left + 226,
+                    left + BOX + 2,
+                    left + STEP - 4,
                     top + 22
                 );
             }
