@@ -62,7 +62,7 @@ impl Fault {
 
     fn holds(&self, now: u64) -> bool {
         let inside = (self.from..self.until).contains(&now);
-        inside && (self.flaps == 0 || ((now - self.from) / self.flaps) % 2 == 0)
+        inside && (self.flaps == 0 || ((now - self.from) / self.flaps).is_multiple_of(2))
     }
 }
 
