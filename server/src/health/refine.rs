@@ -54,6 +54,8 @@ pub fn target(ground: &Ground, door: &'static str) -> Result<Target, Box<Tried>>
 pub fn refine(ground: &Ground, door: &str, home: Option<&str>, leg: &Leg, fault: &Fault) -> Option<Better> {
     let seen = fault.text.as_str();
     let found = component(ground, door, seen)
+        .or_else(|| refused(ground, door, home, fault))
+        .or_else(|| home_hub(ground, door, home, seen))
         .or_else(|| certificate(ground, door, fault))
         .or_else(|| connections(ground, door, leg, fault))
         .or_else(|| behind(ground, home))
@@ -105,6 +107,41 @@ fn component(ground: &Ground, door: &str, seen: &str) -> Option<Better> {
     Some(because(ground, "component", fault, Subject::listener(&here, name)))
 }
 
+/// A submission goes on at the home of its account, whose hub may be out of service.
+fn home_hub(ground: &Ground, door: &str, home: Option<&str>, seen: &str) -> Option<Better> {
+    let home = home.filter(|_| door.starts_with("submission"))?;
+    let now = ground.snapshot();
+    let server = now.server(home)?;
+    let state = server.components.get("HubTransport").filter(|state| *state != "Active")?;
+    let text = format!("HubTransport of {home} is {state} in the directory, changed {}", server.changed);
+    let fault = Fault::new(cause::COMPONENT, text).seen(format!("a client at {door} sees: {seen}"));
+    Some(because(ground, "component", fault, Subject::listener(home, "HubTransport")))
+}
+
+/// The health mailbox may not sign in there: what its account is allowed is told with the account, not with each door.
+fn refused(ground: &Ground, door: &str, home: Option<&str>, fault: &Fault) -> Option<Better> {
+    if fault.cause != cause::SIGN_IN {
+        return None;
+    }
+    let (home, account) = match home {
+        Some(home) => (home.to_owned(), ground.mailbox_of(home)?),
+        None => ground.any_mailbox()?,
+    };
+    let may = &account.protocols;
+    let allowed = match service_of(door) {
+        "imap" => may.imap,
+        "pop" => may.pop3,
+        _ => may.submission,
+    };
+    let text = match (account.enabled, allowed) {
+        (false, _) => format!("{} is switched off", account.name),
+        (true, false) => format!("{} may not use {} (Get-CASMailbox)", account.name, service_of(door)),
+        (true, true) => return None,
+    };
+    let cause = if account.enabled { cause::REFUSED } else { cause::NO_MAILBOX };
+    Some(because(ground, "sign-in", Fault::new(cause, text), Subject::Directory(home)))
+}
+
 pub fn public_service(door: &str) -> Option<PublicService> {
     PublicService::of_door(door)
 }
@@ -121,14 +158,18 @@ fn certificate(ground: &Ground, door: &str, fault: &Fault) -> Option<Better> {
         return None;
     }
     let problem = problems.iter().find(|p| p.refuses)?;
-    let culprit = super::trust::blamed(ground, service, problem).map_or_else(|| Subject::listener(&ground.here(), door), Subject::Certificate);
+    let culprit = super::trust::blamed(ground, service, problem)
+        .map_or_else(|| Subject::listener(&ground.here(), door), Subject::Certificate);
     Some(Better { finding: problem.finding(ground.now()), culprit: Some(culprit), leg: None })
 }
 
 /// Closed at once: the limit of connections.
 fn connections(ground: &Ground, door: &str, leg: &Leg, fault: &Fault) -> Option<Better> {
     let greeted = leg.steps.iter().any(|s| s.name == "greeting" && s.note.is_none());
-    let closed = fault.text.contains("the connection broke") || fault.text.contains("it takes no connection");
+    // Where TLS begins at once, what is closed at once looks like a handshake that fails.
+    let closed = ["the connection broke", "it takes no connection", "handshake eof", "Connection reset"]
+        .iter()
+        .any(|words| fault.text.contains(words));
     if greeted || !closed {
         return None;
     }
