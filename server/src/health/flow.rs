@@ -191,6 +191,17 @@ async fn arrives(
         return tried;
     };
     let late = fault.cause == cause::MAIL_LATE;
+    if !late {
+        // It was handed in well: what fails is the way to the mailbox.
+        tried.subject = vec![
+            Subject::listener(&ground.here(), door),
+            Subject::Directory(ground.here()),
+            Subject::Store(home.to_owned()),
+        ];
+        if home != ground.here() {
+            tried.subject.push(Subject::leg(&ground.here(), home));
+        }
+    }
     let why = if late { waits(ground, home) } else { refine::refine(ground, door, Some(home), &leg, &fault) };
     let (leg, finding) = ground.closed(leg, Err::<(), _>(fault));
     tried.legs.push(leg);
@@ -331,7 +342,9 @@ pub async fn smart_host(
             return Err(failed(format!("{host}:{port} greets with {said:?}")));
         }
         if wants_tls && !offers_tls(&mut stream, &ground.services.settings.current().server.name).await {
-            return Err(failed(format!("{host}:{port} does not offer STARTTLS, and the connector wants TLS")));
+            return Err(failed(format!(
+                "{host}:{port} does not offer STARTTLS, and the connector wants TLS"
+            )));
         }
         // It need not be told why.
         let _ = stream.get_mut().write_all(b"QUIT\r\n").await;

@@ -24,8 +24,9 @@ pub fn services(ground: &Ground, to: &str) -> Vec<Service> {
     Service::ALL.into_iter().filter(fits).collect()
 }
 
-/// Legs for all services of one server. After the first that fails for all of them the others are not tried.
-pub async fn inner_legs(ground: &Ground, to: &str) -> Tried {
+/// Legs for all services of one server, each in at most this time. After the first that does not even reach it the others are
+/// not tried.
+pub async fn within(ground: &Ground, to: &str, limit: Duration) -> Tried {
     let here = ground.here();
     let way = match to == here {
         true => Subject::Inner(here.clone()),
@@ -33,7 +34,10 @@ pub async fn inner_legs(ground: &Ground, to: &str) -> Tried {
     };
     let mut tried = Tried::of(vec![way]);
     for service in services(ground, to) {
-        let (leg, finding, degraded) = one(ground, to, service).await;
+        let (leg, finding, degraded) = match tokio::time::timeout(limit, one(ground, to, service)).await {
+            Ok(tried) => tried,
+            Err(_) => late(ground, to, service, limit),
+        };
         let reached = leg.steps.iter().any(|s| s.name == "tls" && s.note.is_none());
         tried.degraded = degraded && (tried.fault.is_none() || tried.degraded);
         if let (Some(_), false) = (&finding, degraded)
@@ -64,24 +68,13 @@ pub async fn one(ground: &Ground, to: &str, service: Service) -> (Leg, Option<Fi
     }
 }
 
-/// As [`inner_legs`], in at most this time.
-pub async fn within(ground: &Ground, to: &str, limit: Duration) -> Tried {
-    match tokio::time::timeout(limit, inner_legs(ground, to)).await {
-        Ok(tried) => tried,
-        Err(_) => {
-            let here = ground.here();
-            let text = format!("{to} did not answer a leg on trial in {:.1} s", limit.as_secs_f64());
-            let fault = crate::probe::Fault::new(waypost_trust::leg::cause::TIMEOUT, text);
-            let to_party = waypost_base::explain::Party::new("server", to);
-            let begun = std::time::Instant::now();
-            Tried::of(vec![Subject::leg(&here, to)]).with(ground.looked(
-                "inner.trial",
-                to_party,
-                begun,
-                Err(fault),
-            ))
-        }
-    }
+fn late(ground: &Ground, to: &str, service: Service, limit: Duration) -> (Leg, Option<Finding>, bool) {
+    let text = format!("{to} did not answer a leg on trial in {:.1} s", limit.as_secs_f64());
+    let fault = crate::probe::Fault::new(waypost_trust::leg::cause::TIMEOUT, text);
+    let party = waypost_base::explain::Party::new("server", to);
+    let name = format!("inner.{service}");
+    let (leg, finding) = ground.looked(&name, party, std::time::Instant::now(), Err(fault));
+    (leg, finding, false)
 }
 
 /// The inner service of a protocol at this server itself, by its own inner door: what front ends hand sessions over to.

@@ -24,6 +24,8 @@ const INODES_FREE_MIN: u64 = 3;
 const MEMORY_MAX: u32 = 90;
 /// The wall clock may go away from the steady one by so much between two looks.
 const JUMP_MILLIS: i64 = 5_000;
+/// Probes may be so late, however short the interval: a busy machine is no fault.
+const LATE_MIN_MILLIS: u64 = 30_000;
 /// A jump is told of for so long.
 const JUMP_TOLD: Duration = Duration::from_secs(60);
 
@@ -257,7 +259,7 @@ pub fn clock(ground: &Ground, clocks: &Clocks) -> Tried {
 /// Whether the probes come to their turn: `lag` is by how many milliseconds the latest of them was late.
 pub fn heartbeat(ground: &Ground, lag: u64) -> Tried {
     let begun = Instant::now();
-    let stale = ground.services.settings.current().health.timing().stale();
+    let stale = ground.services.settings.current().health.timing().stale().max(LATE_MIN_MILLIS);
     let done = match lag > stale {
         true => Err(Fault::new(cause::PROBE_STUCK, format!("probes run {:.1} s late", lag as f64 / 1000.0))),
         false => Ok(()),

@@ -130,7 +130,7 @@ fn refused(ground: &Ground, door: &str, home: Option<&str>, fault: &Fault) -> Op
     let may = &account.protocols;
     let allowed = match service_of(door) {
         "imap" => may.imap,
-        "pop" => may.pop3,
+        "pop" => may.pop,
         _ => may.submission,
     };
     let text = match (account.enabled, allowed) {
