@@ -37,6 +37,10 @@ impl<'a> Sink<'a> {
 
     /// Takes a fact. One without a server gets the sink's. What is alike is counted rather than kept without end.
     pub fn fact(&mut self, mut fact: Fact) {
+        // What somebody looked for in vain is no evidence that it is there.
+        if matches!(&*fact.kind, "text" | "event") && crate::words::denied(&fact.text) {
+            return;
+        }
         if fact.server.is_none() {
             fact.server.clone_from(&self.server);
         }

@@ -1,5 +1,8 @@
 //! Small judgements about words and numbers as people and programs print them.
 
+use regex::Regex;
+use std::sync::OnceLock;
+
 /// The number at the beginning of `10,485,760 bytes`, `12 %`, `0x1f`, `-3.5`; `hh:mm:ss` and `d.hh:mm:ss` as seconds.
 pub fn number(text: &str) -> Option<f64> {
     let text = text.trim();
@@ -97,6 +100,21 @@ pub fn items(list: &str) -> impl Iterator<Item = &str> {
     inner.split([',', ';']).map(str::trim).filter(|item| !item.is_empty())
 }
 
+/// Whether somebody says that something was looked for and is not there: `no event 12014`, `event 12014 was not logged`.
+pub fn denied(text: &str) -> bool {
+    static DENIED: OnceLock<Option<Regex>> = OnceLock::new();
+    const PATTERN: &str = r"(?ix)
+        \b (?: no | zero | not\ a\ single | keine? | keinen | keinerlei | aucune? ) \s (?: (?: such | single | matching | related | error | warning ) \s )?
+            (?: events? | entry | entries | ereignis(?:se)? | eintr(?:ag|äge) | événements? ) \s? (?: ids? )? \s? \d{3,5} \b
+      | \b (?: event | ereignis | événement ) \s? (?: id )? \s? \d{3,5} \s
+            (?: (?: was | is | were | has ) \s (?: not | never ) \s (?: been \s )? (?: found | there | logged | present | seen )
+              | does \s not \s appear | never \s (?: appeared | showed )
+              | (?: wurde | ist ) \s nicht \s (?: gefunden | vorhanden | protokolliert ) )
+      | \b (?: looked | searched | checked | grepped ) \s for \b [^.]{1,80} \b (?: found \s (?: none | nothing ) | none \s found | nothing \s found )";
+    let pattern = DENIED.get_or_init(|| Regex::new(PATTERN).ok());
+    text.len() < 1000 && pattern.as_ref().is_some_and(|p| p.is_match(text))
+}
+
 /// With every run of spaces, tabs and line ends as one space.
 pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -123,6 +141,26 @@ mod tests {
         assert_eq!(number("none"), None);
         assert_eq!(bytes("10 MB (10,485,760 bytes)"), Some(10_485_760.0));
         assert_eq!(bytes("1.5 KB"), Some(1536.0));
+    }
+
+    #[test]
+    fn denials_are_told_from_reports() {
+        for text in [
+            "We looked for event 12014 and found none.",
+            "There is no event ID 1035 on either server",
+            "Event 12014 was never logged.",
+            "Es gibt keine Ereignisse 1035 im Log",
+        ] {
+            assert!(denied(text), "{text}");
+        }
+        for text in [
+            "Event 12014: no certificate contains the name",
+            "Event 5300: the file was not found",
+            "no mail since event 15006",
+            "event 1035 was logged 200 times, no mail since",
+        ] {
+            assert!(!denied(text), "{text}");
+        }
     }
 
     #[test]
