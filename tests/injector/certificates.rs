@@ -33,9 +33,9 @@ fn pki(site: &Site) -> &Pki {
 }
 
 /// A sound one is bound, then its file is changed and the server told to read its files again.
-fn sound_then(site: &mut Site, change: impl FnOnce(&Site, PathBuf, PathBuf)) {
+fn sound_then(site: &mut Site, services: &str, change: impl FnOnce(&Site, PathBuf, PathBuf)) {
     let issued = pki(site).issue("sound", &[NAME]);
-    bind(site, &issued, "IMAP");
+    bind(site, &issued, services);
     let folder = site.o.data("server-1").join("public/certificates");
     let (crt, key) = (folder.join(format!("{}.crt", site.note)), folder.join(format!("{}.key", site.note)));
     let crt = if crt.exists() { crt } else { folder.join(format!("{}.pem", site.note)) };
@@ -65,27 +65,26 @@ macro_rules! bound {
     };
 }
 
+// One protocol after the other: a monitor that fails again soon takes longer to be believed.
 static FAULTS: &[Fault] = &[
     bound!("an expired certificate is bound to IMAP", "CERT-EXPIRED", "imap", "IMAP", |p| p
         .expired("e1", &[NAME])),
     bound!("an expired certificate is bound to POP", "CERT-EXPIRED", "pop", "POP", |p| p
         .expired("e2", &[NAME])),
-    bound!("an expired certificate is bound to SMTP", "CERT-EXPIRED", "smtp", "SMTP", |p| p
+    bound!("an expired certificate is bound to SMTP", "CERT-EXPIRED", "submission", "SMTP", |p| p
         .expired("e3", &[NAME])),
-    bound!("a certificate of the future is bound", "CERT-NOT-YET", "imap", "IMAP", |p| p
+    bound!("a certificate of the future is bound to IMAP", "CERT-NOT-YET", "imap", "IMAP", |p| p
         .not_yet("n1", &[NAME])),
-    bound!("a certificate ends within days", "CERT-EXPIRES-SOON", "imap", "IMAP", |p| p.issue_with(
-        "soon",
-        &[NAME],
-        "",
-        &["-days", "2"]
-    )),
+    bound!("a certificate of the future is bound to POP", "CERT-NOT-YET", "pop", "POP", |p| p
+        .not_yet("n2", &[NAME])),
+    bound!("SMTP's certificate ends within days", "CERT-EXPIRES-SOON", "submission", "SMTP", |p| p
+        .issue_with("soon", &[NAME], "", &["-days", "2"])),
     Fault {
-        name: "the key of a bound certificate is another's",
+        name: "the key of IMAP's certificate is another's",
         causes: &["CERT-KEY-MISMATCH"],
         leg: &["imap"],
         breaks: |s| {
-            sound_then(s, |s, _, key| {
+            sound_then(s, "IMAP", |s, _, key| {
                 let other = pki(s).issue("another", &[NAME]);
                 fs::copy(other.key, key).expect("another key");
             });
@@ -93,25 +92,48 @@ static FAULTS: &[Fault] = &[
         mends: unbind,
     },
     Fault {
-        name: "the key of a bound certificate is gone",
+        name: "the key of POP's certificate is gone",
         causes: &["CERT-KEY-MISSING"],
-        leg: &["imap"],
-        breaks: |s| sound_then(s, |_, _, key| fs::remove_file(key).expect("a key")),
+        leg: &["pop"],
+        breaks: |s| sound_then(s, "POP", |_, _, key| fs::remove_file(key).expect("a key")),
         mends: unbind,
     },
     Fault {
-        name: "the key of a bound certificate is rubbish",
+        name: "the key of SMTP's certificate is rubbish",
         causes: &["CERT-KEY-UNREADABLE", "CERT-KEY-MISMATCH"],
-        leg: &["imap"],
-        breaks: |s| sound_then(s, |_, _, key| fs::write(key, "rubbish").expect("a key")),
+        leg: &["submission"],
+        breaks: |s| sound_then(s, "SMTP", |_, _, key| fs::write(key, "rubbish").expect("a key")),
         mends: unbind,
     },
     Fault {
-        name: "the file of a bound certificate is rubbish",
+        name: "the file of IMAP's certificate is rubbish",
         causes: &["CERT-UNREADABLE", "CERT-MISSING"],
         leg: &["imap"],
-        breaks: |s| sound_then(s, |_, crt, _| fs::write(crt, "rubbish").expect("a certificate")),
+        breaks: |s| sound_then(s, "IMAP", |_, crt, _| fs::write(crt, "rubbish").expect("a certificate")),
         mends: unbind,
+    },
+    Fault {
+        name: "the files of POP's certificate are gone",
+        causes: &["CERT-UNREADABLE", "CERT-MISSING"],
+        leg: &["pop"],
+        breaks: |s| {
+            sound_then(s, "POP", |_, crt, key| {
+                fs::remove_file(crt).expect("a certificate");
+                fs::remove_file(key).expect("a key");
+            });
+        },
+        mends: unbind,
+    },
+    Fault {
+        name: "the setting names a certificate that was never here",
+        causes: &["CERT-MISSING"],
+        leg: &["submission"],
+        breaks: |s| {
+            let list = format!("[{:?}]", "0".repeat(40));
+            let key = "certificates.smtp";
+            s.run("server-1", &["Set-WaypostSetting", key, &list, "-Force", "-Confirm:$false"]);
+        },
+        mends: |s| drop(s.run("server-1", &["Undo-WaypostSetting", "-Force", "-Confirm:$false"])),
     },
 ];
 

@@ -43,6 +43,30 @@ static FAULTS: &[Fault] = &[
         mends: |s| signal(s, "-CONT"),
     },
     Fault {
+        name: "the provider of tokens is another's address",
+        causes: ISSUER,
+        leg: &["localhost"],
+        breaks: |s| {
+            let port = waypost_tests::ports::free();
+            let issuer = format!("http://localhost:{port}");
+            s.run("server-1", &["Set-WaypostSetting", "oauth.issuer", &issuer, "-Force", "-Confirm:$false"]);
+        },
+        mends: |s| drop(s.run("server-1", &["Undo-WaypostSetting", "-Force", "-Confirm:$false"])),
+    },
+    Fault {
+        name: "the directory is at an address where nobody is",
+        causes: SOURCE,
+        leg: &["ldap"],
+        breaks: |s| {
+            let port = waypost_tests::ports::free();
+            source(s, "-Urls", &format!("ldaps://127.0.0.1:{port}"));
+        },
+        mends: |s| {
+            let port = slapd(s).tls_port;
+            source(s, "-Urls", &format!("ldaps://127.0.0.1:{port}"));
+        },
+    },
+    Fault {
         name: "the directory knows another password of ours",
         causes: SOURCE,
         leg: &["ldap"],

@@ -56,6 +56,21 @@ static FAULTS: &[Fault] = &[
         },
         mends: |s| fs::remove_dir_all(disk(s).join("many")).expect("the files"),
     },
+    Fault {
+        name: "a folder of logs is a file",
+        causes: &["HEALTH-LOGS"],
+        leg: &["disk"],
+        breaks: |s| {
+            let folder = s.o.data("server-1").join("logs/pop3");
+            fs::remove_dir_all(&folder).expect("a folder");
+            fs::write(folder, "").expect("a file");
+        },
+        mends: |s| {
+            let folder = s.o.data("server-1").join("logs/pop3");
+            fs::remove_file(&folder).expect("the file");
+            fs::create_dir(folder).expect("a folder");
+        },
+    },
 ];
 
 #[test]

@@ -2,12 +2,13 @@
 
 use super::site::Site;
 use super::{Fault, inject};
+use std::io::Write;
 use std::net::TcpListener;
 use std::process::Command;
 use waypost_tests::knot::Knot;
 use waypost_tests::sink::Sink;
 
-const RECORDS: &str = "contoso.test. MX 10 server-1.contoso.test.\nserver-1.contoso.test. A 127.0.0.1\n";
+const RECORDS: &str = "contoso.com. MX 10 mx.contoso.com.\nmx.contoso.com. A 127.0.0.1\n";
 
 fn knot(site: &mut Site) -> &mut Knot {
     site.knot.as_mut().expect("this site has a name server")
@@ -54,6 +55,47 @@ fn knot_signal(site: &mut Site, name: &str) {
     assert!(sent.is_ok_and(|s| s.success()), "kill {name} knotd");
 }
 
+/// A peer that takes connections, says this, and nothing more. It lives as long as the tests do.
+fn peer(said: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port().to_string();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(said.as_bytes());
+            held.push(stream);
+            if held.len() > 50 {
+                held.remove(0);
+            }
+        }
+    });
+    port
+}
+
+fn filter(site: &mut Site, port: &str) {
+    let address = format!("inet:127.0.0.1@{port}");
+    run(site, &["New-MailFilter", "away", "-Address", &address, "-FailureAction", "Accept"]);
+}
+
+fn no_filter(site: &mut Site) {
+    run(site, &["Remove-MailFilter", "away", "-Confirm:$false"]);
+}
+
+const SMART_HOST: &[&str] = &["HEALTH-SMART-HOST"];
+const DNS_WRONG: &[&str] = &["HEALTH-DNS-WRONG"];
+
+macro_rules! dns {
+    ($name:literal, $causes:expr, $records:literal) => {
+        Fault {
+            name: $name,
+            causes: $causes,
+            leg: &["dns"],
+            breaks: |s| knot(s).replace($records),
+            mends: |s| knot(s).replace(RECORDS),
+        }
+    };
+}
+
 static FAULTS: &[Fault] = &[
     Fault {
         name: "the name server does not answer",
@@ -63,48 +105,37 @@ static FAULTS: &[Fault] = &[
         mends: |s| knot_signal(s, "-CONT"),
     },
     Fault {
-        name: "the server's own name is not in DNS",
-        causes: &["HEALTH-DNS-WRONG"],
-        leg: &["dns"],
-        breaks: |s| knot(s).replace("contoso.test. MX 10 mx.contoso.test.\nmx.contoso.test. A 127.0.0.1\n"),
-        mends: |s| knot(s).replace(RECORDS),
-    },
-    Fault {
-        name: "the domain has no MX",
-        causes: &["HEALTH-DNS-WRONG"],
-        leg: &["dns"],
-        breaks: |s| knot(s).replace("server-1.contoso.test. A 127.0.0.1\n"),
-        mends: |s| knot(s).replace(RECORDS),
-    },
-    Fault {
         name: "a smart host is dead",
-        causes: &["HEALTH-SMART-HOST", "SEND-CONNECT"],
-        leg: &["broken"],
+        causes: SMART_HOST,
+        leg: &["127.0.0.1"],
         breaks: |s| {
             let port = dead_port();
             smart_host(s, &port, &[]);
         },
         mends: no_smart_host,
     },
+    dns!("a domain has no MX", DNS_WRONG, "mx.contoso.com. A 127.0.0.1\n"),
     Fault {
         name: "a smart host has not the TLS that is wanted",
-        causes: &["HEALTH-SMART-HOST", "SEND-TLS", "SEND-NO-TLS"],
-        leg: &["broken"],
+        causes: SMART_HOST,
+        leg: &["127.0.0.1"],
         breaks: |s| {
             let port = s.sink.as_ref().expect("a sink").port().to_string();
             smart_host(s, &port, &["-RequireTLS", "$true"]);
         },
         mends: no_smart_host,
     },
+    dns!(
+        "the server's own name is not in DNS",
+        DNS_WRONG,
+        "contoso.com. MX 10 other.contoso.com.\nother.contoso.com. A 127.0.0.1\n"
+    ),
     Fault {
         name: "a smart host takes connections and says nothing",
-        causes: &["HEALTH-SMART-HOST", "HEALTH-TIMEOUT", "SEND-TIMEOUT"],
-        leg: &["broken"],
+        causes: SMART_HOST,
+        leg: &["127.0.0.1"],
         breaks: |s| {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            let port = listener.local_addr().expect("an address").port().to_string();
-            // It lives as long as the tests do.
-            std::mem::forget(listener);
+            let port = peer("");
             smart_host(s, &port, &[]);
         },
         mends: no_smart_host,
@@ -114,16 +145,29 @@ static FAULTS: &[Fault] = &[
         causes: &["HEALTH-FILTER"],
         leg: &["filter"],
         breaks: |s| {
-            let address = format!("inet:127.0.0.1@{}", dead_port());
-            run(s, &["New-MailFilter", "away", "-Address", &address, "-FailureAction", "Accept"]);
+            let port = dead_port();
+            filter(s, &port);
         },
-        mends: |s| run(s, &["Remove-MailFilter", "away", "-Confirm:$false"]),
+        mends: no_filter,
     },
     Fault {
-        name: "messages are refused by their size",
-        causes: &["HEALTH-SUBMIT", "HEALTH-MAIL-LATE", "HEALTH-INBOUND"],
-        leg: &["smtp"],
-        breaks: |s| force(s, "smtp.max_message_size", "1 KB"),
+        name: "a smart host refuses by its greeting",
+        causes: SMART_HOST,
+        leg: &["127.0.0.1"],
+        breaks: |s| {
+            let port = peer("554 5.7.1 not you\r\n");
+            smart_host(s, &port, &[]);
+        },
+        mends: no_smart_host,
+    },
+    Fault {
+        name: "all name servers in the settings are dead",
+        causes: &["HEALTH-DNS-SILENT"],
+        leg: &["dns"],
+        breaks: |s| {
+            let servers = format!("[\"127.0.0.1:{}\"]", dead_port());
+            force(s, "dns.servers", &servers);
+        },
         mends: undo,
     },
 ];
@@ -136,5 +180,10 @@ fn faults_of_mail() {
     site.knot = Some(knot);
     site.sink = Some(Sink::start());
     site.run("server-1", &["Set-WaypostSetting", "dns.servers", &servers, "-Force", "-Confirm:$false"]);
+    site.run("server-1", &["New-AcceptedDomain", "contoso.com"]);
+    site.run(
+        "server-1",
+        &["Set-WaypostSetting", "server.name", "mx.contoso.com", "-Force", "-Confirm:$false"],
+    );
     inject(&mut site, FAULTS);
 }

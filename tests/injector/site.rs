@@ -1,6 +1,5 @@
 //! An organisation under test, its alerts, and what stands around it.
 
-use super::INTERVAL;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -41,6 +40,7 @@ pub struct Site {
 /// An alert as Get-HealthAlert tells it.
 #[derive(Clone, Debug)]
 pub struct Told {
+    /// Which, and for which time.
     pub id: String,
     pub cause: String,
     pub leg: String,
@@ -84,9 +84,9 @@ impl Site {
         }
     }
 
-    /// Probes every [`INTERVAL`].
+    /// Probes begin to run often.
     pub fn begin_probing(&self) {
-        let interval = format!("{} s", INTERVAL.as_secs());
+        let interval = format!("{} s", super::interval());
         self.run("server-1", &["Set-WaypostSetting", "health.probe_interval", &interval, "-Confirm:$false"]);
     }
 
@@ -101,7 +101,7 @@ impl Site {
         records.iter().map(told).collect()
     }
 
-    /// The ids of all that were ever raised.
+    /// All that were ever raised, each time that they were.
     pub fn raised(&self) -> BTreeSet<String> {
         self.every().into_iter().map(|a| a.id).collect()
     }
@@ -116,25 +116,30 @@ impl Site {
         records.iter().map(told).collect()
     }
 
+    /// Health sets that are not well. What is only slow, or lost a try, alerts nobody.
+    pub fn unwell(&self) -> Vec<String> {
+        let report = self.o.records(self.keeper, &["Get-HealthReport"]).unwrap_or_default();
+        if report.is_empty() {
+            return vec!["nothing is reported".to_owned()];
+        }
+        let bad =
+            report.iter().filter(|set| set["AlertValue"] != "Healthy" && set["AlertValue"] != "Degraded");
+        bad.map(|set| format!("{} {} {}", set["Server"], set["HealthSet"], set["AlertValue"])).collect()
+    }
+
     /// Waits until no alert is open and every health set has been looked at and is well.
     pub fn quiet(&self, patience: Duration) -> Result<(), String> {
         let begun = Instant::now();
         loop {
-            let open = self.open();
-            let report = self.o.records(self.keeper, &["Get-HealthReport"]).unwrap_or_default();
-            let bad: Vec<String> = report
-                .iter()
-                .filter(|set| set["AlertValue"] != "Healthy")
-                .map(|set| format!("{} {} {}", set["Server"], set["HealthSet"], set["AlertValue"]))
-                .collect();
-            if open.is_empty() && bad.is_empty() && !report.is_empty() {
+            let (open, bad) = (self.open(), self.unwell());
+            if open.is_empty() && bad.is_empty() {
                 return Ok(());
             }
             if begun.elapsed() > patience {
                 let open: Vec<String> = open.iter().map(Told::line).collect();
-                return Err(format!("open {open:?}, not healthy {bad:?}"));
+                return Err(format!("open {open:?}, not well {bad:?}"));
             }
-            std::thread::sleep(Duration::from_millis(200));
+            std::thread::sleep(Duration::from_millis(150));
         }
     }
 }
@@ -155,7 +160,8 @@ fn told(record: &Value) -> Told {
         other => other.to_string(),
     };
     Told {
-        id: text("Identity"),
+        // One that comes back is the same alert once more.
+        id: format!("{} {}", text("Identity"), text("Relapses")),
         cause: text("Cause"),
         leg: text("Leg"),
         subject: text("Subject"),
