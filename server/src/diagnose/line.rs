@@ -17,7 +17,7 @@ What can be diagnosed:
   waypost diagnose -                          the same, from standard input
   waypost diagnose imap mail.example.org      one service of any mail server, from outside; also pop, smtp, submission, web
   waypost diagnose mail example.org           a whole domain: MX, TLS, SPF, DKIM, DMARC, MTA-STS, DANE, settings for clients
-  waypost diagnose explain KRB-NOKEY          what a cause means, how it is recognised and what to do
+  waypost diagnose explain KRB-SKEW           what a cause means, how it is recognised and what to do
 
 Every finding says what was seen and where, what follows, how sure that is, what to do, what fits as well and which test
 tells them apart, and what was not looked at.

@@ -164,7 +164,7 @@ fn json(report: &Report, seen: Option<&Seen>, telling: &Telling) -> String {
     if let Some(object) = whole.as_object_mut() {
         object.insert("seen".into(), facts);
     }
-    serde_json::to_string_pretty(&whole).unwrap_or_default() + "\n"
+    report::json(&whole)
 }
 
 fn mask(value: &mut serde_json::Value) {
@@ -195,7 +195,7 @@ fn explain(code: &str) -> Result<ExitCode, Failure> {
     let codes = rule::all().iter().map(|r| r.code.as_str()).chain(causes::ALL.iter().map(|c| c.code));
     let near: Vec<&str> = codes.filter(|c| c.contains(wanted.as_str())).take(12).collect();
     let hint = match near.as_slice() {
-        [] => "Reports name codes, such as KRB-NOKEY or OUTSIDE-CERT-EXPIRED.".to_owned(),
+        [] => "Reports name codes, such as KRB-SKEW or OUTSIDE-CERT-EXPIRED.".to_owned(),
         near => format!("There are {}.", near.join(", ")),
     };
     eprintln!("waypost diagnose: there is no cause {code}. {hint}");
@@ -225,7 +225,7 @@ async fn live(place: &Place, telling: &Telling) -> Result<ExitCode, Failure> {
             Some(Cell::Tree(report)) => report.clone(),
             _ => serde_json::Value::Null,
         };
-        print(&(serde_json::to_string_pretty(&report)? + "\n"));
+        print(&report::json(&report));
     } else if telling.html.is_none() {
         print(&text("Text"));
     }
