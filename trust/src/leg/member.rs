@@ -117,7 +117,10 @@ mod tests {
         assert_eq!(allowed(&front, &hub), "smtp health");
         assert_eq!(allowed(&front, &first), "imap pop3 submission smtp directory signin health");
         assert_eq!(allowed(&mailbox, &hub), "hub command health");
-        assert_eq!(allowed(&mailbox, &first), "imap pop3 submission hub command directory signin move health");
+        assert_eq!(
+            allowed(&mailbox, &first),
+            "imap pop3 submission hub command directory signin move health"
+        );
         assert_eq!(allowed(&hub, &mailbox), "delivery command health");
         assert_eq!(allowed(&hub, &front), "command health");
         assert_eq!(allowed(&hub, &first), "hub delivery command directory health");
