@@ -1,6 +1,7 @@
 //! Small judgements about words and numbers as people and programs print them.
 
 use regex::Regex;
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 /// The number at the beginning of `10,485,760 bytes`, `12 %`, `0x1f`, `-3.5`; `hh:mm:ss` and `d.hh:mm:ss` as seconds.
@@ -120,6 +121,26 @@ pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Whether a character would do something to a terminal or to the order of what is read: control characters, and those that
+/// turn the direction of text or cannot be seen.
+pub fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Text of evidence as a terminal may get it: whatever commands a terminal or hides is shown as `·`.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |c: char| match c {
+        '\n' | '\t' | '\r' => ' ',
+        c if is_unsafe(c) => '·',
+        c => c,
+    };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +182,12 @@ mod tests {
         ] {
             assert!(!denied(text), "{text}");
         }
+    }
+
+    #[test]
+    fn nothing_commands_a_terminal() {
+        assert_eq!(harmless("a\u{1b}]0;x\u{7}b\u{9b}2J\u{202e}c\td"), "a·]0;x·b·2J·c d");
+        assert!(matches!(harmless("Zürich → 日本"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The report as one HTML page that needs nothing else: it can be mailed and is read without a network.
 
 use super::{Finding, Report, screen};
+use crate::words;
 use std::fmt::Write as _;
 
 /// Width of a party's box, and from one to the next.
@@ -252,7 +253,7 @@ fn escaped(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            c if c.is_control() && c != '\n' => out.push(' '),
+            c if c != '\n' && words::is_unsafe(c) => out.push(' '),
             c => out.push(c),
         }
     }

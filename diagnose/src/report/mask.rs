@@ -31,46 +31,109 @@ const NOBODY: &[&str] = &[
 ];
 
 struct Patterns {
+    header: Regex,
     secret: Regex,
+    parameter: Regex,
+    secure: Regex,
     blob: Regex,
+    padded: Regex,
     login: Regex,
+    tagged: Regex,
+    pass: Regex,
+    url: Regex,
     address: Regex,
     subject: Regex,
 }
 
+/// A word, or a text in quotes with what was escaped in it.
+const VALUE: &str = r#"(?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"';,]+)"#;
+
 fn patterns() -> Option<&'static Patterns> {
     static PATTERNS: OnceLock<Option<Patterns>> = OnceLock::new();
     let build = || {
+        let regex = |pattern: &str| Regex::new(&pattern.replace("VALUE", VALUE)).ok();
         Some(Patterns {
-            secret: Regex::new(
-                r#"(?i)\b(pass(?:word|wd|phrase)?|pwd|secret|api[-_ ]?key|access[-_ ]?token|authorization|cookie)(["']?\s*[:=]\s*["']?)(?:bearer\s+|basic\s+|negotiate\s+)?([^\s"';,]+)"#,
-            )
-            .ok()?,
-            blob: Regex::new(r"(?i)\b(auth(?:enticate)?\s+(?:plain|login|xoauth2|oauthbearer|ntlm|gssapi|negotiate))\s+([A-Za-z0-9+/]{8,}={0,2})").ok()?,
-            login: Regex::new(r#"(?i)\b(login\s+"?[^\s"]+"?)\s+("[^"]*"|[^\s"*,;]+)"#).ok()?,
-            address: Regex::new(r"(?i)\b([a-z0-9][a-z0-9._%+'-]*)@([a-z0-9-]+(?:\.[a-z0-9-]+)*)").ok()?,
-            subject: Regex::new(r"(?i)\b(subject\s*[:=]\s*)([^\r\n;]+)").ok()?,
+            // All of the line: a cookie has parts, an Authorization a scheme of any name.
+            header: regex(
+                r#"(?im)\b((?:proxy-)?authorization|(?:set-)?cookie)(["']?\s*[:=]\s*)(\S[^\r\n]*)"#,
+            )?,
+            secret: regex(
+                r#"(?i)\b((?:[a-z]*pass(?:word|wd|phrase)?|pwd|passwort|kennwort|(?:client[-_ ]?)?secret|api[-_ ]?key|(?:access|refresh|id)[-_ ]?token|sharedaccesskey|accountkey)["']?\s*[:=]\s*)(?:bearer\s+|basic\s+|negotiate\s+)?(VALUE)"#,
+            )?,
+            parameter: regex(
+                r#"(?i)((?:^|\s)-(?:(?:new|old|plain|as)*(?:text)?(?:password|passphrase|secret|token)|string)[\s:]+|\bnet\s+use\s[^\r\n]*/user:\S+\s+)(VALUE)"#,
+            )?,
+            secure: regex(r"(?i)(\bconvertto-securestring\s+)(VALUE)")?,
+            blob: regex(
+                r"(?i)\b(auth(?:enticate)?\s+(?:plain(?:-clienttoken)?|login|x?oauth2?|xoauth2|oauthbearer|ntlm|gssapi|gs2-[a-z0-9]+|negotiate|cram-md5|digest-md5|scram-[a-z0-9-]+|external))\s+([A-Za-z0-9+/]{4,}={0,2})",
+            )?,
+            // What follows AUTH on a line of its own.
+            padded: regex(
+                r#"(^|[\s">:])((?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=))(["\s,]|$)"#,
+            )?,
+            login: regex(r#"(?i)\b(login\s+"?[^\s"]+"?)\s+(VALUE)"#)?,
+            tagged: regex(
+                r#"(?m)((?:^|[\s>:"])(?:[A-Za-z]{0,8}\d{1,8}|[A-Za-z.])\s+(?i:login)\s+VALUE)\s+(VALUE)"#,
+            )?,
+            pass: regex(r#"(?m)((?:^|[>:",]\s?)PASS\s+)(\S[^\r\n"]*)"#)?,
+            url: regex(r"(?i)\b([a-z][a-z0-9+.-]{1,15}://)[^\s/@:]+:[^\s/@]+@")?,
+            address: regex(r"(?i)\b([a-z0-9][a-z0-9._%+'-]*)@([a-z0-9-]+(?:\.[a-z0-9-]+)*)")?,
+            subject: regex(r"(?i)\b(subject\s*[:=]\s*)([^\r\n;]+)")?,
         })
     };
     PATTERNS.get_or_init(build).as_ref()
+}
+
+/// Whether a word of base64 is more likely a sign-in than a word: `Issuer==` is none, a hash of digits is none.
+fn is_blob(word: &str) -> bool {
+    let inner = word.trim_end_matches('=').get(1..).unwrap_or_default();
+    let has = |kind: fn(&char) -> bool| inner.chars().any(|c| kind(&c));
+    has(char::is_ascii_lowercase) && (has(char::is_ascii_uppercase) || has(char::is_ascii_digit))
+}
+
+/// Passwords, tokens and sign-ins.
+fn without_secrets(text: &str, p: &Patterns) -> String {
+    let text = p.header.replace_all(text, "$1$2[masked]");
+    let text = p.secret.replace_all(&text, "$1[masked]");
+    let given = |c: &Captures<'_>| {
+        // The next parameter, a variable or a call says nothing itself; what is called is masked by itself.
+        let plain = !c[2].starts_with(['-', '$', '(', '@']);
+        if plain { format!("{}[masked]", &c[1]) } else { c[0].to_owned() }
+    };
+    let text = p.secure.replace_all(&text, given);
+    let text = p.parameter.replace_all(&text, given);
+    let text = p.blob.replace_all(&text, |c: &Captures<'_>| {
+        // `AUTH LOGIN failed` is said about it.
+        let word = c[2].chars().skip(1).all(|c| c.is_ascii_lowercase());
+        if word { c[0].to_owned() } else { format!("{} [masked]", &c[1]) }
+    });
+    let text = p.padded.replace_all(&text, |c: &Captures<'_>| match is_blob(&c[2]) {
+        true => format!("{}[masked]{}", &c[1], &c[3]),
+        false => c[0].to_owned(),
+    });
+    let answer = |all: &str| {
+        // `LOGIN failed.` is an answer, not a sign-in.
+        let all = all.to_lowercase();
+        ["failed", "disabled", "completed", "ok", "[masked]"].iter().any(|word| all.contains(word))
+    };
+    let text = p.login.replace_all(&text, |c: &Captures<'_>| {
+        let named = c[1].contains('@') || c[1].contains('\\');
+        let hidden = answer(&c[0]) || !named || c[2].starts_with('*');
+        if hidden { c[0].to_owned() } else { format!("{} [masked]", &c[1]) }
+    });
+    let text = p.tagged.replace_all(&text, |c: &Captures<'_>| {
+        let hidden = answer(&c[0]) || c[2].starts_with(['*', '{']);
+        if hidden { c[0].to_owned() } else { format!("{} [masked]", &c[1]) }
+    });
+    let text = p.pass.replace_all(&text, "$1[masked]");
+    p.url.replace_all(&text, "$1[masked]@").into_owned()
 }
 
 /// The text without what is nobody's business.
 pub fn masked(text: &str) -> String {
     // The expressions are constants, and a test looks that they compile; without them nothing is shown at all.
     let Some(p) = patterns() else { return "[masked]".into() };
-    let text = p.secret.replace_all(text, |c: &Captures<'_>| format!("{}{}[masked]", &c[1], &c[2]));
-    let text = p.blob.replace_all(&text, "$1 [masked]");
-    let text = p.login.replace_all(&text, |c: &Captures<'_>| {
-        // `LOGIN failed.` is an answer, not a sign-in.
-        let answer = ["failed", "disabled", "completed", "ok"];
-        if answer.iter().any(|word| c[0].to_lowercase().contains(word))
-            || !c[1].contains('@') && !c[1].contains('\\')
-        {
-            return c[0].to_owned();
-        }
-        format!("{} [masked]", &c[1])
-    });
+    let text = without_secrets(text, p);
     let text = p.subject.replace_all(&text, |c: &Captures<'_>| {
         // Certificates and security events have subjects that are no one's letter.
         let upper = c[2].trim_start().to_uppercase();
@@ -95,6 +158,7 @@ impl Report {
         let hide = |text: &mut String| *text = masked(text);
         for finding in &mut self.findings {
             finding.evidence.iter_mut().for_each(|e| hide(&mut e.fact));
+            finding.untested.iter_mut().for_each(hide);
         }
         self.timeline.iter_mut().for_each(|moment| hide(&mut moment.what));
         self.unread.iter_mut().for_each(|unread| hide(&mut unread.reason));
@@ -123,6 +187,37 @@ mod tests {
             ),
             ("Subject: CN=mail.example.net", "Subject: CN=mail.example.net"),
             ("MBX01\\Default MBX01", "MBX01\\Default MBX01"),
+            ("a1 LOGIN amy hunter2", "a1 LOGIN amy [masked]"),
+            (r#"C: a1 LOGIN "amy" "hun\"ter 2" more"#, r#"C: a1 LOGIN "amy" [masked] more"#),
+            ("z LOGIN CONTOSO\\amy hunter2", "z LOGIN CONTOSO\\amy [masked]"),
+            ("a1 LOGIN amy {7}", "a1 LOGIN amy {7}"),
+            ("PASS hunter two", "PASS [masked]"),
+            ("C: AGFteQBzZWNyZXQ=", "C: [masked]"),
+            ("aHVudGVyMg==", "[masked]"),
+            ("AUTH LOGIN aHVudGVy", "AUTH LOGIN [masked]"),
+            ("AUTH NTLM TlRMTVNTUAAB", "AUTH NTLM [masked]"),
+            ("Authorization: Negotiate YIIabc, rest", "Authorization: [masked]"),
+            ("Cookie: a=1; b=2", "Cookie: [masked]"),
+            (r#"password = "my secret words"; x"#, "password = [masked]; x"),
+            ("Server=db;User ID=sa;Pwd=p;Timeout=5", "Server=db;User ID=sa;Pwd=[masked];Timeout=5"),
+            ("Set-X -Password 'a b' -Confirm", "Set-X -Password [masked] -Confirm"),
+            (
+                "New-X -Password (ConvertTo-SecureString \"p w\" -AsPlainText -Force)",
+                "New-X -Password (ConvertTo-SecureString [masked] -AsPlainText -Force)",
+            ),
+            (
+                "ConvertTo-SecureString -String 'x' -AsPlainText",
+                "ConvertTo-SecureString -String [masked] -AsPlainText",
+            ),
+            ("smtp://amy:pw@relay.example", "smtp://[masked]@relay.example"),
+            ("adminPassword: hunter2", "adminPassword: [masked]"),
+            (
+                "Thumbprint 3F2504E04F8911D39A0C0305E82C3301A1B2C3D4",
+                "Thumbprint 3F2504E04F8911D39A0C0305E82C3301A1B2C3D4",
+            ),
+            ("535 5.7.3 Authentication unsuccessful", "535 5.7.3 Authentication unsuccessful"),
+            ("the user login was refused", "the user login was refused"),
+            ("AUTH LOGIN failed", "AUTH LOGIN failed"),
             (
                 "z NO [Error=ProxyNotAuthenticated] LOGIN failed.",
                 "z NO [Error=ProxyNotAuthenticated] LOGIN failed.",

@@ -8,7 +8,9 @@ pub use html::page;
 pub use mask::{Mask, masked};
 pub use screen::{Colours, text};
 
+use crate::words;
 use serde::{Serialize, Serializer};
+use std::fmt::Write as _;
 use waypost_base::Timestamp;
 
 /// The whole of a diagnosis. Its JSON form is what programs get.
@@ -132,8 +134,23 @@ impl Report {
     /// One document, ending in a new line.
     pub fn json(&self) -> String {
         // Texts and numbers only: there is nothing that could fail.
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+        json(self)
     }
+}
+
+/// JSON that can be printed to a terminal: what could command it is escaped, as JSON allows in every text.
+pub fn json(value: &impl Serialize) -> String {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    let mut out = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        if c != '\n' && words::is_unsafe(c) {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('\n');
+    out
 }
 
 fn time<S: Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {

@@ -79,9 +79,10 @@ impl Page {
     }
 
     fn painted(&self, code: &str, text: &str) -> String {
+        let text = words::harmless(text);
         match self.colours {
             Colours::On => format!("\x1b[{code}m{text}\x1b[0m"),
-            Colours::Off => text.to_owned(),
+            Colours::Off => text.into_owned(),
         }
     }
 
@@ -98,6 +99,7 @@ impl Page {
     fn wrapped(&mut self, indent: &str, text: &str) {
         let mut line = String::new();
         let mut first = true;
+        let text = words::harmless(text);
         for word in text.split_whitespace() {
             let length = line.chars().count() + word.chars().count() + 1 + indent.len();
             if length > WIDTH && !line.is_empty() {
@@ -205,7 +207,7 @@ impl Page {
         }
         for (kind, (files, count)) in kinds {
             let files = if files == 1 { "1 file".into() } else { format!("{files} files") };
-            self.line(&format!("  {kind}: {count} in {files}"));
+            self.wrapped("  ", &format!("{kind}: {count} in {files}"));
         }
         if !report.unread.is_empty() {
             self.head("Not read");
@@ -213,5 +215,36 @@ impl Page {
                 self.wrapped("  ", &format!("{}: {}", unread.file, unread.reason));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Noise, Read, Unread};
+
+    #[test]
+    fn evidence_commands_no_terminal() {
+        let bad = "\u{1b}]52;c;eA==\u{7}\u{9b}31m\r";
+        let evidence =
+            Evidence { file: bad.into(), line: 1, fact: bad.into(), end: bad.into(), ..Evidence::default() };
+        let finding = Finding {
+            title: bad.into(),
+            server: Some(bad.into()),
+            leg: bad.into(),
+            evidence: vec![evidence],
+            untested: vec![bad.into()],
+            ..Finding::default()
+        };
+        let report = Report {
+            findings: vec![finding],
+            read: vec![Read { file: bad.into(), kind: bad.into(), ..Read::default() }],
+            unread: vec![Unread { file: bad.into(), reason: bad.into() }],
+            noise: vec![Noise { why: bad.into(), ..Noise::default() }],
+            ..Report::default()
+        };
+        let text = text(&report, Colours::Off);
+        assert!(!text.contains(|c: char| c != '\n' && words::is_unsafe(c)), "{text:?}");
+        assert!(!report.json().contains(|c: char| c != '\n' && words::is_unsafe(c)));
     }
 }
