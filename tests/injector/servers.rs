@@ -20,11 +20,11 @@ const HANGS: &[&str] = &["INNER-TIMEOUT", "INNER-UNREACHABLE", "HEALTH-SERVER-SI
 const KERBEROS: &[&str] = &["INNER-NO-KERBEROS"];
 
 macro_rules! of_policy {
-    ($name:literal, $leg:literal, $list:literal) => {
+    ($name:literal, $setting:literal, $leg:literal, $list:literal) => {
         Fault {
             name: $name,
             causes: KERBEROS,
-            leg: &[$leg],
+            leg: &[$setting],
             breaks: |s| policy(s, $leg, $list),
             mends: |s| policy(s, $leg, r#"["mtls"]"#),
         }
@@ -60,28 +60,14 @@ static FAULTS: &[Fault] = &[
         breaks: |s| signal(s, "server-3", "-STOP"),
         mends: |s| signal(s, "server-3", "-CONT"),
     },
-    Fault {
-        name: "a mailbox server is revoked",
-        causes: &["INNER-REVOKED"],
-        leg: &["server-2"],
-        breaks: |s| drop(s.run("server-1", &["Revoke-Server", "server-2", "-Confirm:$false"])),
-        mends: |s| drop(s.run("server-1", &["Revoke-Server", "server-2", "-Undo", "-Confirm:$false"])),
-    },
-    Fault {
-        name: "the front end is revoked",
-        causes: &["INNER-REVOKED"],
-        leg: &["server-3"],
-        breaks: |s| drop(s.run("server-1", &["Revoke-Server", "server-3", "-Confirm:$false"])),
-        mends: |s| drop(s.run("server-1", &["Revoke-Server", "server-3", "-Undo", "-Confirm:$false"])),
-    },
-    of_policy!("IMAP's legs want Kerberos first", "imap", r#"["kerberos", "mtls"]"#),
-    of_policy!("POP's legs want Kerberos first", "pop3", r#"["kerberos", "mtls"]"#),
-    of_policy!("submission's legs want Kerberos first", "submission", r#"["kerberos", "mtls"]"#),
-    of_policy!("legs to hubs want Kerberos first", "hub", r#"["kerberos", "mtls"]"#),
-    of_policy!("deliveries' legs want Kerberos first", "delivery", r#"["kerberos", "mtls"]"#),
-    of_policy!("IMAP's legs want Kerberos alone", "imap", r#"["kerberos"]"#),
-    of_policy!("legs to hubs want Kerberos alone", "hub", r#"["kerberos"]"#),
-    of_policy!("deliveries' legs want Kerberos alone", "delivery", r#"["kerberos"]"#),
+    of_policy!("IMAP's legs want Kerberos first", "legs.imap", "imap", r#"["kerberos", "mtls"]"#),
+    of_policy!("POP's legs want Kerberos first", "legs.pop3", "pop3", r#"["kerberos", "mtls"]"#),
+    of_policy!("submission's legs want Kerberos first", "legs.submission", "submission", r#"["kerberos", "mtls"]"#),
+    of_policy!("legs to hubs want Kerberos first", "legs.hub", "hub", r#"["kerberos", "mtls"]"#),
+    of_policy!("deliveries' legs want Kerberos first", "legs.delivery", "delivery", r#"["kerberos", "mtls"]"#),
+    of_policy!("IMAP's legs want Kerberos alone", "legs.imap", "imap", r#"["kerberos"]"#),
+    of_policy!("legs to hubs want Kerberos alone", "legs.hub", "hub", r#"["kerberos"]"#),
+    of_policy!("deliveries' legs want Kerberos alone", "legs.delivery", "delivery", r#"["kerberos"]"#),
 ];
 
 #[test]

@@ -189,6 +189,15 @@ impl Ground {
         }
     }
 
+    /// After the directory has changed; else nothing is done.
+    pub async fn lend_again(&self) {
+        let mark = self.services.organisation.directory.mark();
+        let lent = *self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        if lent.is_some_and(|lent| lent != mark) {
+            self.lend(self.mailboxes().iter().map(|(_, account)| account.id).collect()).await;
+        }
+    }
+
     async fn lend(&self, accounts: BTreeSet<waypost_base::AccountId>) {
         let mark = self.services.organisation.directory.mark();
         if *self.lent.lock().unwrap_or_else(PoisonError::into_inner) == Some(mark) {

@@ -45,9 +45,12 @@ pub async fn within(ground: &Ground, to: &str, limit: Duration) -> Tried {
         {
             // What fails is told before what is only degraded.
             tried.fault = None;
+            tried.culprit = None;
         }
         let failed = finding.is_some() && !degraded;
+        let culprit = finding.as_ref().and_then(|f| policy(f, &service.to_string()));
         tried = tried.with((leg, finding));
+        tried.culprit = tried.culprit.or(culprit);
         if failed && !reached {
             break;
         }
@@ -68,6 +71,12 @@ pub async fn one(ground: &Ground, to: &str, service: Service) -> (Leg, Option<Fi
     }
 }
 
+/// A policy that nobody can keep is at fault itself, not each leg.
+pub fn policy(finding: &Finding, service: &str) -> Option<Subject> {
+    let asked = finding.cause.code == waypost_trust::leg::cause::NO_KERBEROS.code;
+    asked.then(|| Subject::Peer(format!("setting legs.{service}")))
+}
+
 fn late(ground: &Ground, to: &str, service: Service, limit: Duration) -> (Leg, Option<Finding>, bool) {
     let text = format!("{to} did not answer a leg on trial in {:.1} s", limit.as_secs_f64());
     let fault = crate::probe::Fault::new(waypost_trust::leg::cause::TIMEOUT, text);
@@ -82,7 +91,10 @@ pub async fn own(ground: &Ground, service: Service, limit: Duration) -> Tried {
     let here = ground.here();
     let subject = vec![Subject::Inner(here.clone()), Subject::Store(here.clone())];
     match tokio::time::timeout(limit, one(ground, &here, service)).await {
-        Ok((leg, finding, degraded)) => Tried { degraded, ..Tried::of(subject) }.with((leg, finding)),
+        Ok((leg, finding, degraded)) => {
+            let culprit = finding.as_ref().and_then(|f| policy(f, &service.to_string()));
+            Tried { degraded, culprit, ..Tried::of(subject) }.with((leg, finding))
+        }
         Err(_) => {
             let text = format!("the inner door does not answer in {:.1} s", limit.as_secs_f64());
             let fault = crate::probe::Fault::new(waypost_trust::leg::cause::TIMEOUT, text);

@@ -55,6 +55,8 @@ pub fn refine(ground: &Ground, door: &str, home: Option<&str>, leg: &Leg, fault:
     let seen = fault.text.as_str();
     let found = component(ground, door, seen)
         .or_else(|| refused(ground, door, home, fault))
+        .or_else(|| overfull(ground, home, seen))
+        .or_else(|| no_way(ground, door, fault))
         .or_else(|| home_hub(ground, door, home, seen))
         .or_else(|| certificate(ground, door, fault))
         .or_else(|| connections(ground, door, leg, fault))
@@ -142,6 +144,28 @@ fn refused(ground: &Ground, door: &str, home: Option<&str>, fault: &Fault) -> Op
     Some(because(ground, "sign-in", Fault::new(cause, text), Subject::Directory(home)))
 }
 
+/// No mail goes into the health mailbox any more: that is told with the mailbox, too.
+fn overfull(ground: &Ground, home: Option<&str>, seen: &str) -> Option<Better> {
+    if !["OVERQUOTA", "OverQuota", " 4.2.2", " 5.2.2"].iter().any(|words| seen.contains(words)) {
+        return None;
+    }
+    let home =
+        home.map_or_else(|| ground.any_mailbox().map(|(home, _)| home), |home| Some(home.to_owned()))?;
+    let fault =
+        Fault::new(cause::NO_MAILBOX, format!("the health mailbox of {home} is full: its quota is used up"));
+    Some(because(ground, "quota", fault, Subject::Directory(home)))
+}
+
+/// Whoever may sign in by nothing may do so at no door of the service.
+fn no_way(ground: &Ground, door: &str, fault: &Fault) -> Option<Better> {
+    let mechanisms = &ground.services.settings.current().sign_in.mechanisms;
+    if fault.cause != cause::NO_WAY || !mechanisms.is_empty() {
+        return None;
+    }
+    let fault = Fault::new(cause::NO_WAY, "sign_in.mechanisms is empty in the settings");
+    Some(because(ground, "sign-in", fault, Subject::listener(&ground.here(), service_of(door))))
+}
+
 pub fn public_service(door: &str) -> Option<PublicService> {
     PublicService::of_door(door)
 }
@@ -205,7 +229,11 @@ fn behind(ground: &Ground, home: Option<&str>) -> Option<Better> {
     });
     let (key, state) = failed.max_by_key(|(_, state)| state.leg.started)?;
     let finding = state.finding.clone()?;
-    Some(Better { finding, culprit: Some(Subject::leg(&key.from, &key.to)), leg: Some(state.leg) })
+    // That somebody cannot be reached does not say why: other servers may know more.
+    let definite = waypost_health::cause::rank(finding.cause.code) >= 2;
+    let culprit = super::legs::policy(&finding, &key.service)
+        .or_else(|| definite.then(|| Subject::leg(&key.from, &key.to)));
+    Some(Better { finding, culprit, leg: Some(state.leg) })
 }
 
 fn store(ground: &Ground, home: Option<&str>) -> Option<Better> {

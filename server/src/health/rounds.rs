@@ -136,15 +136,21 @@ impl Health {
     }
 
     async fn tend(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut tended = Instant::now();
         loop {
-            let pause = Duration::from_millis(self.timing().recurrence()).max(LOOK);
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(LOOK) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
-            if self.settings().health.enabled {
+            if !self.settings().health.enabled {
+                continue;
+            }
+            // What the directory says now holds for the mailboxes of probes, too.
+            self.ground.lend_again().await;
+            if tended.elapsed() >= Duration::from_millis(self.timing().recurrence()) {
                 // A store that hangs is found by the probes.
                 let _ = tokio::time::timeout(TEND_MAX, self.ground.tend()).await;
+                tended = Instant::now();
             }
         }
     }

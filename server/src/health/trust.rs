@@ -180,10 +180,9 @@ pub fn inner_certificate(ground: &Ground) -> Tried {
 pub fn has_kerberos(ground: &Ground) -> bool {
     let settings = ground.services.settings.current();
     let data = ground.services.organisation.place.root();
-    let wanted = waypost_trust::leg::Service::ALL
-        .into_iter()
-        .any(|s| settings.legs.of(s.name()).iter().any(|m| m == "kerberos"));
-    wanted || settings.kerberos.keytab_file(data).exists()
+    // That a policy asks for Kerberos where nobody has it is told by the legs.
+    let named = ground.snapshot().server(&ground.here()).is_some_and(|s| !s.principals.is_empty());
+    named || settings.kerberos.keytab_file(data).exists()
 }
 
 /// The keytab: can it be read, and has it keys for what others ask tickets for.
