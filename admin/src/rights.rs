@@ -224,6 +224,11 @@ impl Rights {
         self.0.as_ref().is_none_or(|groups| groups.iter().any(|g| g.allows(area(command), changes)))
     }
 
+    /// Whether they see the machinery: servers, settings, who changed what, everybody's sessions.
+    pub fn sees_servers(&self) -> bool {
+        self.0.as_ref().is_none_or(|groups| groups.iter().any(|g| g.allows(Area::Servers, false)))
+    }
+
     /// Says which groups could, where this one may not.
     pub fn check(&self, command: &Command) -> Outcome {
         if self.may(command) {

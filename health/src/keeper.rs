@@ -112,11 +112,15 @@ impl Keeper {
 
     /// Open alerts of the keeper before this one.
     pub fn adopt(&mut self, alerts: Vec<Alert>, now: Moment) {
-        for alert in alerts.into_iter().filter(Alert::is_open) {
+        for mut alert in alerts.into_iter().filter(Alert::is_open) {
             let known = self.open.iter().any(|o| o.alert.id == alert.id)
                 || self.past.iter().any(|(a, _)| a.id == alert.id);
             let Some(root) = alert.folded.first().cloned().filter(|_| !known) else { continue };
             let members = alert.folded.iter().cloned().collect();
+            self.ledger.recall(&alert, now);
+            for action in alert.actions.iter_mut().filter(|a| a.result.is_none()) {
+                action.result = Some("the keeper changed before it was known what came of it".into());
+            }
             self.open.push(Open {
                 alert,
                 members,

@@ -140,9 +140,41 @@ impl Ledger {
         Ok(())
     }
 
+    /// What was done about an alert before this keeper began: its rungs, pauses and the number of a day go on, so that a
+    /// keeper that is restarted again and again does not restart others each time.
+    pub(crate) fn recall(&mut self, alert: &Alert, now: Moment) {
+        for action in &alert.actions {
+            let Some((kind, target)) = done(&action.what) else { continue };
+            let ago = u64::try_from(now.wall.since(action.at)).unwrap_or(0);
+            let at = now.mono.saturating_sub(ago);
+            let tried = self.tried.entry(alert.id.clone()).or_default();
+            tried.0.push(kind);
+            tried.1 = tried.1.max(at);
+            if ago < DAY {
+                let last = self.last.entry((kind, target)).or_default();
+                *last = (*last).max(at);
+                self.day.push_back(at);
+            }
+        }
+        self.day.make_contiguous().sort_unstable();
+    }
+
     /// An alert is over.
     pub(crate) fn forget(&mut self, alert: &str) {
         self.tried.remove(alert);
+    }
+}
+
+/// Kind and target of an action, by [`Decision::what`].
+fn done(what: &str) -> Option<(Kind, String)> {
+    let (verb, rest) = what.split_once(' ')?;
+    let target = |text: &str| Some(text.to_owned());
+    match verb {
+        "restart" => Some((Kind::RestartRole, target(rest.split_once(" of ")?.1)?)),
+        "drain" => Some((Kind::Drain, target(rest)?)),
+        "undo" => Some((Kind::UndoSettings, "settings".to_owned())),
+        "renew" => Some((Kind::RenewCertificate, target(rest.split(' ').nth(1)?)?)),
+        _ => None,
     }
 }
 
@@ -202,4 +234,32 @@ pub(crate) fn seen_at(members: &[Member]) -> Vec<String> {
     servers.sort();
     servers.dedup();
     servers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_are_known_by_their_words() {
+        let (alert, server) = (String::new(), "fe-1".to_owned());
+        let thumbprint = "AB12".to_owned();
+        for (decision, kind, target) in [
+            (
+                Decision::RestartRole {
+                    alert: alert.clone(),
+                    server: server.clone(),
+                    service: "imap".into(),
+                },
+                Kind::RestartRole,
+                "fe-1",
+            ),
+            (Decision::Drain { alert: alert.clone(), server: server.clone() }, Kind::Drain, "fe-1"),
+            (Decision::UndoSettings { alert: alert.clone(), version: 7 }, Kind::UndoSettings, "settings"),
+            (Decision::RenewCertificate { alert, server, thumbprint }, Kind::RenewCertificate, "AB12"),
+        ] {
+            assert_eq!(done(&decision.what()), Some((kind, target.to_owned())));
+        }
+        assert_eq!(done("Error: it does not work"), None);
+    }
 }

@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +60,10 @@ async fn exchange(
     };
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
     let plain = TcpStream::connect((host.as_str(), port)).await.map_err(|e| e.to_string())?;
+    // Nothing of ours is there, and in a cloud the machine's own credentials are.
+    if plain.peer_addr().is_ok_and(|at| is_link_local(at.ip())) {
+        return Err("it is at a link-local address, where nothing is asked".into());
+    }
     let stream: BoxStream = match secure {
         false => Box::new(plain),
         true => {
@@ -76,6 +81,13 @@ async fn exchange(
     let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await.map_err(|e| e.to_string())?;
     driving.abort();
     Ok(Fetched { status, body: body.to_bytes().to_vec() })
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
 }
 
 fn request(

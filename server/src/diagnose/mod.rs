@@ -74,8 +74,13 @@ pub fn run(
         What::Pasted => {
             let mut text = Vec::new();
             io::stdin().lock().take(PASTED_MAX).read_to_end(&mut text)?;
-            let text = String::from_utf8_lossy(&text);
-            let report = waypost_diagnose::pasted("(standard input)", &text, &options(&telling));
+            let cut = text.len() as u64 == PASTED_MAX;
+            // As bytes: what PowerShell redirects is UTF-16, and an archive may come through a pipe.
+            let mut report = waypost_diagnose::files(&[("(standard input)", &text)], &options(&telling));
+            if cut {
+                let reason = format!("only the first {} MiB were read: put the rest into a file", PASTED_MAX >> 20);
+                report.unread.push(report::Unread { file: "(standard input)".into(), reason });
+            }
             tell(&report, None, &telling, "Diagnosis of pasted text")
         }
         What::Outside(question) => {

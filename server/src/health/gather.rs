@@ -22,6 +22,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use waypost_base::explain::{Confidence, Evidence, Finding, Leg, Outcome, Party};
+use waypost_directory::Snapshot;
+use waypost_health::respond::Kind as RespondKind;
 use waypost_health::{Alert, Decision, Keeper, ProbeId, ProbeResult, ServerReport, Subject, Timing};
 use waypost_trust::leg::{Arrived, Hello, Opened, Refusal, Service};
 
@@ -83,6 +85,7 @@ async fn receive<S: AsyncRead + Unpin, T: DeserializeOwned>(stream: &mut S) -> i
 /// The keeper, where it is here, and what is known of it elsewhere.
 pub struct Keeping {
     here: String,
+    begun: Instant,
     keeper: Mutex<Keeper>,
     elsewhere: Mutex<Elsewhere>,
 }
@@ -100,7 +103,7 @@ struct Elsewhere {
 impl Keeping {
     pub fn new(here: String, timing: Timing) -> Keeping {
         let keeper = Mutex::new(Keeper::new(here.clone(), timing));
-        Keeping { here, keeper, elsewhere: Mutex::default() }
+        Keeping { here, begun: Instant::now(), keeper, elsewhere: Mutex::default() }
     }
 
     fn elsewhere(&self) -> std::sync::MutexGuard<'_, Elsewhere> {
@@ -214,6 +217,9 @@ async fn answer(arrived: Arrived, health: &Arc<Health>) -> io::Result<()> {
         Ok(Ask::Act { .. }) if !is_keeper(health, &from) => {
             refuse(arrived, "NOT-KEEPER", "only the keeper of the alerts has something done").await
         }
+        Ok(Ask::Act { decision }) if !may_act(health, &decision) => {
+            refuse(arrived, "NOT-ALLOWED", "the settings of this server do not allow that").await
+        }
         Ok(Ask::Act { decision }) => {
             let (mut stream, _leg) = arrived.welcome(serde_json::Value::Null).await?;
             let done = act::here(health, &decision).await;
@@ -232,11 +238,25 @@ fn may_keep(health: &Health, from: &str) -> bool {
     }
     let elsewhere = health.keeping.elsewhere();
     let heard = elsewhere.asked.as_ref().filter(|(id, _)| *id == primary.id);
-    // A server of the organisation, though not one that meets strangers alone.
-    let sound = now.server(from).is_some_and(|s| s.revoked.is_none());
-    sound
-        && heard.is_none_or(|(_, at)| at.elapsed() > silence(health) * PATIENCE)
-        && primary.id != health.ground.here()
+    let silent = heard.map_or(health.keeping.begun, |(_, at)| *at).elapsed();
+    stands_in(&now, from) && silent > silence(health) * PATIENCE && primary.id != health.ground.here()
+}
+
+/// Whether a server may be the keeper where the primary is not heard: one that meets strangers alone may not, since the
+/// keeper has things done elsewhere.
+fn stands_in(now: &Snapshot, id: &str) -> bool {
+    now.server(id).is_some_and(|s| s.revoked.is_none() && (s.roles.mailbox || s.roles.transport))
+}
+
+/// Whether the keeper may have that done here: what is done at other servers, to this one, as the settings allow.
+fn may_act(health: &Health, decision: &Decision) -> bool {
+    let here = health.ground.here();
+    let kind = match decision {
+        Decision::RestartRole { server, .. } if *server == here => RespondKind::RestartRole,
+        Decision::RenewCertificate { server, .. } if *server == here => RespondKind::RenewCertificate,
+        _ => return false,
+    };
+    health.settings().health.responders().may.contains(&kind)
 }
 
 fn is_keeper(health: &Health, from: &str) -> bool {
@@ -355,7 +375,11 @@ fn is_our_turn(health: &Health, begun: Instant) -> bool {
     if primary.id == here {
         return true;
     }
-    let before = now.servers().filter(|s| s.revoked.is_none() && s.id < here && s.id != primary.id).count();
+    if !stands_in(&now, &here) {
+        return false;
+    }
+    let before =
+        now.servers().filter(|s| stands_in(&now, &s.id) && s.id < here && s.id != primary.id).count();
     let patience = silence(health) * (PATIENCE + u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1));
     let elsewhere = health.keeping.elsewhere();
     let heard = elsewhere.asked.as_ref().map_or(begun, |(_, at)| *at);

@@ -101,6 +101,13 @@ async fn why(call: &Call<'_>) -> Outcome {
     let Some(asked) = asked::read(text, now, |word| is_server(call, word)) else {
         return Err(Failure::usage("MessageId", not_understood(text)));
     };
+    let mail = matches!(asked.what, What::Message(_) | What::MessageOrAddress(_));
+    if !mail && !call.context.rights.sees_servers() {
+        // Those who help people see where messages are, and nothing else of servers.
+        let text = "Stories of servers, times, probes and sessions are for members of Organization Management, Server \
+                    Management or View-Only Organization Management; those of messages and addresses are told.";
+        return Err(Failure::new(Category::PermissionDenied, "MessageId", text));
+    }
     let back = |millis: i64| asked.span.unwrap_or(Span { from: now.plus_millis(-millis), to: now, at: None });
     match asked.what {
         What::Message(id) => message::story(call, &id).await,
