@@ -31,6 +31,20 @@ macro_rules! of_policy {
     };
 }
 
+/// Starts a server again with its clock set wrong, timers as they are.
+fn other_clock(site: &mut Site, server: &str, by: &str) {
+    site.o.stop(server);
+    let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
+    let mut command = Command::new(waypost_tests::server::binary());
+    command.env("LD_PRELOAD", library).env("FAKETIME", by).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    site.o.begin_by(server, command);
+}
+
+fn right_clock(site: &mut Site, server: &str) {
+    site.o.stop(server);
+    site.o.begin(server);
+}
+
 static FAULTS: &[Fault] = &[
     Fault {
         name: "a mailbox server dies",
@@ -65,9 +79,49 @@ static FAULTS: &[Fault] = &[
     of_policy!("submission's legs want Kerberos first", "legs.submission", "submission", r#"["kerberos", "mtls"]"#),
     of_policy!("legs to hubs want Kerberos first", "legs.hub", "hub", r#"["kerberos", "mtls"]"#),
     of_policy!("deliveries' legs want Kerberos first", "legs.delivery", "delivery", r#"["kerberos", "mtls"]"#),
+    Fault {
+        name: "the clock of a mailbox server is ten minutes ahead",
+        causes: &["HEALTH-CLOCK-OFF"],
+        leg: &["clock", "server-2"],
+        breaks: |s| other_clock(s, "server-2", "+10m"),
+        mends: |s| right_clock(s, "server-2"),
+    },
+    Fault {
+        name: "the clock of the front end is ten minutes behind",
+        causes: &["HEALTH-CLOCK-OFF"],
+        leg: &["clock", "server-3"],
+        breaks: |s| other_clock(s, "server-3", "-10m"),
+        mends: |s| right_clock(s, "server-3"),
+    },
     of_policy!("IMAP's legs want Kerberos alone", "legs.imap", "imap", r#"["kerberos"]"#),
     of_policy!("legs to hubs want Kerberos alone", "legs.hub", "hub", r#"["kerberos"]"#),
     of_policy!("deliveries' legs want Kerberos alone", "legs.delivery", "delivery", r#"["kerberos"]"#),
+    Fault {
+        name: "the primary dies",
+        causes: GONE,
+        leg: &["server-1"],
+        breaks: |s| {
+            s.keeper = "server-2";
+            s.o.kill("server-1");
+        },
+        mends: |s| {
+            s.o.begin("server-1");
+            s.keeper = "server-1";
+        },
+    },
+    Fault {
+        name: "the primary hangs",
+        causes: HANGS,
+        leg: &["server-1"],
+        breaks: |s| {
+            s.keeper = "server-2";
+            signal(s, "server-1", "-STOP");
+        },
+        mends: |s| {
+            signal(s, "server-1", "-CONT");
+            s.keeper = "server-1";
+        },
+    },
 ];
 
 #[test]

@@ -23,6 +23,8 @@ pub const MARK: &str = waypost_tracking::search::PROBES;
 /// Between two looks into a mailbox.
 const LOOK: Duration = Duration::from_millis(50);
 const LOOK_MAX: Duration = Duration::from_millis(800);
+/// A message may be so long on its way, however short the interval: queues have other work, too.
+const ARRIVAL_MIN: Duration = Duration::from_secs(5);
 /// Lines and octets that our own peer reads.
 const PEER_LINES_MAX: usize = 200;
 
@@ -172,8 +174,9 @@ async fn arrives(
     let Some(door) = ["imaps", "imap"].into_iter().find(|d| ground.target(d).is_some()) else { return tried };
     let Some(target) = ground.target(door) else { return tried };
     let who = ground.who(account);
+    let arrival = limit.max(ARRIVAL_MIN);
     let said = ground
-        .converse(&target, &MANNER, "mail.arrive", limit + limit, async |talk: &mut Talk| {
+        .converse(&target, &MANNER, "mail.arrive", limit + arrival, async |talk: &mut Talk| {
             let offer = say::reach(talk, &target, &who, &*ground.tls).await?;
             let plain =
                 |way: &&Way| matches!(way, Way::Command | Way::Mechanism(waypost_sasl::Mechanism::Plain));
@@ -181,7 +184,7 @@ async fn arrives(
             let Some(by) = by else { return Err(Fault::new(cause::NO_WAY, "no way to sign in is offered")) };
             say::sign_in(talk, door, *by, &who).await?;
             let begun = Instant::now();
-            let done = fetch(talk, id, limit).await;
+            let done = fetch(talk, id, arrival).await;
             talk.note("arrival", begun, done)
         })
         .await;

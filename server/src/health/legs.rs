@@ -48,9 +48,12 @@ pub async fn within(ground: &Ground, to: &str, limit: Duration) -> Tried {
             tried.culprit = None;
         }
         let failed = finding.is_some() && !degraded;
-        let culprit = finding.as_ref().and_then(|f| policy(f, &service.to_string()));
+        if let Some(finding) = &finding {
+            let culprit = at_fault(ground, finding, service, to);
+            tried.culprit = tried.culprit.take().or(culprit);
+            kerberos(&mut tried, finding, [here.as_str(), to]);
+        }
         tried = tried.with((leg, finding));
-        tried.culprit = tried.culprit.or(culprit);
         if failed && !reached {
             break;
         }
@@ -68,6 +71,17 @@ pub async fn one(ground: &Ground, to: &str, service: Service) -> (Leg, Option<Fi
             (leg, finding, true)
         }
         Err(NotOpened { leg, finding, .. }) => (*leg, Some(*finding), false),
+    }
+}
+
+fn at_fault(ground: &Ground, finding: &Finding, service: Service, to: &str) -> Option<Subject> {
+    policy(finding, service.name()).or_else(|| super::trust::kdc_at_fault(ground, finding, to))
+}
+
+/// Where Kerberos fails the keys of either end may be at fault.
+fn kerberos(tried: &mut Tried, finding: &Finding, ends: [&str; 2]) {
+    if finding.cause.code.starts_with("KRB-") {
+        tried.subject.extend(ends.map(|end| Subject::Kerberos(end.to_owned())));
     }
 }
 
@@ -92,8 +106,12 @@ pub async fn own(ground: &Ground, service: Service, limit: Duration) -> Tried {
     let subject = vec![Subject::Inner(here.clone()), Subject::Store(here.clone())];
     match tokio::time::timeout(limit, one(ground, &here, service)).await {
         Ok((leg, finding, degraded)) => {
-            let culprit = finding.as_ref().and_then(|f| policy(f, &service.to_string()));
-            Tried { degraded, culprit, ..Tried::of(subject) }.with((leg, finding))
+            let mut tried = Tried { degraded, ..Tried::of(subject) };
+            if let Some(finding) = &finding {
+                tried.culprit = at_fault(ground, finding, service, &here);
+                kerberos(&mut tried, finding, [here.as_str(), &here]);
+            }
+            tried.with((leg, finding))
         }
         Err(_) => {
             let text = format!("the inner door does not answer in {:.1} s", limit.as_secs_f64());

@@ -231,7 +231,10 @@ fn behind(ground: &Ground, home: Option<&str>) -> Option<Better> {
     let finding = state.finding.clone()?;
     // That somebody cannot be reached does not say why: other servers may know more.
     let definite = waypost_health::cause::rank(finding.cause.code) >= 2;
+    let keys = || finding.cause.code.starts_with("KRB-").then(|| Subject::Kerberos(key.to.clone()));
     let culprit = super::legs::policy(&finding, &key.service)
+        .or_else(|| super::trust::kdc_at_fault(ground, &finding, &key.to))
+        .or_else(keys)
         .or_else(|| definite.then(|| Subject::leg(&key.from, &key.to)));
     Some(Better { finding, culprit, leg: Some(state.leg) })
 }

@@ -222,12 +222,23 @@ pub fn keytab(ground: &Ground) -> Tried {
     Tried { culprit: Some(about.clone()), ..Tried::of(vec![about]) }.with(looked)
 }
 
+/// What is at fault where Kerberos fails on a leg: a KDC that is away is one fault for all.
+pub fn kdc_at_fault(ground: &Ground, finding: &Finding, acceptor: &str) -> Option<Subject> {
+    if finding.cause.code != waypost_trust::kerberos::cause::KDC_UNREACHABLE.code {
+        return None;
+    }
+    let now = ground.snapshot();
+    let principal = now.server(acceptor).and_then(|s| s.principals.first().cloned()).unwrap_or_default();
+    let realm = principal.rsplit_once('@').map_or("", |(_, realm)| realm);
+    Some(Subject::Peer(format!("Kerberos KDC of {realm}")))
+}
+
 /// A ticket for this server itself, got and taken.
 pub async fn ticket(ground: &Ground, limit: Duration) -> Tried {
     let begun = Instant::now();
     let here = ground.here();
     let principal = ground.snapshot().server(&here).and_then(|s| s.principals.first().cloned());
-    let about = Subject::Kerberos(here);
+    let about = Subject::Kerberos(here.clone());
     let to = Party::new("KDC", principal.clone().unwrap_or_default());
     let Some(principal) = principal else {
         return Tried::of(vec![about]).with(ground.looked("kerberos.ticket", to, begun, Ok(())));
@@ -250,7 +261,9 @@ pub async fn ticket(ground: &Ground, limit: Duration) -> Tried {
     let (leg, own) = ground.looked("kerberos.ticket", to, begun, done);
     let mut tried = Tried::of(vec![about.clone()]);
     tried.legs.push(leg);
-    tried.because(finding.or(own), Some(about))
+    let finding = finding.or(own);
+    let culprit = finding.as_ref().and_then(|f| kdc_at_fault(ground, f, &here)).unwrap_or(about);
+    tried.because(finding, Some(culprit))
 }
 
 fn of_leg(fault: &LegFault) -> Fault {
