@@ -188,7 +188,7 @@ async fn live(call: &Call<'_>, report: &mut Report, now: Timestamp) {
             conclusion: "Back pressure holds mail back until the resource is there again; nothing is lost."
                 .into(),
             remedy: vec![
-                "Get-BackPressure".into(),
+                "Get-TransportPressure".into(),
                 "Make room on the disk, or find what takes the memory".into(),
             ],
             reference: "docs/flow.md".into(),

@@ -78,7 +78,8 @@ pub fn run(
             // As bytes: what PowerShell redirects is UTF-16, and an archive may come through a pipe.
             let mut report = waypost_diagnose::files(&[("(standard input)", &text)], &options(&telling));
             if cut {
-                let reason = format!("only the first {} MiB were read: put the rest into a file", PASTED_MAX >> 20);
+                let reason =
+                    format!("only the first {} MiB were read: put the rest into a file", PASTED_MAX >> 20);
                 report.unread.push(report::Unread { file: "(standard input)".into(), reason });
             }
             tell(&report, None, &telling, "Diagnosis of pasted text")
