@@ -286,7 +286,7 @@ fn permission(check: Check) -> Finding {
 fn changes(call: &Call<'_>, report: &mut Report, now: Timestamp) {
     let (changes, unread) = why::changes(&call.context.data, now.plus_millis(-CHANGES_MILLIS), now);
     report.unread.extend(unread.into_iter().map(|reason| Unread { file: "histories".into(), reason }));
-    for change in changes {
+    for change in changes.into_iter().filter(|c| c.failed.is_none()) {
         let what = match &change.version {
             Some((n, whose)) => {
                 format!("version {n} of the {whose}'s settings by {}: {}", change.who, change.keys.join(", "))

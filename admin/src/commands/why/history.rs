@@ -112,6 +112,10 @@ fn services_of(key: &str) -> &'static [&'static str] {
 }
 
 fn of_entry(entry: &Entry) -> Option<Change> {
+    // Tests are in the log since they send something; they change nothing.
+    if entry.cmdlet_name.starts_with("Test-") {
+        return None;
+    }
     let time = parse_time(&entry.run_date)?;
     let mut command = entry.cmdlet_name.clone();
     for parameter in &entry.cmdlet_parameters {

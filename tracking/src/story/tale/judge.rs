@@ -234,6 +234,11 @@ fn suspect(known: &Known, groups: &[Group], broke: Option<Timestamp>, tale: &mut
         (_, Some(broke)) => broke,
         (_, None) => known.to,
     };
+    // Where nobody asks about a moment and nothing is wrong, a change is no suspect: only what takes something out is told.
+    let quiet = broke.is_none()
+        && groups.is_empty()
+        && tale.follows.is_empty()
+        && !matches!(known.about, About::Time(Some(_)));
     let services: BTreeSet<&str> = groups.iter().map(|g| g.service.as_str()).collect();
     let mut near: Vec<(i64, &Change)> = known
         .changes
@@ -244,7 +249,7 @@ fn suspect(known: &Known, groups: &[Group], broke: Option<Timestamp>, tale: &mut
         .collect();
     let fits = |c: &Change| c.services.iter().any(|s| services.contains(service_of(s).as_str()));
     // What came after the fault is not its reason; what takes services out may be the next one.
-    near.retain(|(before, c)| *before >= -1_000 || c.stops);
+    near.retain(|(before, c)| (*before >= -1_000 && !quiet) || c.stops);
     near.sort_by_key(|(before, c)| (!(fits(c) || c.stops), before.abs()));
     for (before, change) in near.into_iter().take(SUSPECTED_MAX) {
         let likely = broke.is_some() && before.abs() <= NEAR_MILLIS && (fits(change) || change.stops);
