@@ -320,6 +320,12 @@ mod tests {
     #[test]
     fn who_may_what() {
         use RoleGroup::*;
+        // What `waypost why` tells of anything but mail.
+        let sees = |group| Rights::of([group]).sees_servers();
+        assert!(
+            sees(ViewOnlyOrganizationManagement) && sees(ServerManagement) && Rights::CONSOLE.sees_servers()
+        );
+        assert!(!sees(HelpDesk) && !sees(RecipientManagement) && !Rights::of([]).sees_servers());
         let table = [
             (OrganizationManagement, "New-Mailbox", true),
             (RecipientManagement, "New-Mailbox", true),
