@@ -23,14 +23,6 @@ fn run(site: &mut Site, words: &[&str]) {
     site.run("server-1", words);
 }
 
-fn force(site: &mut Site, key: &str, value: &str) {
-    run(site, &["Set-WaypostSetting", key, value, "-Force", "-Confirm:$false"]);
-}
-
-fn undo(site: &mut Site) {
-    run(site, &["Undo-WaypostSetting", "-Force", "-Confirm:$false"]);
-}
-
 fn smart_host(site: &mut Site, port: &str, more: &[&str]) {
     let words = [
         "New-SendConnector",

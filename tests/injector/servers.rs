@@ -76,9 +76,19 @@ static FAULTS: &[Fault] = &[
     },
     of_policy!("IMAP's legs want Kerberos first", "legs.imap", "imap", r#"["kerberos", "mtls"]"#),
     of_policy!("POP's legs want Kerberos first", "legs.pop3", "pop3", r#"["kerberos", "mtls"]"#),
-    of_policy!("submission's legs want Kerberos first", "legs.submission", "submission", r#"["kerberos", "mtls"]"#),
+    of_policy!(
+        "submission's legs want Kerberos first",
+        "legs.submission",
+        "submission",
+        r#"["kerberos", "mtls"]"#
+    ),
     of_policy!("legs to hubs want Kerberos first", "legs.hub", "hub", r#"["kerberos", "mtls"]"#),
-    of_policy!("deliveries' legs want Kerberos first", "legs.delivery", "delivery", r#"["kerberos", "mtls"]"#),
+    of_policy!(
+        "deliveries' legs want Kerberos first",
+        "legs.delivery",
+        "delivery",
+        r#"["kerberos", "mtls"]"#
+    ),
     Fault {
         name: "the clock of a mailbox server is ten minutes ahead",
         causes: &["HEALTH-CLOCK-OFF"],

@@ -114,7 +114,10 @@ pub fn copy(ground: &Ground) -> Tried {
     match row.filter(|_| failed) {
         Some((_, state)) => {
             tried.legs.push(state.leg);
-            tried.because(state.finding.or(finding), Some(Subject::leg(&here, &primary)))
+            let finding = state.finding.or(finding);
+            // That the primary cannot be reached does not say why: other servers may know more.
+            let definite = finding.as_ref().is_some_and(|f| waypost_health::cause::rank(f.cause.code) >= 2);
+            tried.because(finding, definite.then(|| Subject::leg(&here, &primary)))
         }
         None => tried.because(finding, None),
     }

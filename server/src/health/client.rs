@@ -53,13 +53,14 @@ impl Walk<'_> {
         let (mut leg, finding) = self.ground.closed(leg, Err::<(), _>(fault));
         match better {
             None => tried.with((leg, finding)),
-            Some(refine::Better { finding, culprit, leg: other }) => {
+            Some(refine::Better { finding, culprit, leg: other, through }) => {
                 if let waypost_base::explain::Outcome::Failed { cause, .. } = &mut leg.outcome {
                     *cause = finding.cause;
                 }
                 let mut tried = tried;
                 tried.legs.push(leg);
                 tried.legs.extend(other);
+                tried.subject.extend(through);
                 tried.because(Some(finding), culprit)
             }
         }

@@ -128,6 +128,7 @@ fn put(ground: &Ground, door: &str, home: Option<&str>, way: Vec<Subject>, spoke
     match better {
         Some(better) => {
             tried.legs.extend(better.leg);
+            tried.subject.extend(better.through);
             tried.because(Some(better.finding), better.culprit)
         }
         None => tried.because(finding, None),
@@ -211,6 +212,7 @@ async fn arrives(
     match why {
         Some(better) => {
             tried.legs.extend(better.leg);
+            tried.subject.extend(better.through);
             tried.because(Some(better.finding), better.culprit)
         }
         None => tried.because(finding, None),
@@ -250,7 +252,7 @@ fn waits(ground: &Ground, home: &str) -> Option<refine::Better> {
     let fault = super::queue::line_to(ground, home)?;
     let leg = ground.leg("queue", Party::new("hub", ground.here()));
     let finding = ground.finding(&leg, &fault.0);
-    Some(refine::Better { finding, culprit: fault.1, leg: None })
+    Some(refine::Better { finding, culprit: fault.1, leg: None, through: None })
 }
 
 /// Out to a peer of our own on this machine: a listener that is there for this conversation alone.

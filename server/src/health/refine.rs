@@ -22,6 +22,8 @@ pub struct Better {
     pub culprit: Option<Subject>,
     /// The hop behind, where it is the one that failed.
     pub leg: Option<Leg>,
+    /// What it went through besides, where it is not known which part is at fault.
+    pub through: Option<Subject>,
 }
 
 /// The door, or what it means that it is not open.
@@ -72,7 +74,7 @@ pub fn refine(ground: &Ground, door: &str, home: Option<&str>, leg: &Leg, fault:
 
 fn because(ground: &Ground, leg: &str, fault: Fault, culprit: Subject) -> Better {
     let leg = ground.leg(leg.to_owned(), Party::new("", ""));
-    Better { finding: ground.finding(&leg, &fault), culprit: Some(culprit), leg: None }
+    Better { finding: ground.finding(&leg, &fault), culprit: Some(culprit), leg: None, through: None }
 }
 
 /// The service that a door belongs to, by its short name.
@@ -184,7 +186,7 @@ fn certificate(ground: &Ground, door: &str, fault: &Fault) -> Option<Better> {
     let problem = problems.iter().find(|p| p.refuses)?;
     let culprit = super::trust::blamed(ground, service, problem)
         .map_or_else(|| Subject::listener(&ground.here(), door), Subject::Certificate);
-    Some(Better { finding: problem.finding(ground.now()), culprit: Some(culprit), leg: None })
+    Some(Better { finding: problem.finding(ground.now()), culprit: Some(culprit), leg: None, through: None })
 }
 
 /// Closed at once: the limit of connections.
@@ -236,7 +238,8 @@ fn behind(ground: &Ground, home: Option<&str>) -> Option<Better> {
         .or_else(|| super::trust::kdc_at_fault(ground, &finding, &key.to))
         .or_else(keys)
         .or_else(|| definite.then(|| Subject::leg(&key.from, &key.to)));
-    Some(Better { finding, culprit, leg: Some(state.leg) })
+    let through = culprit.is_none().then(|| Subject::leg(&key.from, &key.to));
+    Some(Better { finding, culprit, leg: Some(state.leg), through })
 }
 
 fn store(ground: &Ground, home: Option<&str>) -> Option<Better> {
