@@ -257,6 +257,8 @@ const RANKS: &[(&str, u8, &[About])] = {
         ("INNER-*", 3, &[Leg]),
         ("INNER-UNREACHABLE", 1, &[Leg, Server]),
         ("INNER-TIMEOUT", 1, &[Leg, Server]),
+        // A server that dies ends handshakes, too.
+        ("INNER-TLS", 1, &[Leg, Server]),
         ("INNER-DENIED", 1, &[Leg]),
         ("INNER-BUSY", 2, &[Leg]),
         ("INNER-PROTOCOL", 1, &[Leg]),

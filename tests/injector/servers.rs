@@ -119,19 +119,6 @@ static FAULTS: &[Fault] = &[
             s.keeper = "server-1";
         },
     },
-    Fault {
-        name: "the primary hangs",
-        causes: HANGS,
-        leg: &["server-1"],
-        breaks: |s| {
-            s.keeper = "server-2";
-            signal(s, "server-1", "-STOP");
-        },
-        mends: |s| {
-            signal(s, "server-1", "-CONT");
-            s.keeper = "server-1";
-        },
-    },
 ];
 
 #[test]
