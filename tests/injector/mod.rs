@@ -40,6 +40,9 @@ fn rest() -> Duration {
     Duration::from_secs(interval()) + Duration::from_millis(500)
 }
 
+/// Faults of a site that are tried once more when the first try went wrong.
+const SECOND_TRIES_MAX: u32 = 3;
+
 /// One way to break something.
 pub struct Fault {
     pub name: &'static str,
@@ -61,31 +64,42 @@ struct Row {
 /// Tries them all; what did not go as it should is told together.
 pub fn inject(site: &mut Site, faults: &[Fault]) {
     let only = std::env::var("FAULT").ok();
-    let mut rows: Vec<Row> = Vec::new();
+    let (mut rows, mut second_tries): (Vec<Row>, u32) = (Vec::new(), 0);
     for fault in faults.iter().filter(|f| only.as_ref().is_none_or(|o| f.name.contains(o.as_str()))) {
         if let Err(e) = site.quiet(quiet_max()) {
             rows.push(Row { name: fault.name, delay: quiet_max(), told: Err(format!("before it: {e}")) });
             break;
         }
-        let begun = Instant::now();
-        let (delay, told) = match catch_unwind(AssertUnwindSafe(|| try_one(site, fault))) {
-            Ok(found) => found,
-            Err(_) => (begun.elapsed(), Err("it cannot be broken that way".to_owned())),
-        };
-        let mended = catch_unwind(AssertUnwindSafe(|| (fault.mends)(site)));
-        let ended = match mended {
-            Ok(()) => site.quiet(quiet_max()).map_err(|e| format!("it does not end: {e}")),
-            Err(_) => Err("it cannot be mended that way".to_owned()),
-        };
-        let told = match (told, ended) {
-            (Err(a), Err(b)) => Err(format!("{a}; {b}")),
-            (told, ended) => ended.and(told),
-        };
-        let row = Row { name: fault.name, delay, told };
+        let mut row = attempt(site, fault);
+        // A machine that other work stops for seconds makes alerts of its own. A fault that is told wrongly is so twice.
+        if row.told.is_err() && second_tries < SECOND_TRIES_MAX && site.quiet(quiet_max()).is_ok() {
+            second_tries += 1;
+            println!("{} (once more)", row.line());
+            row = attempt(site, fault);
+        }
         println!("{}", row.line());
         rows.push(row);
     }
     table(&rows);
+}
+
+/// Breaks, looks, mends, and waits until it is over.
+fn attempt(site: &mut Site, fault: &Fault) -> Row {
+    let begun = Instant::now();
+    let (delay, told) = match catch_unwind(AssertUnwindSafe(|| try_one(site, fault))) {
+        Ok(found) => found,
+        Err(_) => (begun.elapsed(), Err("it cannot be broken that way".to_owned())),
+    };
+    let mended = catch_unwind(AssertUnwindSafe(|| (fault.mends)(site)));
+    let ended = match mended {
+        Ok(()) => site.quiet(quiet_max()).map_err(|e| format!("it does not end: {e}")),
+        Err(_) => Err("it cannot be mended that way".to_owned()),
+    };
+    let told = match (told, ended) {
+        (Err(a), Err(b)) => Err(format!("{a}; {b}")),
+        (told, ended) => ended.and(told),
+    };
+    Row { name: fault.name, delay, told }
 }
 
 impl Row {
