@@ -123,17 +123,16 @@ pub enum About {
 /// How definite a cause is, 0 to 3. 0 says only that it does not work; 1 that somebody could not be reached; 2 which part
 /// is at fault; 3 what is wrong with it. Unknown codes are 2: whoever gave it a name knew something.
 pub fn rank(code: &str) -> u8 {
-    RANKS
-        .iter()
-        .filter(|(prefix, ..)| fits(code, prefix))
-        .max_by_key(|(prefix, ..)| prefix.len())
-        .map_or(2, |r| r.1)
+    best(code).map_or(2, |r| r.1)
+}
+
+fn best(code: &str) -> Option<&'static (&'static str, u8, &'static [About])> {
+    RANKS.iter().filter(|(prefix, ..)| fits(code, prefix)).max_by_key(|(prefix, ..)| prefix.len())
 }
 
 /// What a cause is about; empty: the code does not tell.
 pub fn about(code: &str) -> &'static [About] {
-    let best = RANKS.iter().filter(|(prefix, ..)| fits(code, prefix)).max_by_key(|(prefix, ..)| prefix.len());
-    best.map_or(&[], |r| r.2)
+    best(code).map_or(&[], |r| r.2)
 }
 
 /// Whether a wrong clock can be behind it.
@@ -189,26 +188,6 @@ const RANKS: &[(&str, u8, &[About])] = {
         ("HEALTH-NO-MAILBOX", 2, &[Directory]),
         ("HEALTH-SIGN-IN-REFUSED", 2, &[]),
         ("HEALTH-PERMISSION", 3, &[]),
-        ("HEALTH-SERVICE-STOPPED", 3, &[Listener]),
-        ("HEALTH-COMPONENT-INACTIVE", 3, &[Listener, Queue]),
-        ("HEALTH-CONNECTIONS-USED-UP", 3, &[Listener]),
-        ("HEALTH-ANSWER", 0, &[]),
-        ("HEALTH-TIMEOUT", 0, &[]),
-        ("HEALTH-NO-TLS", 1, &[Certificate, Listener]),
-        ("HEALTH-NO-SIGN-IN", 2, &[Listener]),
-        ("HEALTH-SIGN-IN", 0, &[]),
-        ("HEALTH-MAILBOX", 0, &[]),
-        ("HEALTH-SUBMIT", 0, &[]),
-        ("HEALTH-INBOUND", 0, &[]),
-        ("HEALTH-OTHER-CERTIFICATE", 2, &[Listener, Certificate]),
-        ("HEALTH-SMART-HOST", 1, &[Peer]),
-        ("HEALTH-STORE-*", 2, &[Store, Disk]),
-        ("HEALTH-TOKEN-ISSUER", 2, &[Peer]),
-        ("HEALTH-LOGS", 3, &[Disk]),
-        ("HEALTH-QUEUE-STUCK", 0, &[]),
-        ("HEALTH-QUEUE-SUSPENDED", 3, &[Queue]),
-        ("HEALTH-INNER-*", 3, &[Leg]),
-        ("HEALTH-PEER", 1, &[]),
         ("HEALTH-SERVICE-STOPPED", 3, &[Listener]),
         ("HEALTH-COMPONENT-INACTIVE", 3, &[Listener, Queue]),
         ("HEALTH-CONNECTIONS-USED-UP", 2, &[Listener]),
@@ -283,6 +262,13 @@ mod tests {
         assert!(rank("KRB-ENCTYPE-MISSING") > rank("REHEARSAL-SIGNIN"));
         assert_eq!(about("SEND-DNS"), [About::Dns]);
         assert_eq!(about("X-NEW"), []);
+    }
+
+    #[test]
+    fn no_rank_is_there_twice() {
+        let mut seen = std::collections::BTreeSet::new();
+        let twice: Vec<&str> = RANKS.iter().map(|r| r.0).filter(|prefix| !seen.insert(*prefix)).collect();
+        assert!(twice.is_empty(), "{twice:?}");
     }
 
     #[test]
