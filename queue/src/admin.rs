@@ -62,10 +62,13 @@ impl Queue {
             let mut state = self.lock();
             let number =
                 state.find_queue(identity).ok_or_else(|| QueueError::NoQueue(identity.to_owned()))?;
+            let hop = state.schedule.line(number).map(|line| line.hop.clone());
             state.schedule.change_line(number, self.clock.now(), change);
             self.tell_line(&state, number);
-            let line = state.schedule.line(number).map(|line| (line.hop.clone(), line.state()));
-            (number, line.map(|(hop, line)| self.write_line(&hop, &line)))
+            self.drop_forgotten(&mut state);
+            // An empty queue may be forgotten by what was changed; its row must not outlive it.
+            let known = state.schedule.line(number).map(|line| line.state()).unwrap_or_default();
+            (number, hop.map(|hop| self.write_line(&hop, &known)))
         };
         if let Some(pending) = pending {
             pending.await?;
@@ -317,6 +320,7 @@ impl Queue {
             for (slot, known) in &states {
                 state.apply(*slot, known, now);
             }
+            self.drop_forgotten(&mut state);
             changed += states.len() as u64;
             drop(state);
             // Their leases end here, and they wait for their turn again.

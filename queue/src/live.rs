@@ -213,6 +213,7 @@ impl Queue {
         if let Some(line) = state.schedule.find_line(&NextHop::Unreachable) {
             self.tell_line(&state, line);
         }
+        self.drop_forgotten(&mut state);
         drop(state);
         self.wake.notify_one();
     }
@@ -388,6 +389,7 @@ impl Queue {
             }
         }
         let local = local.map(|slot| Lease::new(self, &state, slot));
+        self.drop_forgotten(&mut state);
         drop(state);
         self.wake.notify_one();
         self.tell(meta.owner, meta.id);
@@ -444,9 +446,7 @@ impl Queue {
             return (None, state.try_again);
         }
         let todo = state.schedule.poll(now);
-        for hop in std::mem::take(&mut state.schedule.forgotten) {
-            drop(self.write_line(&hop, &rows::QueueState::default()));
-        }
+        self.drop_forgotten(&mut state);
         let work = todo.map(|todo| match todo {
             Todo::Connect(line) => {
                 let hop = state.schedule.line(line).map_or(NextHop::Unreachable, |line| line.hop.clone());
@@ -533,6 +533,14 @@ impl Queue {
             batch.put(key, line.encode());
         }
         self.store.commit(batch)
+    }
+
+    /// Takes away the rows of forgotten queues: a queue of the same name that is opened later has failed at nothing, and
+    /// must not be found waiting after a restart.
+    pub(crate) fn drop_forgotten(&self, state: &mut State) {
+        for hop in std::mem::take(&mut state.schedule.forgotten) {
+            drop(self.write_line(&hop, &rows::QueueState::default()));
+        }
     }
 
     /// Hops in all queues.

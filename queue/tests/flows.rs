@@ -605,3 +605,32 @@ async fn what_another_server_hands_over_again_is_there_once_also_after_a_restart
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_queue_that_was_empty_for_long_starts_anew_also_after_a_restart() {
+    both(async |store: Store| {
+        let rig = Rig::new(store).await;
+        let elsewhere = || Route::Server { host: "other".into(), port: 25 };
+        // One that could not connect, and one that somebody held; both are emptied.
+        let first = rig.submit(&[("a@late.example", None)], b"x").await;
+        let Work::Connect(ticket) = rig.work().await else { panic!("not a connection") };
+        ticket.failed(temporary("refused"));
+        drop(ticket);
+        let second = rig.submit(&[("a@held.example", None)], b"x").await;
+        rig.queue.suspend_queue("held.example").await.unwrap();
+        rig.queue.redirect(second, elsewhere()).await.unwrap();
+        rig.advance(3 * MINUTE);
+        rig.queue.redirect(first, elsewhere()).await.unwrap();
+        rig.queue.resume_queue("held.example").await.unwrap();
+        for domain in ["late.example", "held.example"] {
+            rig.submit(&[(&format!("b@{domain}"), None)], b"y").await;
+        }
+        let rig = rig.restart().await;
+        for domain in ["late.example", "held.example"] {
+            let queues = rig.queue.list_queues(|q| q.identity == domain);
+            assert_eq!(queues[0].status, QueueStatus::Ready, "{domain}");
+            assert_eq!(queues[0].next_retry, None, "{domain}");
+        }
+    })
+    .await;
+}
