@@ -51,6 +51,8 @@ impl Default for Limits {
     }
 }
 
+/// Refused chunks of one message that count as one error: a message of the greatest size in chunks of 16 KiB.
+pub const REFUSED_CHUNKS: u32 = 6400;
 /// Octets of a local part; RFC 5321 §4.5.3.1.1.
 pub const LOCAL_PART: usize = 64;
 /// Octets of a domain; RFC 5321 §4.5.3.1.2.

@@ -5,6 +5,7 @@
 
 use crate::body::Dots;
 use crate::command;
+use crate::limits::REFUSED_CHUNKS;
 use crate::reply::{Reply, Status};
 use crate::types::{Answer, AskId, BareEnds, BodyKind, Config, Flavour, Mechanism, Out, Question, Tls};
 use memchr::memchr;
@@ -48,6 +49,8 @@ pub(crate) struct Tally {
     pub(crate) idle: u32,
     pub(crate) auth_failures: u32,
     pub(crate) messages: u32,
+    /// Refused in a row, since the last MAIL.
+    pub(crate) refused_chunks: u32,
 }
 
 /// From MAIL to the end of the message.
@@ -439,12 +442,23 @@ impl Session {
             Some(reply) if chunk.last && self.mail.as_ref().is_some_and(|m| m.accepted > 0) => {
                 self.finished(Answer::Refuse(reply));
             }
-            Some(reply) => self.error(reply),
+            Some(reply) => self.chunk_refused(reply),
             None if chunk.last => self.body_ended(now),
             None => {
                 let size = self.mail.as_ref().map_or(0, |mail| mail.size);
                 self.say(Reply::with(250, Status(2, 0, 0), format!("{size} octets received")));
             }
+        }
+    }
+
+    /// Clients send all chunks of a message before they hear that its sender was refused (RFC 3030 §4.2): together they are
+    /// one error.
+    fn chunk_refused(&mut self, reply: Reply) {
+        self.tally.refused_chunks = self.tally.refused_chunks.saturating_add(1);
+        if (2..=REFUSED_CHUNKS).contains(&self.tally.refused_chunks) {
+            self.say(reply)
+        } else {
+            self.error(reply)
         }
     }
 

@@ -269,6 +269,13 @@ fn large_ones() {
     }
 }
 
+/// The chunks of a message whose sender is refused are on their way before that is known; the connection lives on.
+#[test]
+fn many_chunks_of_a_refused_message() {
+    check(Flavour::Smtp, vec![], [&[b'.'; 200], b"x"], 1);
+    check(Flavour::Lmtp, vec![], [&[b'.'; 200], b"x"], 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]

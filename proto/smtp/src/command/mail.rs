@@ -11,6 +11,7 @@ use crate::xtext;
 use waypost_base::Timestamp;
 
 pub(crate) fn run(s: &mut Session, now: Timestamp, arg: &str) {
+    s.tally.refused_chunks = 0;
     let Some(helo) = &s.helo else {
         s.error(Reply::new(503, Status(5, 5, 1), "Say hello first"));
         return;
