@@ -139,6 +139,43 @@ fn times_sessions_addresses_and_servers_are_told() {
     assert!(text(&message).contains("plans"), "{message:?}");
 }
 
+/// Mail to an alias and sessions under a short name are of the same account; what the directory and the mailbox say of it
+/// explains what was refused.
+#[test]
+fn an_account_is_known_by_all_its_names() {
+    let scratch = Scratch::new("why-names");
+    let server = Server::start_in(&scratch.path().join("data"));
+    let (amy, ben) = (server.account(0).0, server.account(1).0);
+    let alias = format!("the.boss@{}", ben.split_once('@').unwrap().1);
+    let add = format!("@{{Add=\"{alias}\"}}");
+    server.command(&["Set-Mailbox", &ben, "-EmailAddresses", &add]).unwrap();
+    let mut line = Line::smtp_hello(server.address("smtp")).unwrap();
+    let text =
+        format!("From: <{amy}>\r\nTo: <{alias}>\r\nSubject: x\r\nMessage-ID: <alias@x.test>\r\n\r\nx\r\n");
+    assert!(line.deliver("eve@elsewhere.test", &alias, text.as_bytes()).unwrap().starts_with("250"));
+    server.command(&["Set-Mailbox", &ben, "-ProhibitSendReceiveQuota", "1KB"]).unwrap();
+    server.command(&["Set-Mailbox", &ben, "-AccountDisabled", "true"]).unwrap();
+
+    let of_ben = server.command(&["why", &ben]).unwrap();
+    let (summary, seen) = (of_ben["Summary"].to_string(), of_ben["Seen"].to_string());
+    assert!(summary.contains("one message") && summary.contains("the account's addresses"), "{of_ben}");
+    for part in [&format!("also <{alias}>"), "its mail is on server-1", "holds 1 messages"] {
+        assert!(seen.contains(part), "no {part:?} in {of_ben}");
+    }
+    let follows = of_ben["Follows"].to_string();
+    assert!(follows.contains("is switched off: nobody signs in to it"), "{of_ben}");
+    assert!(
+        of_ben["Remedy"].to_string().contains(&format!("Set-Mailbox {ben} -AccountDisabled false")),
+        "{of_ben}"
+    );
+    // Asked by the alias it is the same story.
+    assert_eq!(server.command(&["why", &alias]).unwrap()["Follows"], of_ben["Follows"]);
+
+    let nobody = format!("nobody@{}", ben.split_once('@').unwrap().1);
+    let refused = line.deliver("eve@elsewhere.test", &nobody, b"Subject: x\r\n\r\nx\r\n");
+    assert!(refused.is_ok_and(|r| r.starts_with("550 5.1.1")) || server.command(&["why", &nobody]).is_err());
+}
+
 fn text_of(server: &Server, words: &[&str]) -> String {
     server.command(words).unwrap()["Text"].as_str().unwrap().to_owned()
 }

@@ -147,8 +147,9 @@ pub struct Wanted {
     pub to: Option<Timestamp>,
     /// Sixteen hexadecimal digits.
     pub session: Option<String>,
-    /// Only lines with this text in them, in any case of letters: an address, a host.
-    pub text: Option<String>,
+    /// Only lines that name one of these, in any case of letters and not as a part of another name: addresses, names of
+    /// users, hosts. None: all lines.
+    pub names: Vec<String>,
     /// Only lines that tell of something refused or failed.
     pub bad: bool,
 }
@@ -160,7 +161,7 @@ pub struct Wanted {
 pub fn find(folder: &Path, log: Log, wanted: &Wanted, max: usize) -> io::Result<Vec<Line>> {
     let mut found: VecDeque<Line> = VecDeque::new();
     let session = wanted.session.as_deref().map(|s| memmem::Finder::new(s.as_bytes()).into_owned());
-    let text = wanted.text.as_deref().map(str::to_lowercase);
+    let names: Vec<String> = wanted.names.iter().map(|name| name.to_lowercase()).collect();
     for file in files::newest_first(folder, log.prefix(), wanted.from, wanted.to)? {
         let room = max.saturating_sub(found.len());
         if room == 0 {
@@ -174,8 +175,7 @@ pub fn find(folder: &Path, log: Log, wanted: &Wanted, max: usize) -> io::Result<
                 columns = Columns::of(names);
                 return ControlFlow::Continue(());
             }
-            let mentions = || text.as_ref().is_none_or(|t| line.to_lowercase().contains(t));
-            if line.starts_with('#') || !mentions() {
+            if line.starts_with('#') || !(names.is_empty() || mentions(&line.to_lowercase(), &names)) {
                 return ControlFlow::Continue(());
             }
             if let Some(read) = columns.read(log, line).filter(|l| holds(wanted, l)) {
@@ -191,6 +191,17 @@ pub fn find(folder: &Path, log: Log, wanted: &Wanted, max: usize) -> io::Result<
         }
     }
     Ok(found.into())
+}
+
+/// Whether one of the names, all in lower case as the line is, stands in it by itself: `amy` not in `amy@other.test` or `amyl`, but in `CONTOSO\\amy`.
+pub fn mentions(line: &str, names: &[String]) -> bool {
+    let inside = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | '+');
+    let alone = |name: &String, at: usize| {
+        let (before, after) = (line.get(..at).unwrap_or_default(), line.get(at + name.len()..));
+        let after = after.unwrap_or_default().trim_start_matches('.');
+        !before.ends_with(inside) && !after.starts_with(inside)
+    };
+    names.iter().any(|name| line.match_indices(name.as_str()).any(|(at, _)| alone(name, at)))
 }
 
 fn holds(wanted: &Wanted, line: &Line) -> bool {
@@ -359,8 +370,22 @@ mod tests {
         assert!(of_one[1].is_bad() && !of_one[0].is_bad());
         assert_eq!(of_one[1].verdict(), "NO [UNAVAILABLE] later");
         assert_eq!(of_one[1].shown(), "login amy ***** → R=\"a1 NO [UNAVAILABLE] later\"");
-        let ben = Wanted { text: Some("BEN".into()), ..Wanted::default() };
+        let ben = Wanted { names: vec!["BEN".into()], ..Wanted::default() };
         assert_eq!(find(&folder, Log::Imap, &ben, 10).unwrap()[0].user, "ben");
+        let names = ["amy".to_owned(), "ben@contoso.test".to_owned()];
+        for (line, named) in [
+            ("login amy *****", true),
+            ("login contoso\\amy", true),
+            ("amy@other.test", false),
+            ("amyl", false),
+            ("sammy", false),
+            ("to:<ben@contoso.test>", true),
+            ("by ben@contoso.test.", true),
+            ("to:<ben@contoso.test.other>", false),
+            ("to:<big-ben@contoso.test>", false),
+        ] {
+            assert_eq!(mentions(line, &names), named, "{line}");
+        }
         let bad = Wanted { bad: true, ..Wanted::default() };
         assert_eq!(find(&folder, Log::SmtpReceive, &bad, 10).unwrap().len(), 1);
         let (from, to) = (Timestamp(0), Timestamp(i64::MAX / 2));

@@ -2,6 +2,7 @@
 //! nothing of the rest away. Everything is bounded by number; what was left out is said.
 
 use super::history;
+use super::identity::Names;
 use crate::certificates::bound;
 use crate::settings::{self, Settings};
 use serde_json::Value;
@@ -20,13 +21,22 @@ const LOOKED_BACK_MILLIS: i64 = 2 * 3_600_000;
 const LEGS_MAX: usize = 5_000;
 const EVENTS_MAX: usize = 20_000;
 const LINES_MAX: usize = 2_000;
+/// Addresses of one account that mail from is looked for; each is a reading of the log.
+const SENDERS_MAX: usize = 8;
 const TIMES_MAX: usize = 50_000;
 const HEALTH_MAX: usize = 2_000;
 /// Bytes of one line of the health log; a finding with its evidence has a few KiB.
 const HEALTH_LINE_MAX: usize = 256 * 1024;
 
 /// Reads what there is.
-pub fn gather(data: &Path, about: About, from: Timestamp, to: Timestamp, now: Timestamp) -> Known {
+pub fn gather(
+    data: &Path,
+    about: About,
+    names: &Names,
+    from: Timestamp,
+    to: Timestamp,
+    now: Timestamp,
+) -> Known {
     let mut known = Known::new(about, from, to, now);
     let settings = match settings::load(data) {
         Ok(settings) => settings,
@@ -40,7 +50,7 @@ pub fn gather(data: &Path, about: About, from: Timestamp, to: Timestamp, now: Ti
     let places = Places::of(data, &settings);
     match known.about.clone() {
         About::Session(id) => session(&mut known, &places, &id),
-        About::Address(address) => of_address(&mut known, &places, &address),
+        About::Address(_) => of_address(&mut known, &places, names),
         About::Server(server) => {
             let text = server.split('.').next().unwrap_or_default().to_owned();
             of_time(&mut known, &places, Some(text));
@@ -51,8 +61,9 @@ pub fn gather(data: &Path, about: About, from: Timestamp, to: Timestamp, now: Ti
     let (changes, unread) = history::changes(data, from.plus_millis(-LOOKED_BACK_MILLIS), to);
     known.changes = changes;
     known.not_looked.extend(unread);
-    if let About::Address(address) = &known.about {
-        let names = |text: &str| text.to_ascii_lowercase().contains(&address.to_ascii_lowercase());
+    if matches!(known.about, About::Address(_)) {
+        let own: Vec<String> = names.all().iter().map(|name| name.to_lowercase()).collect();
+        let names = |text: &str| protocol::mentions(&text.to_lowercase(), &own);
         known.changes.retain(|c| names(&c.command) || c.keys.iter().any(|k| names(k)));
     }
     if !matches!(known.about, About::Session(_) | About::Address(_)) {
@@ -121,21 +132,20 @@ fn session(known: &mut Known, places: &Places, id: &str) {
     }
 }
 
-fn of_address(known: &mut Known, places: &Places, address: &str) {
+fn of_address(known: &mut Known, places: &Places, names: &Names) {
     let (from, to) = (Some(known.from), Some(known.to));
+    known.addresses = names.addresses.clone();
     let base = Filter { start: from, end: to, ..Filter::default() };
-    for filter in [
-        Filter { sender: Some(address.to_owned()), ..base.clone() },
-        Filter { recipients: vec![address.to_owned()], ..base },
-    ] {
+    let sent = names.addresses.iter().map(|a| Filter { sender: Some(a.clone()), ..base.clone() });
+    let received = Filter { recipients: names.addresses.clone(), ..base.clone() };
+    for filter in sent.take(SENDERS_MAX).chain([received]) {
         let found = taken(known, "tracking log", search::newest(&places.tracking, &filter, EVENTS_MAX / 10));
         known.events.extend(found.records);
     }
     known.events.sort_by_key(|r| r.time);
     known.events.dedup();
     for (log, folder, _) in places.protocols.iter().filter(|(log, ..)| *log != Log::Connectivity) {
-        let wanted =
-            protocol::Wanted { from, to, text: Some(address.to_owned()), ..protocol::Wanted::default() };
+        let wanted = protocol::Wanted { from, to, names: names.all(), ..protocol::Wanted::default() };
         let lines = taken(known, log.name(), protocol::find(folder, *log, &wanted, LINES_MAX / 4));
         known.lines.extend(lines);
     }

@@ -7,6 +7,7 @@
 mod asked;
 mod gather;
 mod history;
+mod identity;
 mod message;
 mod others;
 
@@ -162,8 +163,10 @@ fn is_server(call: &Call<'_>, word: &str) -> bool {
 async fn account(call: &Call<'_>, about: About, span: Span) -> Outcome {
     let (data, now) = (call.context.data.clone(), call.context.clock.now());
     let Span { from, to, .. } = span;
-    let read = move || Ok(gather::gather(&data, about, from, to, now));
+    let names = identity::Names::of(call, &about);
+    let read = move || Ok(gather::gather(&data, about, &names, from, to, now));
     let mut known = super::tracking::reading(read).await?;
+    identity::add(call, &mut known).await;
     live(call, &mut known);
     let told = tale::tell(&known);
     let others = others::ask(call).await;

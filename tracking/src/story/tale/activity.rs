@@ -8,6 +8,10 @@ const BEFORE_MIN: usize = 4;
 const SILENCE_MIN: i64 = 120_000;
 /// So many times the usual pause.
 const TIMES_USUAL: i64 = 6;
+/// A habit is one that was kept for a while: a few messages at once and nothing after are no service that stopped. At
+/// least so long, and for a part of the silence's own length.
+const HABIT_MIN: i64 = 180_000;
+const HABIT_PART: i64 = 5;
 
 /// Nothing was said from the first time to the second, while before there was something each so many milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,10 @@ pub fn silence(times: &[Timestamp], end: Timestamp) -> Option<Silence> {
         }
         let before = times.get(..=n).unwrap_or_default();
         let usual = usual(before);
+        let habit = times.first().map_or(0, |first| from.since(*first));
+        if habit < HABIT_MIN.max(length / HABIT_PART) {
+            continue;
+        }
         if length >= usual.saturating_mul(TIMES_USUAL) && found.is_none_or(|(longest, _)| length > longest) {
             found = Some((length, Silence { from: *from, to, usual }));
         }
@@ -59,8 +67,11 @@ mod tests {
         let found = silence(&times(&steady), Timestamp::from_seconds(1100)).unwrap();
         assert_eq!(found.from, Timestamp::from_seconds(190));
         assert_eq!(found.to, Some(Timestamp::from_seconds(1000)));
-        let lasting = silence(&times(&[0, 10, 20, 30, 40]), Timestamp::from_seconds(900)).unwrap();
-        assert_eq!((lasting.from, lasting.to), (Timestamp::from_seconds(40), None));
+        let lasting = silence(&times(&[0, 60, 120, 180, 240]), Timestamp::from_seconds(900)).unwrap();
+        assert_eq!((lasting.from, lasting.to), (Timestamp::from_seconds(240), None));
+        // Five at once are no habit, and four minutes say nothing of half a day.
+        assert_eq!(silence(&times(&[0, 10, 20, 30, 40]), Timestamp::from_seconds(900)), None);
+        assert_eq!(silence(&times(&[0, 60, 120, 180, 240]), Timestamp::from_seconds(43_200)), None);
         // Once in a quarter of an hour is usual here.
         assert_eq!(silence(&times(&[0, 900, 1900, 2700, 3800]), Timestamp::from_seconds(4500)), None);
         assert_eq!(silence(&times(&[0, 10]), Timestamp::from_seconds(4500)), None);

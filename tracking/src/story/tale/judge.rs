@@ -109,15 +109,18 @@ fn session(lines: &[Line], legs: &[PastLeg]) -> Vec<String> {
 }
 
 fn address_summary(known: &Known, address: &str) -> Vec<String> {
-    let mine = |a: &str| a.eq_ignore_ascii_case(address);
+    let mine = |a: &str| {
+        a.eq_ignore_ascii_case(address) || known.addresses.iter().any(|own| own.eq_ignore_ascii_case(a))
+    };
     let sent = known.events.iter().filter(|r| r.is(EventId::Receive) && mine(&r.sender)).count();
     let to = |id: EventId| {
         known.events.iter().filter(|r| r.is(id) && r.recipients.iter().any(|a| mine(a))).count()
     };
     let sessions: BTreeSet<&str> =
         known.lines.iter().filter(|l| !l.user.is_empty()).map(|l| l.session.as_str()).collect();
+    let whose = if known.addresses.len() > 1 { "the account's addresses" } else { "this address" };
     vec![format!(
-        "{} from this address, {} to it delivered or sent on, {} failed; {} of its user.",
+        "{} from {whose}, {} to it delivered or sent on, {} failed; {} of its user.",
         count(sent, "message"),
         to(EventId::Deliver) + to(EventId::Send),
         to(EventId::Fail),
@@ -148,7 +151,8 @@ fn follows(known: &Known, groups: &[Group], tale: &mut Tale) -> Option<Timestamp
     breaks.extend(groups.iter().filter(|g| g.is_break()).map(|g| g.first));
     for standing in &known.standing {
         let since = standing.since.map(|s| format!(" since {}", clock(s))).unwrap_or_default();
-        let text = format!("At this moment{since}: [{}] {}", standing.code, standing.text);
+        let code = if standing.code.is_empty() { String::new() } else { format!("[{}] ", standing.code) };
+        let text = format!("At this moment{since}: {code}{}", standing.text);
         tale.follows.push(Conclusion { confidence: standing.confidence, text });
         tale.remedy.extend(standing.remedy.iter().cloned());
     }

@@ -48,6 +48,8 @@ pub struct Known {
     pub certificates: Vec<CertificateFact>,
     pub health: Vec<HealthFact>,
     pub standing: Vec<Standing>,
+    /// Every address that belongs to the one that was asked about; empty: it alone.
+    pub addresses: Vec<String>,
     /// Further facts that stand for themselves: an account, a component.
     pub facts: Vec<Evidence>,
     /// What could not be looked at, and why.
@@ -69,6 +71,7 @@ impl Known {
             certificates: Vec::new(),
             health: Vec::new(),
             standing: Vec::new(),
+            addresses: Vec::new(),
             facts: Vec::new(),
             not_looked: Vec::new(),
         }
@@ -130,6 +133,7 @@ pub struct HealthFact {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Standing {
     pub since: Option<Timestamp>,
+    /// Code of the cause; empty where it says all by itself.
     pub code: String,
     /// A sentence.
     pub text: String,
