@@ -153,7 +153,6 @@ pub struct Verdict {
 #[derive(Clone)]
 pub struct Authenticator {
     names: Names,
-    inner: MessageAuthenticator,
 }
 
 impl fmt::Debug for Authenticator {
@@ -166,8 +165,12 @@ const LATE: &str = "the name servers did not answer in time";
 
 impl Authenticator {
     pub fn new(names: Names) -> Authenticator {
-        let inner = MessageAuthenticator(names.resolver());
-        Authenticator { names, inner }
+        Authenticator { names }
+    }
+
+    /// Asks whom the names ask now.
+    fn inner(&self) -> MessageAuthenticator {
+        MessageAuthenticator(self.names.resolver())
     }
 
     pub fn names(&self) -> &Names {
@@ -220,7 +223,7 @@ impl Authenticator {
     }
 
     async fn iprev(&self, peer: IpAddr, until: Instant) -> Iprev {
-        let asked = timeout_at(until, self.inner.verify_iprev(peer)).await;
+        let asked = timeout_at(until, self.inner().verify_iprev(peer)).await;
         let Ok(output) = asked else {
             return Iprev { word: Word::TempError, name: None, why: LATE.into() };
         };
@@ -286,7 +289,7 @@ impl Authenticator {
             Scope::Helo => SpfParameters::verify_ehlo(peer, &domain, input.host),
             Scope::MailFrom => SpfParameters::verify_mail_from(peer, input.helo, input.host, &sender),
         };
-        let Ok(output) = timeout_at(until, self.inner.verify_spf(parameters)).await else {
+        let Ok(output) = timeout_at(until, self.inner().verify_spf(parameters)).await else {
             let (spf, output) = temp_spf(&domain, LATE.into());
             return (Spf { record, ..spf }, output);
         };
@@ -321,7 +324,7 @@ impl Authenticator {
                 .map(|s| DkimOutput::temp_err(error()).with_signature(&s.header))
                 .collect()
         };
-        let outputs = timeout_at(until, self.inner.verify_dkim(message)).await.unwrap_or_else(|_| late());
+        let outputs = timeout_at(until, self.inner().verify_dkim(message)).await.unwrap_or_else(|_| late());
         let mut results = Vec::new();
         for output in &outputs {
             results.push(self.dkim_result(output, until).await);
@@ -369,7 +372,7 @@ impl Authenticator {
         {
             return Seals { word: Word::Fail, sealers, why: "sealed with SHA-1".into() };
         }
-        let Ok(output) = timeout_at(until, self.inner.verify_arc(message)).await else {
+        let Ok(output) = timeout_at(until, self.inner().verify_arc(message)).await else {
             return Seals { word: Word::TempError, sealers, why: LATE.into() };
         };
         let (word, why) = match output.result() {
@@ -399,7 +402,7 @@ impl Authenticator {
             rfc5321_mail_from_domain: spf.domain(),
             spf_output: spf,
         };
-        let Ok(output) = timeout_at(until, self.inner.verify_dmarc(asked)).await else {
+        let Ok(output) = timeout_at(until, self.inner().verify_dmarc(asked)).await else {
             let domain = author(message).unwrap_or_default();
             return Dmarc {
                 word: Word::TempError,

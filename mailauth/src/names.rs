@@ -14,6 +14,7 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use waypost_trust::dns::{Asking, Dns, DnsError, Mx};
 
@@ -40,9 +41,15 @@ impl Default for NamesOptions {
     }
 }
 
-/// Clones share the cache.
+/// Clones share the name servers and the cache.
 #[derive(Clone)]
 pub struct Names {
+    now: Arc<RwLock<Asked>>,
+}
+
+/// Who is asked at present, and how.
+struct Asked {
+    options: NamesOptions,
     resolver: TokioResolver,
 }
 
@@ -55,6 +62,27 @@ impl fmt::Debug for Names {
 impl Names {
     /// Asks nobody yet. Where the machine has no name servers every question fails. Within a runtime only.
     pub fn open(options: &NamesOptions) -> Result<Names, NetError> {
+        let asked = Asked { options: options.clone(), resolver: Names::resolver_of(options)? };
+        Ok(Names { now: Arc::new(RwLock::new(asked)) })
+    }
+
+    /// Who is asked now, and how.
+    pub fn options(&self) -> NamesOptions {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).options.clone()
+    }
+
+    /// Asks otherwise from now on, in all clones, with an empty cache; says whether anything is different. What is being
+    /// asked is answered by those who were asked. On an error everything stays. Within a runtime only.
+    pub fn set(&self, options: &NamesOptions) -> Result<bool, NetError> {
+        if self.now.read().unwrap_or_else(PoisonError::into_inner).options == *options {
+            return Ok(false);
+        }
+        let asked = Asked { options: options.clone(), resolver: Names::resolver_of(options)? };
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = asked;
+        Ok(true)
+    }
+
+    fn resolver_of(options: &NamesOptions) -> Result<TokioResolver, NetError> {
         let mut builder = if options.servers.is_empty() {
             TokioResolver::builder_tokio().unwrap_or_else(|_| builder_with(Vec::new()))
         } else {
@@ -71,21 +99,21 @@ impl Names {
         chosen.negative_max_ttl = Some(limits::KEPT);
         chosen.max_active_requests = limits::ASKED_AT_ONCE;
         chosen.edns0 = true;
-        Ok(Names { resolver: builder.build()? })
+        builder.build()
     }
 
     pub(crate) fn resolver(&self) -> TokioResolver {
-        self.resolver.clone()
+        self.now.read().unwrap_or_else(PoisonError::into_inner).resolver.clone()
     }
 
     /// Forgets what was cached, so that a change in the DNS is seen at once.
     pub fn forget(&self) {
-        self.resolver.clear_cache();
+        self.resolver().clear_cache();
     }
 
     async fn ask(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, DnsError> {
         let Some(full) = full(name) else { return Err(DnsError::NoName(name.to_owned())) };
-        let asked = tokio::time::timeout(limits::ASKING, self.resolver.lookup(full, kind)).await;
+        let asked = tokio::time::timeout(limits::ASKING, self.resolver().lookup(full, kind)).await;
         let lookup = match asked {
             Err(_) => return Err(DnsError::Timeout(name.to_owned())),
             Ok(Err(e)) => return Err(why(name, &e)),

@@ -338,3 +338,23 @@ async fn names() {
 fn hashes_of_nothing() {
     assert_eq!(BodyHasher::wanted(b"From: a\r\n").finish(), BodyHashes::default());
 }
+
+/// Other name servers are asked from the next question on, by everybody who has these names, with nothing remembered of the
+/// old ones' answers.
+#[tokio::test]
+async fn other_name_servers_are_asked_at_once() {
+    let old = Server::start(&[("mx.example", Answer::A("192.0.2.1"))]).await;
+    let new = Server::start(&[("mx.example", Answer::A("192.0.2.2"))]).await;
+    let names = old.names.clone();
+    let first: Vec<std::net::IpAddr> = vec!["192.0.2.1".parse().unwrap()];
+    assert_eq!(names.addresses("mx.example").await.unwrap(), first);
+    let options = new.names.options();
+    assert!(names.set(&options).unwrap());
+    assert!(!names.set(&options).unwrap(), "that is so already");
+    let second: Vec<std::net::IpAddr> = vec!["192.0.2.2".parse().unwrap()];
+    assert_eq!(old.names.addresses("mx.example").await.unwrap(), second, "clones ask the same");
+    let authenticator = Authenticator::new(old.names.clone());
+    let asked = new.asked.lock().unwrap().len();
+    authenticator.spf_of("192.0.2.9".parse().unwrap(), "spf.example", "mx.us.test").await;
+    assert!(new.asked.lock().unwrap().len() > asked, "checks of mail ask them, too");
+}
