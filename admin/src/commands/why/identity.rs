@@ -194,8 +194,11 @@ async fn of_mailbox(call: &Call<'_>, known: &mut Known, now: &Snapshot, account:
         }
     };
     let bound = usage.quota.prohibit_bytes.map_or("no quota".to_owned(), |max| format!("of {}", Bytes(max)));
-    let text =
-        format!("<{}> holds {} messages, {} {bound}", account.primary, usage.messages, Bytes(usage.bytes));
+    let messages = match usage.messages {
+        1 => "one message".to_owned(),
+        n => format!("{n} messages"),
+    };
+    let text = format!("<{}> holds {messages}, {} {bound}", account.primary, Bytes(usage.bytes));
     known.facts.push(Evidence { source: "mailbox".into(), time: None, fact: text });
     if usage.would_exceed(0, 1) {
         let text =
