@@ -11,6 +11,7 @@ pub mod engine;
 pub mod error;
 mod fuzz;
 pub mod limits;
+mod look;
 pub mod model;
 pub mod sqlite;
 pub mod store;
@@ -22,6 +23,7 @@ pub use engine::{BackupInfo, Engine, Health, Limits, Page, Pending};
 pub use error::{BackupError, BlobError, CommitError, OpenError, ReadError};
 #[doc(hidden)]
 pub use fuzz::fuzz_one;
+pub use look::Looked;
 pub use model::Model;
 pub use sqlite::Sqlite;
 pub use store::{Options, Store, restore};

@@ -11,7 +11,7 @@ use waypost_store::disk::{Crashing, Disk};
 use waypost_store::limits::{CHUNK_BYTES, INLINE_BYTES};
 use waypost_store::{
     Batch, Blob, BlobError, BlobId, Body, CommitError, Engine, Holder, Holders, Model, Options, Partition,
-    ReadError, Store,
+    ReadError, Store, prefix_range,
 };
 
 const HOLDER: Holder = Partition::numbered(0x10, 1);
@@ -240,6 +240,11 @@ fn damage_is_named_and_the_rest_is_served() {
             assert!(store.health().corrupt >= 1 && store.health().writable());
             let report = store.verify(&[]).await;
             assert_eq!(report.problem_count, 1, "{report}");
+            let met = store.health().corrupt;
+            let looked = store.look(prefix_range(&[]), 7).await.unwrap();
+            assert!(looked.damaged.len() == 1 && looked.chunks >= 3 && looked.next.is_none(), "{looked:?}");
+            assert!(looked.damaged[0].windows(32).any(|part| part == ids[1].0), "the message is named");
+            assert_eq!(store.health().corrupt, met, "a look counts no chunk");
             // A damaged segment is never cut or appended to.
             let id = deliver(&store, &noise(50, 70_000), HOLDER).await.unwrap();
             assert!(fetch(&store, id, HOLDER).await.is_ok());

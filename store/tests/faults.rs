@@ -123,6 +123,8 @@ fn a_damaged_row_is_named_and_the_rest_is_served() {
         assert_eq!(get(&s, b"c").await, Err(ReadError::Corrupt(P.key(b"c"))));
         let page = s.scan(prefix_range(P.as_bytes()), false).await.unwrap();
         assert_eq!((page.len(), page.corrupt), (4, vec![P.key(b"c")]));
+        let looked = s.look(prefix_range(&[]), 0).await.unwrap();
+        assert_eq!((looked.damaged, looked.next), (vec![P.key(b"c")], None));
         assert_eq!(s.health().corrupt, 1, "counted once");
         let report = s.verify(&[]).await;
         assert_eq!(report.problem_count, 1, "{report}");

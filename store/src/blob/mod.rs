@@ -16,7 +16,7 @@ mod writer;
 use crate::batch::{Batch, Partition, prefix_range};
 use crate::disk::Disk;
 use crate::engine::{Engine, Pending};
-use crate::error::{BlobError, CommitError};
+use crate::error::{BlobError, CommitError, ReadError};
 use crate::limits::{BATCH_BYTES, BATCH_OPS, CHUNK_BYTES, KEY_BYTES};
 use bytes::Bytes;
 use codec::Codec;
@@ -55,6 +55,12 @@ impl fmt::Debug for BlobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// What a look at a holder's row came to.
+pub(crate) struct Seen {
+    pub chunks: usize,
+    pub sound: bool,
 }
 
 /// Whoever needs the bytes: an account (`Partition::numbered(0x10, account)`), an item of the queue.
@@ -276,6 +282,34 @@ impl Blobs {
             counter("store_segment_syncs_total", "fdatasyncs of segments", f.syncs.value()),
             counter("store_corrupt_chunks_total", "Damaged chunks met", f.corrupt.value()),
         ]
+    }
+
+    /// Whether the chunks that a holder's row names are as they were written: `count` of them, others with each `turn`.
+    /// Other rows are sound.
+    pub(crate) async fn look(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        turn: usize,
+        count: usize,
+    ) -> Result<Seen, ReadError> {
+        if place::parse_key(key).is_none() {
+            return Ok(Seen { chunks: 0, sound: true });
+        }
+        let Some(place) = Place::decode(value) else { return Ok(Seen { chunks: 0, sound: false }) };
+        let Some(pin) = self.inner.segments.core().pin(&place.chunks) else {
+            // Compaction has moved the bytes since the row was read, or the segment is gone.
+            let row = self.inner.engine.get(vec![key.to_vec()]).await?.pop().flatten();
+            return Ok(Seen { chunks: 0, sound: row.as_deref() != Some(value) });
+        };
+        let pieces = place.chunks.len().div_ceil(count.max(1)).max(1);
+        let some: Vec<Chunk> = place.chunks.into_iter().skip(turn % pieces * count).take(count).collect();
+        let chunks = some.len();
+        let sound = self.off(move |inner| {
+            let _pin = pin;
+            Ok(some.iter().all(|chunk| inner.segments.core().is_sound(chunk)))
+        });
+        Ok(Seen { chunks, sound: sound.await.unwrap_or(true) })
     }
 
     /// Keeps compaction away for as long as the guard lives.

@@ -47,6 +47,12 @@ pub(super) struct Figures {
 
 type Answer = Result<(), BlobError>;
 
+/// Why a chunk was not read.
+enum Bad {
+    Damaged(&'static str),
+    Io(String),
+}
+
 #[derive(Default)]
 struct State {
     segments: BTreeMap<u32, Segment>,
@@ -448,24 +454,38 @@ impl Core {
 
     /// The compressed bytes of a chunk, checked.
     pub fn read(&self, chunk: &Chunk) -> Result<Vec<u8>, BlobError> {
+        match self.load(chunk) {
+            Ok(bytes) => Ok(bytes),
+            Err(Bad::Damaged(what)) => Err(self.damaged(chunk, what)),
+            Err(Bad::Io(e)) => Err(BlobError::Io(e)),
+        }
+    }
+
+    /// Whether a chunk can be read; nothing is logged or counted.
+    pub fn is_sound(&self, chunk: &Chunk) -> bool {
+        self.load(chunk).is_ok()
+    }
+
+    fn load(&self, chunk: &Chunk) -> Result<Vec<u8>, Bad> {
         let file = {
             let mut state = self.lock();
             self.file(&mut state, chunk.segment)
         };
-        let damaged = |what| self.damaged(chunk, what);
         let file = match file {
             Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(damaged("the segment is missing")),
-            Err(e) => return Err(BlobError::Io(e.to_string())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(Bad::Damaged("the segment is missing"));
+            }
+            Err(e) => return Err(Bad::Io(e.to_string())),
         };
         let mut bytes =
             vec![0; RECORD_BYTES + (chunk.stored_len as usize).min(2 * crate::limits::CHUNK_BYTES)];
         match file.read_at(chunk.offset, &mut bytes) {
             Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged("cut off")),
-            Err(e) => return Err(BlobError::Io(e.to_string())),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(Bad::Damaged("cut off")),
+            Err(e) => return Err(Bad::Io(e.to_string())),
         }
-        record::body(&bytes, chunk).map_err(damaged)?;
+        record::body(&bytes, chunk).map_err(Bad::Damaged)?;
         bytes.drain(..RECORD_BYTES);
         Ok(bytes)
     }
