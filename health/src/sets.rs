@@ -80,6 +80,12 @@ pub const SETS: &[SetSpec] = &[
     set("POP.Proxy", Service, "PopProxy", "POP3 at the front end alone."),
     set("FrontendTransport", Service, "FrontendTransport", "The front end's doors for mail."),
     set("HubTransport", Service, "HubTransport", "The hub: its queue, its ways out."),
+    set(
+        "MailboxTransport",
+        Service,
+        "",
+        "Between the hub and the mailboxes of this server: delivery into them, submission from them.",
+    ),
     set("MailFlow", Service, "", "Messages from one account to another, in and out."),
     set("Store", Service, "", "The store: writing and reading back."),
     set("Antispam", Service, "", "Mail filters."),
@@ -213,6 +219,13 @@ pub const PROBES: &[ProbeSpec] = &[
     ),
     spec(
         "HubTransport",
+        "QueueInternalHubRetryProbe",
+        0,
+        "Looks for mail to other servers of the organisation that is put off.",
+        "Get-Queue -Include Internal -FormatList: LastError; Get-ServiceLeg.",
+    ),
+    spec(
+        "HubTransport",
         "TransportPoisonMessageProbe",
         0,
         "Looks for messages that broke the server.",
@@ -224,6 +237,20 @@ pub const PROBES: &[ProbeSpec] = &[
         0,
         "Looks at back pressure.",
         "Get-TransportPressure shows which resource is short.",
+    ),
+    spec(
+        "MailboxTransport",
+        "MailboxDeliveryAvailabilityProbe",
+        5_000,
+        "Puts a message into the queue for a mailbox of this server and waits for it there, without any listener.",
+        "Get-Queue Mailbox -FormatList: LastError; Test-Store.",
+    ),
+    spec(
+        "MailboxTransport",
+        "Mapi.Submit.Probe",
+        5_000,
+        "Hands a message to the submission service as a mailbox of this server, in memory, and waits for it.",
+        "If MailboxDeliveryAvailabilityProbe is well, the submission service refuses it: the error says why.",
     ),
     spec(
         "MailFlow",
@@ -243,8 +270,8 @@ pub const PROBES: &[ProbeSpec] = &[
         "MailFlow",
         "MailflowOutboundProbe",
         10_000,
-        "Sends a message out by the send connectors to a peer of the probe's own.",
-        "Get-Queue and Get-SendConnector.",
+        "Queues a message, which the send engine takes by a connector of its own, with TLS, to a peer of the probe's own.",
+        "The error says at which step it stopped. Get-Queue, Get-ServerComponentState.",
     ),
     spec(
         "MailFlow",

@@ -2,7 +2,8 @@
 
 use super::ground::{Ground, Tried};
 use super::machine::Clocks;
-use super::{around, client, flow, legs, machine, queue, trust};
+use super::{around, client, flow, legs, machine, mailbox, out, queue, trust};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use waypost_health::{ProbeId, ProbeResult, sets};
 
@@ -11,6 +12,8 @@ use waypost_health::{ProbeId, ProbeResult, sets};
 pub enum Task {
     /// What a listener answers.
     Door(&'static str),
+    /// The same, at a further address.
+    Further(&'static str, SocketAddr),
     /// Every way to sign in at a listener, to the mailbox of this server.
     Deep(&'static str, String),
     /// The whole use of a mailbox by a listener.
@@ -24,6 +27,8 @@ pub enum Task {
     Mail(String),
     Inbound,
     Outbound,
+    Delivery,
+    MailboxSubmission,
     /// With whether TLS is wanted there.
     SmartHost(String, u16, bool),
     Filter(String),
@@ -33,6 +38,8 @@ pub enum Task {
     Unreachable,
     Queues,
     Deliveries,
+    /// What waits for other servers of ours.
+    Internal,
     Store,
     DiskSpace,
     DiskWrite,
@@ -112,6 +119,7 @@ fn readers(plan: &mut Plan, ground: &Ground, doors: &[&'static str], homes: &[St
         let open: Vec<&'static str> = doors.iter().copied().filter(|d| names.contains(d)).collect();
         for door in &open {
             plan.add(&format!("{short}ProxyTestProbe"), *door, Task::Door(door));
+            further(plan, ground, &format!("{short}ProxyTestProbe"), door);
             if homes.contains(here) {
                 plan.add(&format!("{short}DeepTestProbe"), *door, Task::Deep(door, here.clone()));
             } else if let Some(home) = homes.first() {
@@ -134,6 +142,13 @@ fn readers(plan: &mut Plan, ground: &Ground, doors: &[&'static str], homes: &[St
     }
 }
 
+/// A door's other addresses.
+fn further(plan: &mut Plan, ground: &Ground, probe: &str, door: &'static str) {
+    for listener in ground.further(door) {
+        plan.add(probe, format!("{door} {listener}"), Task::Further(door, listener));
+    }
+}
+
 fn senders(plan: &mut Plan, ground: &Ground, doors: &[&'static str], homes: &[String], here: &String) {
     let submits: Vec<&'static str> = doors.iter().copied().filter(|d| d.starts_with("submission")).collect();
     let home = if homes.contains(here) { Some(here) } else { homes.first() };
@@ -141,6 +156,7 @@ fn senders(plan: &mut Plan, ground: &Ground, doors: &[&'static str], homes: &[St
         if let Some(home) = home {
             plan.add("OnPremisesSmtpClientSubmissionProbe", *door, Task::Deep(door, home.clone()));
         }
+        further(plan, ground, "OnPremisesSmtpClientSubmissionProbe", door);
     }
     if let Some(door) = submits.last() {
         plan.add("ServerCertificateProbe", *door, Task::Certificate(door));
@@ -159,12 +175,17 @@ fn senders(plan: &mut Plan, ground: &Ground, doors: &[&'static str], homes: &[St
     }
     if doors.contains(&"smtp") {
         plan.add("OnPremisesInboundProxyProbe", "smtp", Task::Stranger("smtp"));
+        further(plan, ground, "OnPremisesInboundProxyProbe", "smtp");
         if reads && !homes.is_empty() {
             plan.add("MailflowInboundProbe", "", Task::Inbound);
         }
     }
     if ground.services.roles.transport {
         plan.add("MailflowOutboundProbe", "", Task::Outbound);
+        if homes.contains(here) {
+            plan.add("MailboxDeliveryAvailabilityProbe", "", Task::Delivery);
+            plan.add("Mapi.Submit.Probe", "", Task::MailboxSubmission);
+        }
     }
 }
 
@@ -178,6 +199,7 @@ fn hub(plan: &mut Plan, ground: &Ground, doors: &[&'static str]) {
     plan.add("UnreachableQueueProbe", "", Task::Unreachable);
     plan.add("SubmissionQueueProbe", "", Task::Queues);
     plan.add("QueueMailboxRetryProbe", "", Task::Deliveries);
+    plan.add("QueueInternalHubRetryProbe", "", Task::Internal);
     let settings = ground.services.settings.current();
     for (name, connector) in settings.send_connectors.iter().filter(|(_, c)| c.enabled) {
         for host in &connector.smart_hosts {
@@ -238,7 +260,7 @@ pub async fn run(ground: &Ground, shared: &Shared, planned: &Planned, limit: Dur
     // What a person would wait for: the longest of its conversations, not all of them together.
     let longest = tried.legs.iter().map(|leg| leg.micros() / 1000).max();
     let millis = match planned.task {
-        Task::Mail(_) | Task::Inbound => None,
+        Task::Mail(_) | Task::Inbound | Task::Delivery | Task::MailboxSubmission => None,
         _ => longest,
     };
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -262,6 +284,7 @@ fn stuck(ground: &Ground, bound: Duration) -> Tried {
 async fn perform(ground: &Ground, shared: &Shared, task: &Task, limit: Duration) -> Tried {
     match task {
         Task::Door(door) => client::self_test(ground, door, limit).await,
+        Task::Further(door, listener) => client::further(ground, door, *listener, limit).await,
         Task::Deep(door, home) => match ground.mailbox_of(home) {
             Some(account) => client::deep_test(ground, door, (home, &account), limit).await,
             None => client::without_mailbox(ground, door),
@@ -282,7 +305,16 @@ async fn perform(ground: &Ground, shared: &Shared, task: &Task, limit: Duration)
         Task::Http(door) => client::http(ground, door, limit).await,
         Task::Home(service) => legs::own(ground, *service, limit).await,
         Task::Inbound => flow::inbound(ground, limit).await,
-        Task::Outbound => flow::outbound(ground, limit).await,
+        Task::Outbound => out::outbound(ground, limit).await,
+        Task::Delivery | Task::MailboxSubmission => {
+            let Some(account) = ground.mailbox_of(&ground.here()) else {
+                return client::without_mailbox(ground, "mailbox");
+            };
+            match task {
+                Task::Delivery => mailbox::delivery(ground, &account, limit).await,
+                _ => mailbox::submission(ground, &account, limit).await,
+            }
+        }
         Task::SmartHost(host, port, tls) => flow::smart_host(ground, (host, *port, *tls), limit).await,
         Task::Filter(name) => flow::filter(ground, name, limit).await,
         Task::Hub => queue::hub(ground),
@@ -291,6 +323,7 @@ async fn perform(ground: &Ground, shared: &Shared, task: &Task, limit: Duration)
         Task::Unreachable => queue::unreachable(ground),
         Task::Queues => queue::submission(ground),
         Task::Deliveries => queue::mailbox(ground),
+        Task::Internal => queue::internal(ground),
         Task::Store => machine::store(ground, limit).await,
         Task::DiskSpace => machine::disk_space(ground),
         Task::DiskWrite => machine::disk_write(ground).await,

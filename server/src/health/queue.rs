@@ -84,9 +84,22 @@ pub fn submission(ground: &Ground) -> Tried {
     let now = ground.now();
     let special =
         |q: &QueueInfo| matches!(q.next_hop, NextHop::Mailbox | NextHop::Unreachable | NextHop::Poison);
-    let lines = lines(ground, |q| !special(q) && q.message_count > 0);
+    let lines = lines(ground, |q| !special(q) && !is_internal(q) && q.message_count > 0);
     let fault = lines.iter().find_map(|q| fault_of(ground, q, now));
     result(ground, "hub.queues", begun, fault)
+}
+
+fn is_internal(q: &QueueInfo) -> bool {
+    matches!(q.next_hop, NextHop::Home(_) | NextHop::Hub)
+}
+
+/// The same between the servers of the organisation.
+pub fn internal(ground: &Ground) -> Tried {
+    let begun = Instant::now();
+    let now = ground.now();
+    let lines = lines(ground, |q| is_internal(q) && q.message_count > 0);
+    let fault = lines.iter().find_map(|q| fault_of(ground, q, now));
+    result(ground, "hub.internal-queues", begun, fault)
 }
 
 /// Deliveries to mailboxes of this server.
