@@ -206,6 +206,7 @@ const RANKS: &[(&str, u8, &[About])] = {
         ("HEALTH-LOGS", 3, &[Disk]),
         ("HEALTH-QUEUE-STUCK", 1, &[Queue, Peer, Leg]),
         ("HEALTH-QUEUE-SUSPENDED", 3, &[Queue]),
+        ("HEALTH-QUEUE-UNREACHABLE", 3, &[Queue]),
         ("HEALTH-INNER-*", 3, &[Leg]),
         ("HEALTH-PEER", 1, &[Server]),
         ("REHEARSAL-*", 0, &[]),

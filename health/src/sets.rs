@@ -295,6 +295,13 @@ pub const PROBES: &[ProbeSpec] = &[
         "Test-Store; look at the set DiskSpace.",
     ),
     spec(
+        "Store",
+        "DatabaseIntegrityProbe",
+        0,
+        "Reads a piece of the store each time, rows and messages, until it has seen all, and begins again.",
+        "Test-Store tells which rows are damaged; restore them from a backup.",
+    ),
+    spec(
         "Antispam",
         "MailFilterProbe",
         1_000,

@@ -80,6 +80,9 @@ causes! {
     QUEUE_STUCK = "HEALTH-QUEUE-STUCK",
         "a queue does not move: its destination fails again and again",
         "Get-Queue shows the LastError; Retry-Queue when the destination is well again";
+    UNREACHABLE = "HEALTH-QUEUE-UNREACHABLE",
+        "mail waits because no send connector leads to where it is to go",
+        "Get-Message -Queue Unreachable shows for whom it is; New-SendConnector NAME -AddressSpaces DOMAIN, or enable the connector that led there";
     QUEUE_SUSPENDED = "HEALTH-QUEUE-SUSPENDED",
         "a queue has been suspended by command",
         "Resume-Queue, when it is to go on";

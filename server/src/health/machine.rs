@@ -26,8 +26,8 @@ const MEMORY_MAX: u32 = 90;
 const JUMP_MILLIS: i64 = 5_000;
 /// Probes may be so late, however short the interval: a busy machine is no fault.
 const LATE_MIN_MILLIS: u64 = 30_000;
-/// A jump is told of for so long.
-const JUMP_TOLD: Duration = Duration::from_secs(60);
+/// A jump is told of for three intervals, and no shorter than this.
+const JUMP_TOLD_MIN: Duration = Duration::from_secs(10);
 
 fn result(ground: &Ground, what: &str, subject: Subject, begun: Instant, done: Done) -> Tried {
     let looked = ground.looked(what, Party::new("server", ground.here()), begun, done);
@@ -174,10 +174,6 @@ pub async fn store(ground: &Ground, limit: Duration) -> Tried {
         (Ok(()), Some(fault)) => Err(fault),
         (done, None) => done,
     };
-    let damaged = || {
-        Fault::new(cause::STORE_DAMAGED, format!("{} damaged rows were met since the start", health.corrupt))
-    };
-    let done = done.and_then(|()| if health.corrupt > 0 { Err(damaged()) } else { Ok(()) });
     result(ground, "store.row", Subject::Store(ground.here()), begun, done)
 }
 
@@ -201,7 +197,8 @@ impl Clocks {
         self.others.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| servers.contains(id));
     }
 
-    fn jump(&self, now: Instant, wall: i64) -> Option<i64> {
+    /// By how much the clock was set within the time `told`.
+    fn jump(&self, now: Instant, wall: i64, told: Duration) -> Option<i64> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let mut jumped = self.jumped.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((then, was)) = *last {
@@ -212,7 +209,7 @@ impl Clocks {
             }
         }
         *last = Some((now, wall));
-        jumped.filter(|(at, _)| now.duration_since(*at) < JUMP_TOLD).map(|(_, off)| off)
+        jumped.filter(|(at, _)| now.duration_since(*at) < told).map(|(_, off)| off)
     }
 
     /// Whether most of the others say that ours is wrong, by how much.
@@ -241,7 +238,10 @@ impl Clocks {
 pub fn clock(ground: &Ground, clocks: &Clocks) -> Tried {
     let keeper = ground.services.organisation.is_primary();
     let begun = Instant::now();
-    let done = match (clocks.jump(begun, ground.now().as_millis()), clocks.off(keeper)) {
+    let stale = ground.services.settings.current().health.timing().stale();
+    let told = Duration::from_millis(stale).max(JUMP_TOLD_MIN);
+    let jump = clocks.jump(begun, ground.now().as_millis(), told);
+    let done = match (jump, clocks.off(keeper)) {
         (Some(off), _) => Err(Fault::new(
             cause::CLOCK_JUMPED,
             format!("the clock was set by {:+.1} s", off as f64 / 1000.0),
@@ -275,15 +275,12 @@ mod tests {
     fn jumps_and_differences() {
         let clocks = Clocks::default();
         let begin = Instant::now();
-        assert_eq!(clocks.jump(begin, 1_000_000), None);
-        assert_eq!(clocks.jump(begin + Duration::from_secs(10), 1_010_000), None);
-        assert_eq!(clocks.jump(begin + Duration::from_secs(20), 1_620_000), Some(600_000));
-        assert_eq!(
-            clocks.jump(begin + Duration::from_secs(30), 1_630_000),
-            Some(600_000),
-            "told of for a while"
-        );
-        assert_eq!(clocks.jump(begin + Duration::from_secs(90), 1_690_000), None);
+        let jump = |at, wall| clocks.jump(at, wall, Duration::from_secs(60));
+        assert_eq!(jump(begin, 1_000_000), None);
+        assert_eq!(jump(begin + Duration::from_secs(10), 1_010_000), None);
+        assert_eq!(jump(begin + Duration::from_secs(20), 1_620_000), Some(600_000));
+        assert_eq!(jump(begin + Duration::from_secs(30), 1_630_000), Some(600_000), "told of for a while");
+        assert_eq!(jump(begin + Duration::from_secs(90), 1_690_000), None);
         clocks.heard("a", 10, 1);
         assert_eq!(clocks.off(true), None);
         clocks.heard("b", 400_000, 1);

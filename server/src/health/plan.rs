@@ -2,7 +2,7 @@
 
 use super::ground::{Ground, Tried};
 use super::machine::Clocks;
-use super::{around, client, flow, legs, machine, mailbox, out, queue, trust};
+use super::{around, client, flow, integrity, legs, machine, mailbox, out, queue, trust};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use waypost_health::{ProbeId, ProbeResult, sets};
@@ -41,6 +41,7 @@ pub enum Task {
     /// What waits for other servers of ours.
     Internal,
     Store,
+    Integrity,
     DiskSpace,
     DiskWrite,
     Memory,
@@ -93,6 +94,7 @@ pub fn plan(ground: &Ground) -> Vec<Planned> {
         plan.add("AdministrationListenerProbe", *door, Task::Http(door));
     }
     plan.add("ActiveDatabaseAvailabilityProbe", "", Task::Store);
+    plan.add("DatabaseIntegrityProbe", "", Task::Integrity);
     plan.add("StorageLogicalDriveSpaceProbe", "", Task::DiskSpace);
     plan.add("StorageWriteProbe", "", Task::DiskWrite);
     plan.add("ProcessMemoryProbe", "", Task::Memory);
@@ -242,8 +244,10 @@ fn around_us(plan: &mut Plan, ground: &Ground) {
 }
 
 /// What the probes of this server share besides the ground.
+#[derive(Debug, Default)]
 pub struct Shared {
     pub clocks: Clocks,
+    pub walk: tokio::sync::Mutex<integrity::Walk>,
     /// How late the probes are.
     pub lag: std::sync::atomic::AtomicU64,
 }
@@ -319,12 +323,13 @@ async fn perform(ground: &Ground, shared: &Shared, task: &Task, limit: Duration)
         Task::Filter(name) => flow::filter(ground, name, limit).await,
         Task::Hub => queue::hub(ground),
         Task::BackPressure => queue::back_pressure(ground),
-        Task::Poison => queue::poison(ground),
+        Task::Poison => queue::poison(ground).await,
         Task::Unreachable => queue::unreachable(ground),
         Task::Queues => queue::submission(ground),
         Task::Deliveries => queue::mailbox(ground),
         Task::Internal => queue::internal(ground),
         Task::Store => machine::store(ground, limit).await,
+        Task::Integrity => integrity::store(ground, &shared.walk, limit).await,
         Task::DiskSpace => machine::disk_space(ground),
         Task::DiskWrite => machine::disk_write(ground).await,
         Task::Memory => machine::memory(ground),

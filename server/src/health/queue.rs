@@ -8,7 +8,7 @@ use crate::probe::Fault;
 use std::time::Instant;
 use waypost_base::explain::Party;
 use waypost_health::Subject;
-use waypost_queue::{NextHop, QueueInfo, QueueStatus};
+use waypost_queue::{Filter, MessageInfo, NextHop, QueueInfo, QueueStatus};
 use waypost_transport::ComponentState;
 
 /// Mail that has waited for so long is told of, whatever it waits for.
@@ -19,6 +19,8 @@ const RETRIES: u32 = 3;
 const OWN_MILLIS: i64 = 5 * 60 * 1000;
 /// A queue of this length that still grows is told of.
 const GROWS: u64 = 1_000;
+/// Messages that a finding tells of.
+const SHOWN: usize = 3;
 
 fn result(ground: &Ground, what: &str, begun: Instant, fault: Option<(Fault, Option<Subject>)>) -> Tried {
     let here = ground.here();
@@ -57,14 +59,31 @@ pub fn back_pressure(ground: &Ground) -> Tried {
     result(ground, "hub.back-pressure", begun, fault)
 }
 
-pub fn poison(ground: &Ground) -> Tried {
+pub async fn poison(ground: &Ground) -> Tried {
     let begun = Instant::now();
-    let queue = ground.services.works.hub.queue();
-    let count: u64 =
-        queue.list_queues(|q| q.next_hop == NextHop::Poison).iter().map(|q| q.message_count).sum();
-    let fault = (count > 0)
-        .then(|| (Fault::new(cause::POISON, format!("{count} messages are in the poison queue")), None));
+    let lines = lines(ground, |q| q.next_hop == NextHop::Poison && q.message_count > 0);
+    let fault = match lines.first() {
+        Some(line) => {
+            let text = format!("{} messages are in the poison queue", line.message_count);
+            let evidence = evidence(ground, line).await;
+            Some((Fault { evidence, ..Fault::new(cause::POISON, text) }, None))
+        }
+        None => None,
+    };
     result(ground, "hub.poison", begun, fault)
+}
+
+/// What the first messages of a queue came to grief by.
+async fn evidence(ground: &Ground, line: &QueueInfo) -> Vec<String> {
+    let only = Filter { queue: Some(line.identity.clone()), ..Filter::default() };
+    let page = ground.services.works.hub.queue().get_messages(&only, |_| true, None, SHOWN).await;
+    let told = |m: &MessageInfo| {
+        format!("{}: {}", m.identity(), m.last_error.as_deref().unwrap_or("nothing is known"))
+    };
+    match page {
+        Ok(page) => page.messages.iter().take(SHOWN).map(told).collect(),
+        Err(e) => vec![format!("the messages cannot be looked at: {e}")],
+    }
 }
 
 pub fn unreachable(ground: &Ground) -> Tried {
@@ -73,7 +92,7 @@ pub fn unreachable(ground: &Ground) -> Tried {
     let fault = lines.first().map(|q| {
         let text =
             format!("{} messages wait for destinations that no send connector leads to", q.message_count);
-        (Fault::new(cause::QUEUE_STUCK, text).seen(described(q)), None)
+        (Fault::new(cause::UNREACHABLE, text).seen(described(q)), None)
     });
     result(ground, "hub.unreachable", begun, fault)
 }

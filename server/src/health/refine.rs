@@ -275,12 +275,23 @@ pub fn pressure_fault(ground: &Ground) -> Option<Fault> {
     use waypost_queue::pressure::{Level, Resource};
     let meters = ground.services.works.hub.pressure();
     let worst = meters.meters().iter().filter(|m| m.level != Level::Normal).max_by_key(|m| m.level)?;
+    let mark = match worst.level {
+        Level::High => worst.marks.medium_to_high,
+        _ => worst.marks.normal_to_medium,
+    };
+    // Below the usual mark it is the mark that refuses mail, not the disk.
+    let usual = waypost_queue::pressure::Marks::of(worst.resource);
     let cause = match worst.resource {
+        _ if worst.current < usual.medium_to_normal => cause::BACK_PRESSURE,
         Resource::UsedDiskSpace => cause::DISK_FULL,
         Resource::PrivateBytes | Resource::SystemMemory => cause::MEMORY,
         _ => cause::BACK_PRESSURE,
     };
-    Some(Fault::new(cause, format!("{} is at {} ({})", worst.resource, worst.current, worst.level)))
+    let mut text = format!("{} is at {} ({})", worst.resource, worst.current, worst.level);
+    if worst.resource.refuses() {
+        text.push_str(&format!("; mail is refused above {mark} (section back_pressure of the settings)"));
+    }
+    Some(Fault::new(cause, text))
 }
 
 /// Connected, and then nothing.

@@ -8,7 +8,7 @@ use crate::doors::Doors;
 use crate::machine;
 use crate::run::services::Services;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -74,7 +74,7 @@ impl Health {
         log.written_up_to(watch.events_since(0).last().map_or(0, |e| e.index + 1));
         Ok(Arc::new(Health {
             ground,
-            shared: Shared { clocks: Default::default(), lag: AtomicU64::new(0) },
+            shared: Shared::default(),
             keeping: Keeping::new(here, settings.health.timing()),
             watch: Mutex::new(watch),
             plan: Mutex::default(),
