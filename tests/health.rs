@@ -93,6 +93,7 @@ fn a_demonstration_is_well_and_its_users_see_nothing_of_it() {
         "Store",
         "FrontendTransport",
         "HubTransport",
+        "MailboxTransport",
     ] {
         assert!(all.iter().any(|m| m["HealthSetName"] == set), "no {set}");
     }

@@ -37,7 +37,7 @@ pub use live::{Put, Queue, QueueError, Submitted, Work};
 pub use look::{Filter, Page};
 pub use model::{
     Accepted, Change, Client, Counts, DeliveryId, Done, Envelope, Fate, Hop, ItemState, Kind, Local,
-    MessageInfo, MessageStatus, NewItem, NextHop, NullRouter, Params, Place, Priority, QueueInfo,
+    MessageInfo, MessageStatus, NewItem, NextHop, NullRouter, PROBE, Params, Place, Priority, QueueInfo,
     QueueStatus, Reason, Recovered, Rest, Route, Router, State, Target, TargetState,
 };
 pub use plan::RetryPlan;

@@ -55,12 +55,32 @@ impl Queue {
         }
     }
 
-    /// The queues that fit, by next hop.
+    /// Items that go where only the server's own probes go, oldest first.
+    pub fn probes(&self) -> Vec<u64> {
+        let state = self.lock();
+        let lines: Vec<u32> = state
+            .schedule
+            .lines()
+            .filter(|line| line.hop.is_probe())
+            .filter_map(|line| state.schedule.find_line(&line.hop))
+            .collect();
+        if lines.is_empty() {
+            return Vec::new();
+        }
+        let of = |entry: &Entry| lines.contains(&entry.line);
+        let mut items: Vec<u64> =
+            state.schedule.all().filter(|(_, entry)| of(entry)).map(|(_, entry)| entry.id).collect();
+        items.sort_unstable();
+        items.dedup();
+        items
+    }
+
+    /// The queues that fit, by next hop. Without that of the server's own probes.
     pub fn list_queues(&self, fits: impl Fn(&QueueInfo) -> bool) -> Vec<QueueInfo> {
         let now = self.clock.now();
         let state = self.lock();
         let oldest = state.schedule.oldest();
-        let infos = state.schedule.lines().map(|line| {
+        let infos = state.schedule.lines().filter(|line| !line.hop.is_probe()).map(|line| {
             let number = state.schedule.find_line(&line.hop).unwrap_or(NONE);
             queue_info(line, oldest.get(number as usize).copied().flatten(), now)
         });
@@ -118,7 +138,8 @@ impl Queue {
     }
 
     /// At most `limit` messages (never more than 1000) that fit both filters, oldest first, from after `after`. A page
-    /// ends with a whole item, so it may be a little longer.
+    /// ends with a whole item, so it may be a little longer. What the server's own probes send is shown only to who names
+    /// the item.
     pub async fn get_messages(
         &self,
         filter: &Filter,
@@ -154,7 +175,8 @@ impl Queue {
             all.sort_by_key(|(id, _)| *id);
             let many = all.len();
             for (number, (id, row)) in all.into_iter().enumerate() {
-                let hops = self.see(id, line, filter.owner);
+                let mut hops = self.see(id, line, filter.owner);
+                hops.retain(|hop| filter.item.is_some() || !hop.next_hop.is_probe());
                 if hops.is_empty() {
                     continue;
                 }

@@ -263,6 +263,10 @@ pub struct NewItem {
     pub hops: Vec<Hop>,
 }
 
+/// The route of messages by which the server tries out its own way out. No address leads there: this is no domain's name, so
+/// nobody's mail can take it.
+pub const PROBE: &str = "!health-probe";
+
 /// What one delivery queue is named by: computed from a [`Route`] and the routing table of the moment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NextHop {
@@ -285,6 +289,18 @@ pub enum NextHop {
     Unreachable,
     /// Suspected of bringing the server down, or damaged. Never leaves by itself.
     Poison,
+}
+
+impl NextHop {
+    /// Whether only the server's own probes go there ([`PROBE`]). Lists for people leave it out.
+    pub fn is_probe(&self) -> bool {
+        match self {
+            NextHop::Connector { connector, domain } => {
+                connector == PROBE || domain.as_deref().is_some_and(|domain| domain == PROBE)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The queue's identity, as Get-Queue shows it: `Mailbox`, `Unreachable`, `Poison`, `connector`, `connector/domain`,

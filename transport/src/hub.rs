@@ -283,6 +283,11 @@ impl Hub {
         }
     }
 
+    /// Where messages of the route [`waypost_queue::PROBE`] go from now on; nobody else's go there.
+    pub fn set_probe_way(&self, connector: Option<crate::connector::SendConnector>) {
+        self.routes.set_probe(connector);
+    }
+
     /// What waits to be delivered or sent; for commands.
     pub fn queue(&self) -> &Arc<Queue> {
         &self.queue

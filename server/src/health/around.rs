@@ -20,7 +20,7 @@ fn result(ground: &Ground, what: &str, to: Party, subject: Subject, begun: Insta
 }
 
 /// Names that are in nobody's DNS (RFC 6761, RFC 6762): a demonstration's, a machine's own.
-fn is_local(name: &str) -> bool {
+pub fn is_local(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     let last = name.rsplit('.').next().unwrap_or_default();
     !name.contains('.')

@@ -7,6 +7,7 @@ use super::cause::{self, MANNER, STRANGER};
 use super::ground::{Ground, Spoken, Tried, nobody};
 use super::refine;
 use crate::probe::{Dialect, Done, Fault, Manner, Offer, Talk, Target, Way, Who, dialect, say};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use waypost_base::explain::Party;
@@ -69,10 +70,23 @@ impl Walk<'_> {
 
 /// The listener answers: connection, TLS, greeting, what it offers.
 pub async fn self_test(ground: &Ground, door: &'static str, limit: Duration) -> Tried {
-    let target = match refine::target(ground, door) {
-        Ok(target) => target,
-        Err(tried) => return *tried,
-    };
+    match refine::target(ground, door) {
+        Ok(target) => greet(ground, target, limit).await,
+        Err(tried) => *tried,
+    }
+}
+
+/// The same of a further listener of a door.
+pub async fn further(ground: &Ground, door: &'static str, listener: SocketAddr, limit: Duration) -> Tried {
+    match ground.further_target(door, listener) {
+        Some(target) => greet(ground, target, limit).await,
+        // It was closed meanwhile, or its door is; that is told by the probes of the door.
+        None => Tried::of(vec![Subject::listener(&ground.here(), door)]),
+    }
+}
+
+async fn greet(ground: &Ground, target: Target, limit: Duration) -> Tried {
+    let door = target.door;
     let way = Walk { ground, target: &target, home: None };
     let host = ground.services.settings.current().server.name.clone();
     let who = Who { address: String::new(), password: String::new(), host };
@@ -265,8 +279,8 @@ pub async fn http(ground: &Ground, door: &'static str, limit: Duration) -> Tried
     let path = if door == "metrics" { "/metrics" } else { "/api/v1/" };
     let wanted: &[u16] = if door == "metrics" { &[200] } else { &[404] };
     let asked = async {
-        match super::web::fetch(target.at, path, door == "api" && !target.at.ip().is_loopback(), ground).await
-        {
+        let secure = door == "api" && !ground.is_near(door, target.at);
+        match super::web::fetch(target.at, path, secure, ground).await {
             Ok(status) if wanted.contains(&status) => Ok(()),
             Ok(status) => Err(Fault::new(cause::ANSWER, format!("GET {path} is answered {status}"))),
             Err(e) => Err(Fault::new(cause::LISTENER, e)),

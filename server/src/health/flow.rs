@@ -1,5 +1,5 @@
 //! Mail on its way: real messages from health mailbox to health mailbox, by the doors that people use, timed, read, and
-//! removed; one from a stranger; one out to a peer of our own; and a look at the servers that mail leaves by.
+//! removed; one from a stranger; and a look at the servers that mail leaves by. What goes out is in [`super::out`].
 //!
 //! A probe's message has a Message-ID that begins with [`MARK`], by which searches for people leave it out.
 
@@ -8,12 +8,11 @@ use super::client::{self, expect, without_mailbox};
 use super::ground::{Ground, Spoken, Tried};
 use super::refine;
 use crate::machine;
-use crate::probe::{Dialect, Done, Fault, Talk, Way, say};
-use std::net::SocketAddr;
+use crate::probe::{Done, Fault, Talk, Way, say};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use waypost_base::explain::Party;
 use waypost_directory::Account;
 use waypost_health::Subject;
@@ -21,19 +20,19 @@ use waypost_health::Subject;
 /// How Message-IDs of probes begin.
 pub const MARK: &str = waypost_tracking::search::PROBES;
 /// Between two looks into a mailbox.
-const LOOK: Duration = Duration::from_millis(50);
-const LOOK_MAX: Duration = Duration::from_millis(800);
+pub const LOOK: Duration = Duration::from_millis(50);
+pub const LOOK_MAX: Duration = Duration::from_millis(800);
 /// A message may be so long on its way, however short the interval: queues have other work, too.
-const ARRIVAL_MIN: Duration = Duration::from_secs(5);
-/// Lines and octets that our own peer reads.
+pub const ARRIVAL_MIN: Duration = Duration::from_secs(5);
+/// Lines of an answer that are read.
 const PEER_LINES_MAX: usize = 200;
 
-fn message_id(ground: &Ground) -> String {
+pub fn message_id(ground: &Ground) -> String {
     let [a, b] = [machine::random::<8>(), machine::random::<8>()].map(u64::from_be_bytes);
     format!("{MARK}{a:016x}{b:016x}@{}", ground.here())
 }
 
-fn letter(from: &str, to: &str, id: &str) -> String {
+pub fn letter(from: &str, to: &str, id: &str) -> String {
     format!(
         "From: {from}\r\nTo: {to}\r\nSubject: health probe\r\nMessage-ID: <{id}>\r\nAuto-Submitted: auto-generated\r\n\r\nNobody needs to read this.\r\n"
     )
@@ -103,7 +102,11 @@ pub async fn inbound(ground: &Ground, limit: Duration) -> Tried {
             hand_in(talk, "", &to, &id).await
         })
         .await;
-    let tried = put(ground, "smtp", None, way_of(ground, "smtp", &home), said);
+    let mut tried = put(ground, "smtp", None, way_of(ground, "smtp", &home), said);
+    if tried.fault.is_some() && !target.at.ip().is_loopback() {
+        // Who comes from a network is looked up.
+        tried.subject.push(Subject::Dns(ground.here()));
+    }
     if tried.fault.is_some() { tried } else { arrives(ground, tried, (&home, &account), &id, limit).await }
 }
 
@@ -135,7 +138,7 @@ fn put(ground: &Ground, door: &str, home: Option<&str>, way: Vec<Subject>, spoke
     }
 }
 
-async fn hand_in(talk: &mut Talk, from: &str, to: &str, id: &str) -> Done {
+pub async fn hand_in(talk: &mut Talk, from: &str, to: &str, id: &str) -> Done {
     let begun = Instant::now();
     let letter = letter(if from.is_empty() { "health@waypost.invalid" } else { from }, to, id);
     let commands = [format!("MAIL FROM:<{from}>"), format!("RCPT TO:<{to}>")];
@@ -248,79 +251,11 @@ async fn fetch(talk: &mut Talk, id: &str, limit: Duration) -> Done {
 }
 
 /// What keeps mail for a server waiting.
-fn waits(ground: &Ground, home: &str) -> Option<refine::Better> {
+pub fn waits(ground: &Ground, home: &str) -> Option<refine::Better> {
     let fault = super::queue::line_to(ground, home)?;
     let leg = ground.leg("queue", Party::new("hub", ground.here()));
     let finding = ground.finding(&leg, &fault.0);
     Some(refine::Better { finding, culprit: fault.1, leg: None, through: None })
-}
-
-/// Out to a peer of our own on this machine: a listener that is there for this conversation alone.
-pub async fn outbound(ground: &Ground, limit: Duration) -> Tried {
-    let here = ground.here();
-    let begun = Instant::now();
-    let id = message_id(ground);
-    let work = async {
-        let failed = |e: std::io::Error| Fault::new(cause::PEER, format!("no listener on loopback: {e}"));
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.map_err(failed)?;
-        let at = listener.local_addr().map_err(failed)?;
-        let peer = tokio::spawn(peer(listener));
-        let mut talk = Talk::connect(at, Dialect::Smtp, &MANNER).await?;
-        let greeting = talk.answer("the connection").await?;
-        if !greeting.last().starts_with("220") {
-            return Err(Fault::new(cause::PEER, format!("the peer greets with {:?}", greeting.last())));
-        }
-        talk.ask(&format!("EHLO {}", MANNER.name)).await?;
-        hand_in(&mut talk, "", "peer@waypost.invalid", &id).await?;
-        talk.leave().await;
-        match peer.await {
-            Ok(Ok(got)) if got.contains(&id) => Ok(()),
-            Ok(Ok(_)) => Err(Fault::new(cause::PEER, "the peer got another message than was sent")),
-            Ok(Err(e)) => Err(Fault::new(cause::PEER, format!("the peer broke off: {e}"))),
-            Err(_) => Err(Fault::new(cause::PEER, "the peer ended with a defect")),
-        }
-    };
-    let done = match tokio::time::timeout(limit, work).await {
-        Ok(done) => done,
-        Err(_) => Err(Fault::new(cause::PEER, "the conversation with a peer on loopback takes too long")),
-    };
-    let to = Party::new("peer", "loopback");
-    Tried::of(vec![Subject::Server(here)]).with(ground.looked("mail.out", to, begun, done))
-}
-
-/// Takes one message, and gives it back.
-async fn peer(listener: TcpListener) -> std::io::Result<String> {
-    let (stream, _) = listener.accept().await?;
-    let mut stream = BufReader::new(stream);
-    let (mut got, mut data) = (String::new(), false);
-    stream.get_mut().write_all(b"220 peer.waypost.invalid ESMTP\r\n").await?;
-    for _ in 0..PEER_LINES_MAX {
-        let mut line = String::new();
-        if stream.read_line(&mut line).await? == 0 {
-            break;
-        }
-        let reply: &[u8] = match line.trim_end() {
-            "." if data => {
-                data = false;
-                b"250 2.0.0 taken\r\n"
-            }
-            _ if data => {
-                got.push_str(&line);
-                continue;
-            }
-            "DATA" => {
-                data = true;
-                b"354 go on\r\n"
-            }
-            "QUIT" => {
-                stream.get_mut().write_all(b"221 2.0.0 bye\r\n").await?;
-                break;
-            }
-            _ => b"250 ok\r\n",
-        };
-        stream.get_mut().write_all(reply).await?;
-    }
-    Ok(got)
 }
 
 /// A server that mail leaves by greets, and offers TLS where the connector wants it.
@@ -409,21 +344,4 @@ pub async fn filter(ground: &Ground, name: &str, limit: Duration) -> Tried {
 pub async fn submission(ground: &Ground, mailbox: (&str, &Arc<Account>), limit: Duration) -> Tried {
     let door = ["submission", "submissions"].into_iter().find(|d| ground.target(d).is_some());
     client::ctp(ground, door.unwrap_or("submission"), mailbox, limit).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_peer_takes_a_message() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let at = listener.local_addr().unwrap();
-        let task = tokio::spawn(peer(listener));
-        let mut talk = Talk::connect(at, Dialect::Smtp, &MANNER).await.unwrap();
-        talk.answer("the connection").await.unwrap();
-        hand_in(&mut talk, "", "a@b.test", "x@y").await.unwrap();
-        talk.leave().await;
-        assert!(task.await.unwrap().unwrap().contains("Message-ID: <x@y>"));
-    }
 }

@@ -5,13 +5,13 @@
 //! its own doors. Their mail is removed for good, and lists, statistics and searches for people leave them out.
 
 use super::cause;
+use super::reach::Reach;
 use crate::doors::Doors;
 use crate::machine;
 use crate::outbound::TlsClient;
 use crate::probe::{Dialect, Done, Fault, Manner, Salts, Talk, Target, Who, dialect};
 use crate::run::services::Services;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use waypost_base::Timestamp;
@@ -71,6 +71,8 @@ pub struct Ground {
     /// A maildrop is for one session at a time.
     pub pop: tokio::sync::Mutex<()>,
     salts: Salts,
+    pub(super) reach: Reach,
+    pub(super) out: super::out::Way,
 }
 
 impl Ground {
@@ -84,6 +86,8 @@ impl Ground {
             lent: Mutex::default(),
             pop: tokio::sync::Mutex::default(),
             salts: Salts::default(),
+            reach: Reach::default(),
+            out: super::out::Way::default(),
         }
     }
 
@@ -147,6 +151,12 @@ impl Ground {
     /// found by the probes.
     pub async fn tend(&self) {
         let organisation = &self.services.organisation;
+        let host = self.services.settings.current().server.name.clone();
+        if !super::around::is_local(&host)
+            && self.doors.addresses().iter().any(|(_, at)| at.ip().is_unspecified())
+        {
+            self.reach.look_up(&host, Arc::new(self.services.works.mail_auth.names.clone()));
+        }
         if organisation.is_primary() {
             self.make_mailboxes().await;
         }
@@ -233,13 +243,6 @@ impl Ground {
         }
     }
 
-    /// Where a door can be reached from this machine; `None`: it is not open.
-    pub fn target(&self, door: &str) -> Option<Target> {
-        let (door, at) = self.doors.addresses().into_iter().find(|(name, _)| *name == door)?;
-        let settings = self.services.settings.current();
-        Some(Target { door, at: reachable(at), wants_tls: crate::rehearse::wants_tls(&settings, door) })
-    }
-
     /// Doors that the settings want open and this server has.
     pub fn wanted_doors(&self) -> Vec<&'static str> {
         let settings = self.services.settings.current();
@@ -314,6 +317,10 @@ impl Ground {
             Ok(talk) => talk,
             Err(fault) => {
                 leg.step("connect", micros(begun), Some(fault.text.clone()));
+                let fault = match self.compared(target).await {
+                    Some(seen) => fault.seen(seen),
+                    None => fault,
+                };
                 return Spoken { leg, done: Err(fault), shown: None };
             }
         };
@@ -340,16 +347,6 @@ pub struct Spoken {
     pub leg: Leg,
     pub done: Done,
     pub shown: Option<waypost_trust::channel::PeerCertificate>,
-}
-
-/// A listener that is open at every address is reached at loopback.
-fn reachable(at: SocketAddr) -> SocketAddr {
-    let ip = match at.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    SocketAddr::new(ip, at.port())
 }
 
 pub fn micros(begun: Instant) -> u64 {

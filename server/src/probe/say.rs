@@ -109,6 +109,18 @@ pub async fn reach(talk: &mut Talk, target: &Target, who: &Who, tls: &dyn TlsCon
     Ok(offer)
 }
 
+/// Up to the ways that are offered, where the line is private from the beginning.
+pub async fn reach_by(talk: &mut Talk, door: &'static str) -> Done<Vec<Way>> {
+    let target = Target { door, at: SocketAddr::from(([127, 0, 0, 1], 0)), wants_tls: false };
+    let begun = Instant::now();
+    let greeted = greet(talk, &target).await;
+    talk.note("greeting", begun, greeted)?;
+    let begun = Instant::now();
+    let said = capabilities(talk, &target).await;
+    let said = talk.note("capability", begun, said)?;
+    Ok(ways(&target, &said))
+}
+
 /// Only up to the greeting, without TLS: for what is offered in clear.
 pub async fn reach_in_clear(talk: &mut Talk, target: &Target) -> Done {
     let begun = Instant::now();

@@ -177,7 +177,7 @@ async fn measure(hub: Arc<Hub>, store: std::path::PathBuf) {
 }
 
 /// The addresses of this machine's interfaces, as the kernel lists them.
-fn own_addresses() -> Vec<IpAddr> {
+pub fn own_addresses() -> Vec<IpAddr> {
     let four = fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
     let six = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
     let mut all = addresses_of_trie(&four);

@@ -180,7 +180,7 @@ impl Journey {
         };
         self.hub.metrics.connections_failed.one();
         self.note(way, &format!("Failed connection to {}: {}", stop.address.ip(), failed.reason));
-        if let Some(legs) = &self.hub.legs {
+        if let Some(legs) = self.hub.legs.as_ref().filter(|_| !self.ticket.next_hop().is_probe()) {
             let mut leg = Leg::start("smtp.send", Party::new("hub", host), party(stop), started);
             leg.steps = steps;
             leg.correlation = Some(self.session);

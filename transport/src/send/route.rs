@@ -6,7 +6,7 @@
 use crate::connector::SendConnector;
 use std::sync::{Arc, PoisonError, RwLock};
 use waypost_directory::Directory;
-use waypost_queue::{NextHop, Route, Router};
+use waypost_queue::{NextHop, PROBE, Route, Router};
 
 /// Items delivered to mailboxes of this server at a time.
 const DELIVERIES: u32 = 64;
@@ -22,6 +22,8 @@ pub const NO_CONNECTOR: &str = "A matching connector cannot be found to route th
 #[derive(Debug, Default)]
 pub struct RoutingTable {
     connectors: RwLock<Arc<Vec<Arc<SendConnector>>>>,
+    /// The way of the server's own probes, to a peer of theirs.
+    probe: RwLock<Option<Arc<SendConnector>>>,
     /// Which server this is.
     directory: Option<Arc<Directory>>,
 }
@@ -53,12 +55,21 @@ impl RoutingTable {
         true
     }
 
+    /// Where the server's own probes go from now on ([`PROBE`]). Its name and its address spaces do not matter.
+    pub fn set_probe(&self, connector: Option<SendConnector>) {
+        let connector = connector.map(|c| Arc::new(SendConnector { name: PROBE.to_owned(), ..c }));
+        *self.probe.write().unwrap_or_else(PoisonError::into_inner) = connector;
+    }
+
     /// `domain`: lower-case ASCII.
     pub fn connector_for(&self, domain: &str) -> Option<Arc<SendConnector>> {
         choose(&self.all(), domain)
     }
 
     pub fn named(&self, name: &str) -> Option<Arc<SendConnector>> {
+        if name == PROBE {
+            return self.probe.read().unwrap_or_else(PoisonError::into_inner).clone();
+        }
         self.all().iter().find(|c| c.name == name).cloned()
     }
 
@@ -75,6 +86,9 @@ impl Router for RoutingTable {
             Route::Home(server) if self.is_here(server) => NextHop::Mailbox,
             Route::Home(server) => NextHop::Home(server.clone()),
             Route::Hub => NextHop::Hub,
+            Route::Domain(domain) if domain == PROBE => {
+                NextHop::Connector { connector: PROBE.to_owned(), domain: None }
+            }
             Route::Domain(domain) => match self.connector_for(domain) {
                 None => NextHop::Unreachable,
                 Some(connector) => NextHop::Connector {
@@ -115,6 +129,7 @@ fn choose(connectors: &[Arc<SendConnector>], domain: &str) -> Option<Arc<SendCon
 mod tests {
     use super::*;
     use crate::connector::AddressSpace;
+    use waypost_directory::address::canonical_domain;
 
     fn connector(name: &str, spaces: &[(&str, u8)]) -> SendConnector {
         let spaces = spaces.iter().map(|(pattern, cost)| AddressSpace::new(*pattern, *cost)).collect();
@@ -144,6 +159,11 @@ mod tests {
         assert!(!table.set(vec![connector("only", &[("x.test", 1)])]));
         assert_eq!(table.connector_for("c.test"), None);
         assert_eq!(table.next_hop(&Route::Domain("c.test".into())), NextHop::Unreachable);
+        assert_eq!(table.named(PROBE), None);
+        assert!(table.next_hop(&Route::Domain(PROBE.into())).is_probe(), "never unreachable");
+        table.set_probe(Some(connector("any", &[])));
+        assert_eq!(table.named(PROBE).map(|c| c.name.clone()).as_deref(), Some(PROBE));
+        assert!(canonical_domain(PROBE).is_err(), "no address leads there");
         let mut smart = connector("smart", &[("*", 1)]);
         smart.smart_hosts = vec![crate::connector::SmartHost { host: "192.0.2.1".into(), port: None }];
         smart.connections_per_domain = 7;

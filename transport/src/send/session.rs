@@ -36,7 +36,10 @@ impl Journey {
     pub(super) async fn run(self) {
         let Some(way) = Way::to(self.ticket.next_hop(), &self.hub.routes) else {
             let hop = self.ticket.next_hop();
-            tracing::warn!(queue = %hop, code = cause::NO_ROUTE.code, "{NO_CONNECTOR}");
+            // A probe that an earlier run has left behind: it goes in a moment.
+            if !hop.is_probe() {
+                tracing::warn!(queue = %hop, code = cause::NO_ROUTE.code, "{NO_CONNECTOR}");
+            }
             self.ticket.failed(Reason::temporary(Status(4, 4, 4), NO_CONNECTOR));
             return;
         };
@@ -354,7 +357,10 @@ impl Journey {
         came: &Came,
     ) {
         let steps = link.take_steps();
-        let Some(legs) = &self.hub.legs else { return };
+        // A probe tells of its legs itself.
+        let Some(legs) = self.hub.legs.as_ref().filter(|_| !self.ticket.next_hop().is_probe()) else {
+            return;
+        };
         let host = self.hub.settings().host.clone();
         let mut leg = match &came.leg {
             Some(leg) => Leg { started, ..Leg::clone(leg) },
@@ -376,6 +382,9 @@ impl Journey {
     /// A line of the connectivity log.
     pub(super) fn line(&self, way: &Way, direction: Direction, description: &str) {
         let Some(log) = &self.network.connectivity else { return };
+        if self.ticket.next_hop().is_probe() {
+            return;
+        }
         log.record(&Connectivity {
             time: self.hub.clock.now(),
             session: self.session,
