@@ -1,14 +1,15 @@
-//! `waypost diagnose` from outside and live: Dovecot, Postfix and our own server, sound and with one fault at a time, names
-//! answered by Knot. Each fault is named, and nothing is named where nothing is wrong.
+//! `waypost diagnose` from outside and live: Dovecot, Postfix, web servers and our own server, sound and with one fault at a
+//! time, names answered by Knot, signed and not. Each fault is named, and nothing is named where nothing is wrong.
 
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use waypost_tests::knot::Knot;
+use waypost_tests::knot::{Knot, Signed};
 use waypost_tests::pki::{Issued, Pki};
 use waypost_tests::ports;
 use waypost_tests::server::{Scratch, Server, binary};
@@ -274,12 +275,13 @@ fn postfix_and_what_its_domain_promises() {
         promise("mx.fabrikam.test");
         assert_eq!(ask("smtp", &postfix), ["OUTSIDE-MTA-STS-MISMATCH"]);
         promise("*.contoso.test");
+        // These name servers have no DNSSEC at all, so it is not known what senders make of the record.
         knot.replace(&format!(
             "{ZONE}_{}._tcp.mail.contoso.test. TLSA 3 1 1 {}\n",
             postfix.port,
             "ab".repeat(32)
         ));
-        assert_eq!(ask("smtp", &postfix), ["OUTSIDE-DANE-INSECURE"]);
+        assert_eq!(ask("smtp", &postfix), ["OUTSIDE-DANE-MISMATCH"]);
         let without = ZONE.replace("v=spf1 mx -all", "v=spf1 mx +all").replace("p=reject", "p=refuse");
         knot.replace(&without);
         assert_eq!(ask("mail", &postfix), ["OUTSIDE-SPF-OPEN", "OUTSIDE-DMARC-INVALID"]);
@@ -302,6 +304,211 @@ fn postfix_and_what_its_domain_promises() {
     assert_eq!(found, ["OUTSIDE-NO-STARTTLS", "OUTSIDE-MTA-STS-BROKEN"]);
     drop(web_server);
     assert!(ask("smtp", &postfix).iter().any(|c| c == "OUTSIDE-MTA-STS-FETCH"));
+}
+
+/// SHA-256 of the public key of a certificate, in hexadecimal, as OpenSSL has it.
+fn key_digest(issued: &Issued) -> String {
+    let out = Command::new("sh")
+        .arg("-c")
+        .arg("openssl x509 -in \"$0\" -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -r")
+        .arg(&issued.chain)
+        .output()
+        .expect("openssl");
+    String::from_utf8_lossy(&out.stdout).split(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn dnssec_and_dane() {
+    let scratch = Scratch::new("diagnose-dane");
+    let pki = Pki::new(scratch.path());
+    let good = pki.issue("good", &[HOST, "mail.plain.test"]);
+    let postfix = Postfix::start(&good, "");
+    let port = postfix.port.to_string();
+    let records = |zone: &str, tlsa: &str| {
+        let tlsa =
+            if tlsa.is_empty() { String::new() } else { format!("_{port}._tcp.mail.{zone} TLSA {tlsa}\n") };
+        format!("{zone} MX 10 mail.{zone}\nmail.{zone} A {AT}\n{tlsa}")
+    };
+    let fits = format!("3 1 1 {}", key_digest(&good));
+    let mut knot = Signed::start(&records("contoso.test.", &fits), &records("plain.test.", &fits));
+    let (dns, anchor, ca) =
+        (knot.address(), knot.anchor().display().to_string(), pki.root().display().to_string());
+    let seen = |domain: &str, more: &[&str]| {
+        let words = ["smtp", domain, "--port", &port, "--dns", &dns, "--ca", &ca, "--json"];
+        json(&run(&[words.as_slice(), more].concat()))
+    };
+    let found = |report: &Value| -> Vec<String> {
+        let all = report["findings"].as_array().unwrap();
+        all.iter().map(|f| f["cause"].as_str().unwrap().to_owned()).collect()
+    };
+    let proof = |report: &Value, kind: &str| -> String {
+        let lookups = report["seen"]["lookups"].as_array().unwrap();
+        let one = lookups.iter().find(|l| l["kind"] == kind && l["dnssec"].is_object());
+        one.map(|l| l["dnssec"]["proof"].as_str().unwrap().to_owned()).unwrap_or_default()
+    };
+    let with = ["--anchor", anchor.as_str()];
+    let sound = seen("contoso.test", &with);
+    assert_eq!(found(&sound), Vec::<String>::new(), "{sound}");
+    for kind in ["MX", "A", "AAAA", "TLSA"] {
+        assert_eq!(proof(&sound, kind), "secure", "{kind}: {sound}");
+    }
+    // With the root's usual keys this DNS cannot be checked, and nothing is claimed.
+    let unknown = seen("contoso.test", &[]);
+    assert_eq!((found(&unknown), proof(&unknown, "MX").as_str()), (Vec::new(), "indeterminate"), "{unknown}");
+    assert!(unknown["unread"].to_string().contains("DNSSEC was not checked"), "{unknown}");
+    // An authority that nobody trusts is good where DANE names the key.
+    let alone =
+        json(&run(&["smtp", "contoso.test", "--port", &port, "--dns", &dns, "--anchor", &anchor, "--json"]));
+    assert_eq!(found(&alone), Vec::<String>::new(), "{alone}");
+    let plain = seen("plain.test", &with);
+    assert_eq!(
+        (found(&plain), proof(&plain, "TLSA").as_str()),
+        (vec!["OUTSIDE-DANE-INSECURE".to_owned()], "insecure"),
+        "{plain}"
+    );
+    assert!(
+        plain["findings"][0]["conclusion"].as_str().unwrap().contains("plain.test. is not signed"),
+        "{plain}"
+    );
+    let digest = knot.digest();
+    for (tlsa, cause) in [
+        (format!("3 1 1 {}", "ab".repeat(32)), "OUTSIDE-DANE-MISMATCH"),
+        (format!("2 1 1 {}", key_digest(&good)), "OUTSIDE-DANE-MISMATCH"),
+        (format!("1 1 1 {}", key_digest(&good)), "OUTSIDE-DANE-UNUSABLE"),
+    ] {
+        knot.replace(&digest, &records("contoso.test.", &tlsa), "");
+        assert_eq!(found(&seen("contoso.test", &with)), [cause], "{tlsa}");
+    }
+    // No record at all is proved, too.
+    knot.replace(&digest, &records("contoso.test.", ""), "");
+    let none = seen("contoso.test", &with);
+    assert_eq!((found(&none), proof(&none, "TLSA").as_str()), (Vec::new(), "secure"), "{none}");
+    // A DS record of a key that is not in use.
+    let tag = digest.split(' ').nth(2).unwrap().to_owned();
+    let wrong = format!("contoso.test. DS {tag} 13 2 {}", "cd".repeat(32));
+    knot.replace(&wrong, &records("contoso.test.", &fits), "");
+    let broken = seen("contoso.test", &with);
+    assert_eq!(found(&broken)[0], "OUTSIDE-DNSSEC-BOGUS", "{broken}");
+    let evidence = broken["findings"][0]["evidence"].to_string();
+    assert!(evidence.contains("DS record of contoso.test.") && evidence.contains(&tag), "{evidence}");
+}
+
+/// `openssl` as a web server that answers with the files of a folder as they are, status and all.
+fn site(issued: &Issued, folder: &Path, at: &str, port: u16) -> Running {
+    let child = Command::new("openssl")
+        .args(["s_server", "-HTTP", "-quiet", "-accept", &format!("{at}:{port}"), "-key"])
+        .arg(&issued.key)
+        .arg("-cert")
+        .arg(&issued.chain)
+        .arg("-cert_chain")
+        .arg(&issued.chain)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openssl");
+    let running = Running { child, _folder: Scratch::new("diagnose-site"), log: folder.join("none") };
+    until_open(at, port);
+    running
+}
+
+/// Answers every question in the clear with the text as it is at that time.
+fn in_the_clear(at: &str, answer: &Arc<Mutex<String>>) -> u16 {
+    let listener = TcpListener::bind((at, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answer = Arc::clone(answer);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut asked = [0; 2048];
+            let _ = stream.read(&mut asked);
+            let _ = stream.write_all(answer.lock().unwrap().as_bytes());
+        }
+    });
+    port
+}
+
+const ROOT_AT: &str = "127.0.0.2";
+const HOST_AT: &str = "127.0.0.3";
+const MAIL_AT: &str = "127.0.0.4";
+const SETTINGS: &str =
+    "contoso.test. A 127.0.0.2\nautodiscover.contoso.test. A 127.0.0.3\nmail.contoso.test. A 127.0.0.4\n";
+const NONE: &str = "HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+const EXCHANGE: &str = "HTTP/1.0 401 Unauthorized\r\nWWW-Authenticate: Negotiate\r\nWWW-Authenticate: NTLM\r\n\
+    WWW-Authenticate: Basic realm=\"autodiscover.contoso.test\"\r\nContent-Length: 0\r\n\r\n";
+
+#[test]
+fn settings_for_clients_by_every_way() {
+    let scratch = Scratch::new("diagnose-settings");
+    let pki = Pki::new(scratch.path());
+    let names = ["contoso.test", "autodiscover.contoso.test", "mail.contoso.test"];
+    let (good, other) = (pki.issue("good", &names), pki.issue("other", &["www.contoso.test"]));
+    let mut knot = Knot::start(SETTINGS);
+    let folder = |name: &str, answer: &str| {
+        let at = scratch.path().join(name);
+        fs::create_dir_all(at.join("autodiscover")).unwrap();
+        fs::write(at.join("autodiscover/autodiscover.xml"), answer).unwrap();
+        at
+    };
+    let (root, host, mail) = (folder("root", NONE), folder("host", EXCHANGE), folder("mail", EXCHANGE));
+    let clear = Arc::new(Mutex::new(NONE.to_owned()));
+    let (port, http) = (ports::free(), in_the_clear(HOST_AT, &clear).to_string());
+    let (dns, ca, https) =
+        (format!("127.0.0.1:{}", knot.port()), pki.root().display().to_string(), port.to_string());
+    let words = ["--dns", &dns, "--ca", &ca, "--https-port", &https, "--http-port", &http];
+    let ask = |domain: &str| causes(&[&["autodiscover", domain], words.as_slice()].concat());
+    let nobody = Vec::<String>::new();
+    let _root = site(&good, &root, ROOT_AT, port);
+    {
+        let _host = site(&good, &host, HOST_AT, port);
+        assert_eq!(ask("contoso.test"), nobody);
+        assert_eq!(ask("autodiscover.contoso.test"), nobody, "as people ask who see the name in a warning");
+        let out = run(&[&["autodiscover", "contoso.test"], words.as_slice()].concat());
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(text.contains("sign-in by Negotiate, NTLM, Basic"), "{text}");
+        let page = "HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<!DOCTYPE html><html>Welcome</html>";
+        folder("root", page);
+        assert_eq!(ask("contoso.test"), ["OUTSIDE-AUTODISCOVER-WEBSITE"]);
+        folder("root", NONE);
+        EXCHANGE.clone_into(&mut clear.lock().unwrap());
+        assert_eq!(ask("contoso.test"), ["OUTSIDE-PASSWORD-CLEAR"]);
+        NONE.clone_into(&mut clear.lock().unwrap());
+        folder("host", "HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(ask("contoso.test"), ["OUTSIDE-HTTP-ERROR"]);
+        folder("host", NONE);
+        assert_eq!(ask("contoso.test"), ["OUTSIDE-AUTODISCOVER-NONE"]);
+    }
+    {
+        let _host = site(&other, &host, HOST_AT, port);
+        assert_eq!(ask("contoso.test"), ["OUTSIDE-AUTODISCOVER-CERT"]);
+    }
+    // The host has no TLS, its port 80 leads on.
+    let lead = |to: &str| {
+        *clear.lock().unwrap() = format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+    };
+    let _mail = site(&good, &mail, MAIL_AT, port);
+    lead("https://mail.contoso.test/autodiscover/autodiscover.xml");
+    assert_eq!(ask("contoso.test"), nobody);
+    for astray in [
+        "/autodiscover/autodiscover.xml",
+        "https://gone.contoso.test/autodiscover/autodiscover.xml",
+        "http://169.254.169.254/latest/meta-data/",
+    ] {
+        lead(astray);
+        assert_eq!(ask("contoso.test"), ["OUTSIDE-AUTODISCOVER-REDIRECT"], "{astray}");
+    }
+    NONE.clone_into(&mut clear.lock().unwrap());
+    let record = |port: u16, host: &str| {
+        format!(
+            "contoso.test. A {ROOT_AT}\n{host} A {MAIL_AT}\n_autodiscover._tcp.contoso.test. SRV 0 0 {port} {host}\n"
+        )
+    };
+    knot.replace(&record(port, "mail.contoso.test."));
+    assert_eq!(ask("contoso.test"), nobody);
+    knot.replace(&record(ports::free(), "mail.contoso.test."));
+    assert_eq!(ask("contoso.test"), ["OUTSIDE-SRV-BROKEN"]);
+    knot.replace(&format!("contoso.test. A {ROOT_AT}\n"));
+    assert_eq!(ask("contoso.test"), ["OUTSIDE-AUTODISCOVER-NONE"]);
 }
 
 #[test]

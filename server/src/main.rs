@@ -52,7 +52,13 @@ fn main() -> ExitCode {
     let json = matches.get_one::<String>("log").is_some_and(|form| form == "json");
     // The demonstration tells its story on the terminal; only what is wrong belongs between its lines.
     let story = matches.subcommand_matches("quickstart").is_some_and(|q| !q.get_flag("json"));
-    logs::start(if json { logs::Form::Json } else { logs::Form::Human }, if story { "warn" } else { "info" });
+    let usual = match matches.subcommand_name() {
+        _ if story => "warn",
+        // What is wrong with somebody else's DNSSEC is in the report.
+        Some("diagnose") => "info,hickory_net=off,hickory_proto=off",
+        _ => "info",
+    };
+    logs::start(if json { logs::Form::Json } else { logs::Form::Human }, usual);
     raise_descriptor_limit();
     inner::identity::watch_denials();
     match act(&matches) {

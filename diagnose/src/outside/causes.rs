@@ -67,6 +67,22 @@ causes! {
         "Clients fetch the file for automatic configuration and take the hosts from it. A host without an address makes setting up an account fail, although the server itself is well.",
         ["Correct the host names in the configuration file"],
         "docs/diagnose.md";
+    AUTODISCOVER_CERT "OUTSIDE-AUTODISCOVER-CERT" "Outlook warns of the certificate where it looks for settings",
+        "Outlook and telephones ask a fixed host for the settings of the domain (autodiscover.DOMAIN, or the one that a record or a redirect names). The certificate that they meet there is not good for that name, has ended, or is not trusted: people see a warning again and again, or setting up an account fails.",
+        ["Have a certificate made that holds the name autodiscover.DOMAIN too, and bind it to the web site", "Or take the address record of autodiscover.DOMAIN away and let an SRV record _autodiscover._tcp.DOMAIN name a host whose certificate is good", "With many domains on one server: let port 80 of autodiscover.DOMAIN alone answer, with a redirect to the one name that the certificate holds"],
+        "RFC 9525; Microsoft: Autodiscover service in Exchange Server";
+    AUTODISCOVER_WEBSITE "OUTSIDE-AUTODISCOVER-WEBSITE" "A web site for people answers where Outlook looks for settings",
+        "Outlook asks the web server of the domain itself first. It should answer with 404, or not at all; here it answers every address with a page and status 200. Clients try to read the page as settings, wait, ask for a password, or stop there.",
+        ["Let the web site answer /autodiscover/ with 404, or lead it to the mail server", "Where the web site belongs to somebody else: ExcludeHttpsRootDomain keeps Outlook from asking it"],
+        "Microsoft: Autodiscover for Exchange, providers and order of the ways";
+    AUTODISCOVER_REDIRECT "OUTSIDE-AUTODISCOVER-REDIRECT" "Redirects on the way to the settings lead nowhere",
+        "Clients follow a redirect to the settings. This one goes round, goes on for too long, leads to a host that is not there, or leaves TLS, which clients refuse.",
+        ["Let the redirect lead at once to https://HOST/autodiscover/autodiscover.xml, with the host that the certificate holds", "See each step: curl -sIL http://autodiscover.DOMAIN/autodiscover/autodiscover.xml"],
+        "RFC 9110 section 15.4";
+    AUTODISCOVER_NONE "OUTSIDE-AUTODISCOVER-NONE" "Clients find no settings for the domain",
+        "None of the ways by which Outlook, telephones and Thunderbird look for settings leads to any. People have to enter names of servers by hand, and Outlook cannot be set up for Exchange at all.",
+        ["Give autodiscover.DOMAIN an address record (or an alias) that leads to the mail server, with a certificate for that name", "For IMAP clients: SRV records _imaps._tcp and _submissions._tcp, or the file at autoconfig.DOMAIN", "Ask again: waypost diagnose autodiscover DOMAIN"],
+        "RFC 6186; RFC 8314 section 5; Microsoft: Autodiscover service in Exchange Server";
     UNREACHABLE "OUTSIDE-UNREACHABLE" "Nobody answers at the port",
         "No connection came about. Refused at once: nothing listens there, or a firewall says so. No answer in time: a firewall drops packets, the address is wrong, or the machine is down.",
         ["On the server: does the service run and listen? ss -ltn", "From the server itself: connect to its own public address and port", "On the way: does each firewall let the port through, from outside?"],
@@ -172,9 +188,17 @@ causes! {
         ["Publish a TLSA record for the new key beside the old one, wait for its time to live, then bind the certificate", "TLSA 3 1 1 stays true for as long as the key is kept"],
         "RFC 7672 section 3; RFC 6698";
     DANE_INSECURE "OUTSIDE-DANE-INSECURE" "TLSA records without DNSSEC have no effect",
-        "There are TLSA records, but the name server that was asked does not say that DNSSEC proved them. Senders ignore them then. Either the zone is not signed, or the name server that was asked does not check.",
-        ["Ask a name server that checks: dig +dnssec _25._tcp.HOST TLSA, and look for the flag ad", "Sign the zone"],
-        "RFC 7672 section 2.1";
+        "There are TLSA records, but no chain of signatures leads from the root to them: the zone is not signed, or the zone above has no DS record of it. Senders ignore the records then.",
+        ["Sign the zone, and give the registrar its DS record", "See where the chain ends: delv _25._tcp.HOST TLSA"],
+        "RFC 7672 section 2.1; RFC 4035 section 5.2";
+    DANE_UNUSABLE "OUTSIDE-DANE-UNUSABLE" "No sender can use the TLSA records",
+        "The TLSA records are proved, but each is of a kind that is not used between mail servers (usage 0 and 1), or has a selector or a matching type that nobody knows. Senders go on with TLS that proves nothing.",
+        ["Publish TLSA 3 1 1 with the SHA-256 of the server's public key, or 2 1 1 with that of its authority"],
+        "RFC 7672 section 3.1; RFC 7671 section 5";
+    DNSSEC_BOGUS "OUTSIDE-DNSSEC-BOGUS" "DNSSEC is broken: whoever checks gets no answer",
+        "The zone above says that this one is signed, and a signature or key on the way is missing, has expired or does not fit. Name servers that check DNSSEC answer SERVFAIL: for a part of the world the domain is gone, and mail to it waits and comes back; for those who do not check, all is well.",
+        ["Where a signature has expired: see why the zone is not signed anew (the signer stopped, its clock, a secondary that has an old copy), and sign it", "Where keys do not fit the DS record: give the registrar the DS record of the key in use, or take the old one away until then", "Ask again: delv +rtrace NAME TYPE"],
+        "RFC 4035 section 5; RFC 6840";
     SPF_MISSING "OUTSIDE-SPF-MISSING" "The domain has no SPF record",
         "Nothing says which servers may send in the domain's name. Large providers take less of its mail, and others can send in its name more easily.",
         ["Add a TXT record such as v=spf1 mx -all, with everything that sends for the domain"],

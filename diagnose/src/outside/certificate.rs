@@ -1,10 +1,10 @@
 //! The chain that a door shows: time, names, who stands behind it, how strong it is.
 
 use super::causes::{self, OutsideCause};
-use super::promises;
 use super::seen::{Certificate, Door, Seen, Speaks, Tls};
 use super::words::covers;
 use super::{Fact, Found};
+use super::{dane, promises};
 use std::net::IpAddr;
 
 const DAY_MILLIS: i64 = 86_400_000;
@@ -25,7 +25,7 @@ struct Problem {
 
 pub fn judge(seen: &Seen, door: &Door, tls: &Tls, out: &mut Vec<Found>) {
     // Where a TLSA record proved by DNSSEC says which certificate it is, names, time and authorities do not matter.
-    if door.speaks == Speaks::Smtp && promises::dane_fits(seen, door) == Some(true) {
+    if door.speaks == Speaks::Smtp && dane::dane_fits(seen, door) == Some(true) {
         return;
     }
     for problem in problems(seen, door, tls) {

@@ -5,6 +5,8 @@
 
 pub mod causes;
 mod certificate;
+mod dane;
+mod discover;
 mod doors;
 pub mod names;
 mod promises;
@@ -14,7 +16,7 @@ mod words;
 
 pub use causes::OutsideCause;
 pub use seen::Seen;
-pub use words::covers;
+pub use words::{covers, is_inside, is_link_local};
 
 use crate::report::{self, Report};
 use std::collections::BTreeMap;
@@ -104,6 +106,8 @@ pub fn judge(seen: &Seen) -> Vec<Found> {
     names::judge(seen, &mut all);
     doors::judge(seen, &mut all);
     promises::judge(seen, &mut all);
+    dane::judge(seen, &mut all);
+    discover::judge(seen, &mut all);
     let mut folded: BTreeMap<(&'static str, String), Found> = BTreeMap::new();
     for found in all {
         let key = (found.cause.code, found.server.clone());
@@ -146,6 +150,7 @@ pub fn report(seen: &Seen) -> Report {
         };
         out.read.push(report::Read { file: fetch.url.clone(), kind, count, server: None });
     }
+    out.read.extend(discover::told(seen));
     for door in &seen.doors {
         let steps = door.steps.iter().map(doors::step).collect::<Vec<_>>().join(", ");
         let kind = format!("{} at {}: {steps}", door.speaks.name(), door.place());
@@ -154,6 +159,9 @@ pub fn report(seen: &Seen) -> Report {
     }
     for text in &seen.left_out {
         out.unread.push(report::Unread { file: seen.asked.clone(), reason: text.clone() });
+    }
+    for reason in dane::unchecked(seen) {
+        out.unread.push(report::Unread { file: seen.asked.clone(), reason });
     }
     out.findings = judge(seen).into_iter().map(|found| told(found, seen)).collect();
     out

@@ -1,7 +1,7 @@
 //! What name servers said about hosts: names that lead nowhere, records that name them, addresses without a name.
 
 use super::causes;
-use super::seen::{Answer, Host, Kind, NamedBy, Seen, Speaks};
+use super::seen::{Answer, Host, Kind, NamedBy, Proof, Seen, Speaks};
 use super::words::{is_full_name, is_inside};
 use super::{Found, Seen as All};
 
@@ -51,7 +51,15 @@ fn said(answer: &Answer) -> String {
 
 /// An answer in a line, with the time that it took.
 pub fn told(lookup: &super::seen::Lookup) -> String {
-    let secure = if lookup.secure { ", proved by DNSSEC" } else { "" };
+    let secure = match &lookup.dnssec {
+        Some(dnssec) => match dnssec.proof {
+            Proof::Secure => format!(", DNSSEC: {}", dnssec.why),
+            Proof::Insecure => format!(", no DNSSEC: {}", dnssec.why),
+            Proof::Bogus => format!(", DNSSEC is broken: {}", dnssec.why),
+            Proof::Indeterminate => ", DNSSEC could not be checked".into(),
+        },
+        None => String::new(),
+    };
     format!("{} ({:.1} ms{secure})", said(&lookup.answer), lookup.micros as f64 / 1000.0)
 }
 
@@ -89,7 +97,16 @@ fn nowhere(seen: &Seen, host: &Host) -> Option<Found> {
 /// Name servers that did not answer, told once.
 fn trouble(seen: &Seen, out: &mut Vec<Found>) {
     let bad = |a: &Answer| matches!(a, Answer::Timeout | Answer::Failed(_));
-    let mut failing = seen.lookups.iter().filter(|l| bad(&l.answer)).peekable();
+    // Where DNSSEC is broken, name servers that check refuse to answer: that is told as what it is.
+    let zones: Vec<&str> =
+        seen.lookups.iter().filter_map(|l| l.broken()).map(|d| d.zone.trim_end_matches('.')).collect();
+    let below = |name: &str| {
+        let end = |zone: &&&str| {
+            name.strip_suffix(**zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        zones.iter().any(|zone| end(&zone))
+    };
+    let mut failing = seen.lookups.iter().filter(|l| bad(&l.answer) && !below(&l.name)).peekable();
     if failing.peek().is_none() {
         return;
     }

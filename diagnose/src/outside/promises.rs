@@ -1,6 +1,6 @@
-//! What a domain promises in the DNS and whether it keeps it: SPF, DKIM, DMARC, MTA-STS, reports about TLS, DANE.
+//! What a domain promises in the DNS and whether it keeps it: SPF, DKIM, DMARC, MTA-STS, reports about TLS. DANE is in `dane`.
 //!
-//! A promise that is not made is only a fault where others count on it (SPF, DMARC). MTA-STS, DANE and reports about TLS
+//! A promise that is not made is only a fault where others count on it (SPF, DMARC). MTA-STS and reports about TLS
 //! are judged where they are there.
 
 use super::names::mx_host;
@@ -20,7 +20,6 @@ pub fn judge(seen: &Seen, out: &mut Vec<Found>) {
         mta_sts(seen, out);
         tls_reports(seen, out);
     }
-    dane(seen, out);
 }
 
 fn found(cause: &'static causes::OutsideCause, confidence: f64, seen: &Seen) -> Found {
@@ -317,87 +316,4 @@ fn tls_reports(seen: &Seen, out: &mut Vec<Found>) {
     let text = records.iter().map(|r| r.as_str()).collect::<Vec<_>>().join(" | ");
     let so = format!("The record for TLS reports of {} is of no use: {why}.", seen.domain);
     out.push(found(&causes::TLSRPT_INVALID, 0.9, seen).seen(format!("DNS {name} TXT"), text).so(so));
-}
-
-fn tlsa_name(door: &Door) -> String {
-    format!("_{}._tcp.{}", door.port, door.host)
-}
-
-/// Whether the chain fits the TLSA records that DNSSEC proved. `None` where there are none that count.
-pub fn dane_fits(seen: &Seen, door: &Door) -> Option<bool> {
-    let lookup = seen.lookup(&tlsa_name(door), "TLSA").filter(|l| l.secure)?;
-    fits(lookup.records(), door)
-}
-
-fn fits(records: &[String], door: &Door) -> Option<bool> {
-    let chain = &door.tls.as_ref()?.chain;
-    let mut usable = false;
-    for record in records {
-        let words: Vec<&str> = record.split_whitespace().collect();
-        let [usage, selector, matching, data] = words.as_slice() else { continue };
-        let of = |c: &super::seen::Certificate| match (*selector, *matching) {
-            ("0", "1") => Some(c.sha256.clone()),
-            ("0", "2") => Some(c.sha512.clone()),
-            ("1", "1") => Some(c.key_sha256.clone()),
-            ("1", "2") => Some(c.key_sha512.clone()),
-            _ => None,
-        };
-        let same = |c: &super::seen::Certificate| of(c).is_some_and(|d| d.eq_ignore_ascii_case(data));
-        let countable = matches!(*selector, "0" | "1") && matches!(*matching, "1" | "2");
-        match *usage {
-            "3" if countable => {
-                usable = true;
-                if chain.first().is_some_and(same) {
-                    return Some(true);
-                }
-            }
-            "2" if countable => {
-                usable = true;
-                if chain.iter().any(same) {
-                    return Some(true);
-                }
-            }
-            // The others are of no use between mail servers (RFC 7672 §3.1.3), and whole certificates are not kept here.
-            _ => {}
-        }
-    }
-    usable.then_some(false)
-}
-
-fn dane(seen: &Seen, out: &mut Vec<Found>) {
-    for door in seen.doors.iter().filter(|d| d.speaks == Speaks::Smtp) {
-        let name = tlsa_name(door);
-        let Some(lookup) = seen.lookup(&name, "TLSA").filter(|l| !l.records().is_empty()) else { continue };
-        let at = format!("DNS {name} TLSA");
-        let leg = format!("sender → {}", door.place());
-        let fit = fits(lookup.records(), door);
-        if !lookup.secure {
-            let so = format!(
-                "The TLSA records of {} are not proved by DNSSEC as far as was seen here.",
-                door.host
-            );
-            let mut found = Found::new(&causes::DANE_INSECURE, 0.65, leg, &door.host)
-                .seen(at.clone(), lookup.records().join(" | "))
-                .so(so)
-                .untested("The name server that was asked may not check DNSSEC. Repeat with --dns ADDRESS of one that does.");
-            if fit == Some(false) {
-                found = found.seen(at, "none of them fits the certificate that is shown");
-            }
-            out.push(found);
-        } else if fit == Some(false) || door.upgrade == Upgrade::NotOffered {
-            let own = door.tls.as_ref().and_then(|t| t.chain.first());
-            let shows = own.map_or("no TLS".to_owned(), |c| format!("a key of SHA-256 {}", c.key_sha256));
-            let so = format!("{} shows {shows}, which is not what its TLSA records promise.", door.place());
-            let found = Found::new(&causes::DANE_MISMATCH, 0.97, leg, &door.host)
-                .seen(at, lookup.records().join(" | "))
-                .seen(door.place(), format!("shows {shows}"));
-            let found = match own {
-                Some(c) => {
-                    found.remedy(format!("Add the record that fits: {name}. IN TLSA 3 1 1 {}", c.key_sha256))
-                }
-                None => found,
-            };
-            out.push(found.so(so));
-        }
-    }
 }

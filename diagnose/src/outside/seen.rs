@@ -15,13 +15,16 @@ pub enum Kind {
     /// Where people send mail: 587 and 465.
     Submission,
     Web,
+    /// How clients find the settings of a domain by themselves.
+    Autodiscover,
     /// A whole domain: its mail servers, its clients' servers and its promises in the DNS.
     #[default]
     Mail,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 6] = [Kind::Imap, Kind::Pop, Kind::Smtp, Kind::Submission, Kind::Web, Kind::Mail];
+    pub const ALL: [Kind; 7] =
+        [Kind::Imap, Kind::Pop, Kind::Smtp, Kind::Submission, Kind::Web, Kind::Autodiscover, Kind::Mail];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -30,6 +33,7 @@ impl Kind {
             Kind::Smtp => "smtp",
             Kind::Submission => "submission",
             Kind::Web => "web",
+            Kind::Autodiscover => "autodiscover",
             Kind::Mail => "mail",
         }
     }
@@ -41,6 +45,7 @@ impl Kind {
             "smtp" | "mx" => Some(Kind::Smtp),
             "submission" | "submissions" => Some(Kind::Submission),
             "web" | "https" => Some(Kind::Web),
+            "autodiscover" | "autoconfig" => Some(Kind::Autodiscover),
             "mail" => Some(Kind::Mail),
             _ => None,
         }
@@ -94,6 +99,8 @@ pub struct Seen {
     pub lookups: Vec<Lookup>,
     pub doors: Vec<Door>,
     pub fetches: Vec<Fetch>,
+    /// How clients would look for settings, and where that leads.
+    pub ways: Vec<Way>,
     /// DKIM selectors that were given; others are only those that many use.
     pub selectors: Vec<String>,
     /// What was not looked at, and why.
@@ -145,9 +152,35 @@ pub struct Lookup {
     /// `A`, `MX`, `TLSA`…
     pub kind: String,
     pub answer: Answer,
-    /// The name server says that DNSSEC proved it (AD).
-    pub secure: bool,
+    /// The name server says that DNSSEC proved it (AD). Its word only.
+    pub vouched: bool,
+    /// What DNSSEC says, checked here from a trust anchor down; only for what senders and clients rely on.
+    pub dnssec: Option<Dnssec>,
     pub micros: u64,
+}
+
+/// The states of RFC 4035 §4.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proof {
+    /// A chain of signatures leads from a trust anchor to the answer, or to the proof that there is none.
+    Secure,
+    /// It is proved that a zone on the way is not signed.
+    Insecure,
+    /// There ought to be a chain, and it is broken.
+    Bogus,
+    /// The name servers that were asked do not give what a check takes.
+    Indeterminate,
+}
+
+/// What checking an answer by DNSSEC showed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Dnssec {
+    pub proof: Proof,
+    /// The zone at which the chain ends, as `example.org.`: the one that signed, is not signed, or is at fault.
+    pub zone: String,
+    /// Why, with records, key tags and times.
+    pub why: String,
 }
 
 impl Lookup {
@@ -156,6 +189,20 @@ impl Lookup {
             Answer::Records(records) => records,
             _ => &[],
         }
+    }
+
+    /// Whether a sender that checks DNSSEC may rely on it. `None`: it could not be found out.
+    pub fn secure(&self) -> Option<bool> {
+        match self.dnssec.as_ref().map(|d| d.proof) {
+            Some(Proof::Secure) => Some(true),
+            Some(Proof::Insecure | Proof::Bogus) => Some(false),
+            Some(Proof::Indeterminate) | None => None,
+        }
+    }
+
+    /// The fault that DNSSEC has, where it is broken.
+    pub fn broken(&self) -> Option<&Dnssec> {
+        self.dnssec.as_ref().filter(|d| d.proof == Proof::Bogus)
     }
 }
 
@@ -277,6 +324,13 @@ pub struct Certificate {
     /// Of its public key (SubjectPublicKeyInfo).
     pub key_sha256: String,
     pub key_sha512: String,
+    /// The whole and its public key, for records that hold them.
+    #[serde(skip)]
+    pub der: Vec<u8>,
+    #[serde(skip)]
+    pub key_der: Vec<u8>,
+    /// Whoever trusts this one as an authority has a chain of signatures to the server's own; times and names are left aside.
+    pub vouches: bool,
 }
 
 fn as_text<S: serde::Serializer>(time: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
@@ -308,7 +362,112 @@ pub struct Page {
     pub body: String,
 }
 
+/// One of the ways by which clients look for the settings of a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum WayKind {
+    /// Outlook: the web server of the domain itself.
+    Root,
+    /// Outlook: the host `autodiscover` of the domain.
+    Host,
+    /// Outlook: an answer in the clear that leads to HTTPS.
+    Redirect,
+    /// Outlook: the SRV record `_autodiscover._tcp`.
+    Srv,
+    /// Exchange's second version, JSON: telephones and Outlook of today.
+    Json,
+    /// Thunderbird: the host `autoconfig` of the domain.
+    Autoconfig,
+    /// Thunderbird: the web server of the domain itself.
+    WellKnown,
+}
+
+impl WayKind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            WayKind::Root => "Autodiscover at the domain itself",
+            WayKind::Host => "Autodiscover at its host",
+            WayKind::Redirect => "Autodiscover by a redirect",
+            WayKind::Srv => "Autodiscover by its SRV record",
+            WayKind::Json => "Autodiscover in JSON",
+            WayKind::Autoconfig => "autoconfig at its host",
+            WayKind::WellKnown => "autoconfig at the domain itself",
+        }
+    }
+
+    /// Whether Outlook looks here.
+    pub const fn outlook(self) -> bool {
+        matches!(self, WayKind::Root | WayKind::Host | WayKind::Redirect | WayKind::Srv)
+    }
+}
+
+/// A way with everything that it led to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Way {
+    pub kind: WayKind,
+    /// The first address, and those that redirects led to.
+    pub hops: Vec<Hop>,
+    /// Why the last redirect was not followed.
+    pub stopped: Option<String>,
+}
+
+/// One address of the web that was asked, without a name or password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Hop {
+    pub url: String,
+    pub host: String,
+    #[serde(serialize_with = "shown")]
+    pub address: Option<IpAddr>,
+    pub tls: Option<Tls>,
+    pub outcome: Result<Reply, Miss>,
+    pub micros: u64,
+}
+
+/// Why there was no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Miss {
+    /// The name has no address: clients go on to the next way.
+    NoAddress,
+    NoConnection(String),
+    NoTls(String),
+    NoHttp(String),
+}
+
+/// What the web server answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reply {
+    pub status: u16,
+    /// The type of the content, as it says.
+    pub kind: String,
+    pub location: Option<String>,
+    /// Kinds of sign-in that it offers (WWW-Authenticate): `Negotiate`, `NTLM`, `Basic`, `Bearer`.
+    pub challenges: Vec<String>,
+    pub looks: Looks,
+}
+
+/// What a client would take the content for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Looks {
+    #[default]
+    Empty,
+    /// Autodiscover's XML.
+    Autodiscover,
+    /// Autodiscover's JSON, with the address that it names.
+    Json(String),
+    /// Settings in the form of Thunderbird.
+    ClientConfig,
+    /// A page for people.
+    Page,
+    Other,
+}
+
 impl Seen {
+    pub fn way(&self, kind: WayKind) -> Option<&Way> {
+        self.ways.iter().find(|w| w.kind == kind)
+    }
+
     pub fn lookup(&self, name: &str, kind: &str) -> Option<&Lookup> {
         self.lookups.iter().find(|l| l.kind == kind && l.name.eq_ignore_ascii_case(name))
     }

@@ -161,7 +161,8 @@ mod tests {
                 name: (*name).to_owned(),
                 kind: "TXT".into(),
                 answer: Answer::Records(text.split('|').map(str::to_owned).collect()),
-                secure: false,
+                vouched: false,
+                dnssec: None,
                 micros: 1,
             });
         }

@@ -19,6 +19,9 @@ fn certificate(names: &[&str]) -> Certificate {
         sha512: "bb".into(),
         key_sha256: "cc".into(),
         key_sha512: "dd".into(),
+        der: vec![0xEE],
+        key_der: vec![0xFF],
+        vouches: false,
     }
 }
 
@@ -26,6 +29,9 @@ fn chain() -> Tls {
     let issuer = Certificate {
         subject: "CN=Example CA 1".into(),
         issuer: "CN=Example Root".into(),
+        sha256: "a1".into(),
+        key_sha256: "c1".into(),
+        vouches: true,
         ..certificate(&[])
     };
     Tls {
@@ -69,7 +75,12 @@ fn dns(name: &str, kind: &str, records: &[&str]) -> Lookup {
         [] => Answer::NoRecord,
         some => Answer::Records(some.iter().map(|r| (*r).to_owned()).collect()),
     };
-    Lookup { name: name.into(), kind: kind.into(), answer, secure: false, micros: 1000 }
+    Lookup { name: name.into(), kind: kind.into(), answer, vouched: false, dnssec: None, micros: 1000 }
+}
+
+fn proved(proof: Proof, lookup: Lookup) -> Lookup {
+    let dnssec = Some(Dnssec { proof, zone: "example.org.".into(), why: "as a test has it".into() });
+    Lookup { dnssec, ..lookup }
 }
 
 fn policy(text: &str) -> Fetch {
@@ -95,7 +106,7 @@ fn domain() -> Seen {
             dns("_dmarc.example.org", "TXT", &["v=DMARC1; p=reject; rua=mailto:d@example.org"]),
             dns("_mta-sts.example.org", "TXT", &["v=STSv1; id=20260101;"]),
             dns("_smtp._tls.example.org", "TXT", &["v=TLSRPTv1; rua=mailto:t@example.org"]),
-            Lookup { secure: true, ..dns("_25._tcp.mail.example.org", "TLSA", &["3 1 1 CC"]) },
+            proved(Proof::Secure, dns("_25._tcp.mail.example.org", "TLSA", &["3 1 1 CC"])),
             dns("a._domainkey.example.org", "TXT", &["v=DKIM1; k=ed25519; p=MCowBQYDK2VwAyEA"]),
         ],
         doors: [Speaks::Smtp, Speaks::Submission, Speaks::Imap, Speaks::Pop, Speaks::Web].map(door).to_vec(),
@@ -165,13 +176,66 @@ fn a_certificate_that_dane_names_needs_nothing_else() {
     });
     assert!(found.is_empty(), "{found:?}");
     let found = after(|seen| {
-        put(seen, Lookup { secure: true, ..dns("_25._tcp.mail.example.org", "TLSA", &["3 1 1 00"]) });
+        put(seen, proved(Proof::Secure, dns("_25._tcp.mail.example.org", "TLSA", &["3 1 1 00"])));
     });
     assert_eq!(found, ["OUTSIDE-DANE-MISMATCH"]);
     assert_eq!(
-        after(|seen| put(seen, dns("_25._tcp.mail.example.org", "TLSA", &["3 1 1 cc"]))),
+        after(|seen| put(
+            seen,
+            proved(Proof::Insecure, dns("_25._tcp.mail.example.org", "TLSA", &["3 1 1 cc"]))
+        )),
         ["OUTSIDE-DANE-INSECURE"]
     );
+    // What could not be checked is no fault; what does not fit is one either way.
+    assert!(after(|seen| put(seen, dns("_25._tcp.mail.example.org", "TLSA", &["3 1 1 cc"]))).is_empty());
+    let unknown = after(|seen| put(seen, dns("_25._tcp.mail.example.org", "TLSA", &["3 1 1 00"])));
+    assert_eq!(unknown, ["OUTSIDE-DANE-MISMATCH"]);
+}
+
+#[test]
+fn records_of_dane_are_matched_in_every_form() {
+    let of = |records: &[&str]| {
+        after(|seen| put(seen, proved(Proof::Secure, dns("_25._tcp.mail.example.org", "TLSA", records))))
+    };
+    for fits in
+        ["3 1 1 cc", "3 0 1 AA", "3 0 2 bb", "3 1 2 dd", "3 0 0 ee", "3 1 0 ff", "2 0 1 a1", "2 1 1 c1"]
+    {
+        assert!(of(&[fits]).is_empty(), "{fits}");
+        assert!(of(&["3 1 1 00", fits]).is_empty(), "{fits} beside one of before");
+    }
+    for (wrong, cause) in [
+        ("3 1 1 aa", "OUTSIDE-DANE-MISMATCH"),
+        // The issuer is no end entity, and the server's own certificate no authority.
+        ("3 1 1 c1", "OUTSIDE-DANE-MISMATCH"),
+        ("2 1 1 cc", "OUTSIDE-DANE-MISMATCH"),
+        ("1 1 1 cc", "OUTSIDE-DANE-UNUSABLE"),
+        ("3 2 1 cc", "OUTSIDE-DANE-UNUSABLE"),
+        ("3 1 9 cc", "OUTSIDE-DANE-UNUSABLE"),
+    ] {
+        assert_eq!(of(&[wrong]), [cause], "{wrong}");
+    }
+    // By its issuer a certificate counts for its names and time only; by itself whatever it says.
+    let other = |record: &'static str| {
+        after(|seen| {
+            put(seen, proved(Proof::Secure, dns("_25._tcp.mail.example.org", "TLSA", &[record])));
+            first(seen, Speaks::Smtp).tls.as_mut().unwrap().chain[0].names = vec!["mx.example.net".into()];
+            seen.fetches.clear();
+        })
+    };
+    assert!(other("3 1 1 cc").is_empty());
+    assert!(other("2 1 1 c1").contains(&"OUTSIDE-DANE-MISMATCH"));
+}
+
+#[test]
+fn dnssec_that_is_broken_is_one_cause() {
+    let failed = |name, kind| Lookup { answer: Answer::Failed("SERVFAIL".into()), ..dns(name, kind, &[]) };
+    let found = after(|seen| {
+        put(seen, proved(Proof::Bogus, failed("example.org", "MX")));
+        put(seen, failed("_dmarc.example.org", "TXT"));
+        put(seen, proved(Proof::Bogus, dns("mail.example.org", "A", &["192.0.2.7"])));
+    });
+    assert_eq!(found.iter().filter(|c| **c == "OUTSIDE-DNSSEC-BOGUS").count(), 1, "{found:?}");
+    assert!(!found.contains(&"OUTSIDE-DNS-FAILS"), "{found:?}");
 }
 
 #[test]

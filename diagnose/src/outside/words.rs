@@ -13,6 +13,22 @@ pub fn is_inside(address: IpAddr) -> bool {
     }
 }
 
+/// Of the wire alone: nothing that a name may lead to. Clouds keep what their machines know about themselves there
+/// (169.254.169.254, fd00:ec2::254).
+pub fn is_link_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_unspecified() || v4.is_broadcast() || v4.is_multicast(),
+        IpAddr::V6(v6) => {
+            let segments = v6.segments();
+            let first = segments.first().copied().unwrap_or(0);
+            first & 0xFFC0 == 0xFE80
+                || v6.is_unspecified()
+                || v6.is_multicast()
+                || segments.starts_with(&[0xFD00, 0xEC2])
+        }
+    }
+}
+
 /// Whether a name of a certificate (perhaps `*.example.org`) is for this host or address.
 pub fn covers(pattern: &str, host: &str) -> bool {
     let host = host.trim_end_matches('.');
@@ -77,6 +93,14 @@ mod tests {
         }
         assert!(is_inside("10.0.0.1".parse().unwrap()) && is_inside("fd00::1".parse().unwrap()));
         assert!(!is_inside("192.0.2.1".parse().unwrap()) && !is_inside("2001:db8::1".parse().unwrap()));
+        let local = |text: &str| is_link_local(text.parse().unwrap());
+        assert!(
+            local("169.254.169.254")
+                && local("fd00:ec2::254")
+                && local("fe80::1")
+                && local("::ffff:169.254.1.1")
+        );
+        assert!(!local("10.0.0.1") && !local("127.0.0.1") && !local("2001:db8::1"));
         assert!(is_full_name("mx.example.org") && !is_full_name("localhost") && !is_full_name("10.0.0.1"));
     }
 }

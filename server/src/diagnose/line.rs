@@ -16,7 +16,8 @@ What can be diagnosed:
                                               into prose. Files are recognised by what is in them
   waypost diagnose -                          the same, from standard input
   waypost diagnose imap mail.example.org      one service of any mail server, from outside; also pop, smtp, submission, web
-  waypost diagnose mail example.org           a whole domain: MX, TLS, SPF, DKIM, DMARC, MTA-STS, DANE, settings for clients
+  waypost diagnose autodiscover example.org   how Outlook, Thunderbird and telephones find their settings
+  waypost diagnose mail example.org           a whole domain: MX, TLS, SPF, DKIM, DMARC, MTA-STS, DNSSEC, DANE, settings for clients
   waypost diagnose explain KRB-SKEW           what a cause means, how it is recognised and what to do
 
 Every finding says what was seen and where, what follows, how sure that is, what to do, what fits as well and which test
@@ -38,8 +39,9 @@ Exit codes: 0 it ran, whatever was found; 1 it could not be done (with --check a
 pub fn command() -> Command {
     let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     let text = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
-    let what =
-        Arg::new("what").value_name("WHAT").help("PATH, -, imap, pop, smtp, submission, web, mail, explain");
+    let what = Arg::new("what")
+        .value_name("WHAT")
+        .help("PATH, -, imap, pop, smtp, submission, web, autodiscover, mail, explain");
     let outside = "From outside";
     Command::new("diagnose")
         .about("Find the cause: of this organisation's faults, in artefacts of Exchange, or of any mail server from outside")
@@ -57,7 +59,9 @@ pub fn command() -> Command {
         .arg(text("selector", "NAME").action(ArgAction::Append).help("DKIM selector; may be given several times").help_heading(outside))
         .arg(text("dns", "IP[:PORT]").action(ArgAction::Append).help("Ask this name server [default: this machine's]").help_heading(outside))
         .arg(text("ca", "FILE").value_parser(value_parser!(PathBuf)).help("Trust these authorities too (PEM)").help_heading(outside))
-        .arg(text("https-port", "PORT").value_parser(value_parser!(u16)).help("Port of web servers with policies [default: 443]").hide(true))
+        .arg(text("anchor", "FILE").value_parser(value_parser!(PathBuf)).help("Trust these DNSSEC keys too (DS or DNSKEY records)").help_heading(outside))
+        .arg(text("https-port", "PORT").value_parser(value_parser!(u16)).help("Port of web servers [default: 443]").hide(true))
+        .arg(text("http-port", "PORT").value_parser(value_parser!(u16)).help("Port of web servers in the clear [default: 80]").hide(true))
 }
 
 pub(super) fn telling(given: &ArgMatches) -> Telling {
@@ -80,7 +84,9 @@ pub(super) fn what(given: &ArgMatches) -> Result<What, String> {
         (Some("explain"), None) => Err("which cause? waypost diagnose explain CODE".into()),
         (Some(what), Some(whom)) => match Kind::parse(what) {
             Some(kind) => outside(given, kind, whom).map(|q| What::Outside(Box::new(q))),
-            None => Err(format!("{what:?} is none of imap, pop, smtp, submission, web, mail, explain")),
+            None => Err(format!(
+                "{what:?} is none of imap, pop, smtp, submission, web, autodiscover, mail, explain"
+            )),
         },
         (Some(what), None) => {
             let path = PathBuf::from(what);
@@ -112,8 +118,10 @@ fn outside(given: &ArgMatches, kind: Kind, whom: &str) -> Result<Question, Strin
         user,
         dns,
         ca: given.get_one::<PathBuf>("ca").cloned(),
+        anchor: given.get_one::<PathBuf>("anchor").cloned(),
         selectors: many("selector"),
         https_port: number("https-port").unwrap_or(443),
+        http_port: number("http-port").unwrap_or(80),
         ..question(kind, host)
     })
 }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use waypost_diagnose::outside::covers;
 use waypost_diagnose::outside::seen::{Fetch, Page};
+use waypost_trust::channel::BoxStream;
 
 /// For all of it.
 const WITHIN: Duration = Duration::from_secs(8);
@@ -46,9 +47,14 @@ async fn exchange(url: &str, address: IpAddr, port: u16, looker: &Looker) -> io:
             return Err(io::Error::other(format!("the certificate was valid until {}", own.not_after)));
         }
     }
-    let mut stream = secured.stream;
+    let answer = ask(secured.stream, host, &format!("/{path}")).await?;
+    page(&answer).ok_or_else(|| io::Error::other("the answer is no HTTP"))
+}
+
+/// GET of a path; the answer as it came.
+pub(super) async fn ask(mut stream: BoxStream, host: &str, path: &str) -> io::Result<Vec<u8>> {
     let request = format!(
-        "GET /{path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: waypost-diagnose\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: waypost-diagnose\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     stream.flush().await?;
@@ -69,7 +75,7 @@ async fn exchange(url: &str, address: IpAddr, port: u16, looker: &Looker) -> io:
             break;
         }
     }
-    page(&answer).ok_or_else(|| io::Error::other("the answer is no HTTP"))
+    Ok(answer)
 }
 
 fn head_of(answer: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -77,7 +83,7 @@ fn head_of(answer: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((answer.get(..at)?, answer.get(at + 4..)?))
 }
 
-fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let mut fields = head.lines().skip(1).filter_map(|l| l.split_once(':'));
     fields.find(|(n, _)| n.trim().eq_ignore_ascii_case(name)).map(|(_, v)| v.trim())
 }
@@ -90,13 +96,19 @@ fn whole(answer: &[u8]) -> bool {
 }
 
 fn page(answer: &[u8]) -> Option<Page> {
+    parts(answer).map(|(_, page)| page)
+}
+
+/// The head as text, and the page.
+pub(super) fn parts(answer: &[u8]) -> Option<(String, Page)> {
     let (head, body) = head_of(answer)?;
-    let head = String::from_utf8_lossy(head);
+    let head = String::from_utf8_lossy(head).into_owned();
     let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
     let chunked = field(&head, "transfer-encoding").is_some_and(|t| t.eq_ignore_ascii_case("chunked"));
     let body = if chunked { unchunked(body) } else { body.to_vec() };
     let kind = field(&head, "content-type").unwrap_or_default().to_owned();
-    Some(Page { status, kind, body: String::from_utf8_lossy(&body).into_owned() })
+    let page = Page { status, kind, body: String::from_utf8_lossy(&body).into_owned() };
+    Some((head, page))
 }
 
 /// What is whole of a chunked body (RFC 9112 §7.1).

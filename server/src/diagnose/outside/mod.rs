@@ -1,8 +1,11 @@
 //! A mail server looked at from outside: names, doors, promises. What is seen is handed to `waypost_diagnose::outside`, which
 //! judges it. All of it takes half a minute at most; what was not reached by then is said.
 
+mod anchors;
+mod discover;
 mod door;
 mod fetch;
+mod prove;
 mod resolve;
 mod tls;
 
@@ -19,7 +22,7 @@ use tls::Looker;
 use tokio::task::JoinSet;
 use waypost_base::Clock;
 use waypost_diagnose::outside::names::{greeted_as, mx_host};
-use waypost_diagnose::outside::seen::{Door, Host, Kind, NamedBy, Seen, Speaks};
+use waypost_diagnose::outside::seen::{Door, Host, Kind, NamedBy, Seen, Speaks, WayKind};
 use waypost_diagnose::outside::spf;
 
 /// For everything. Whoever asks waits at a terminal.
@@ -31,6 +34,16 @@ const MX_MAX: usize = 6;
 /// Selectors that large providers and common programs use.
 const SELECTORS: &[&str] =
     &["default", "dkim", "mail", "selector1", "selector2", "google", "k1", "s1", "s2", "waypost"];
+
+/// Records that name servers for people (RFC 6186, RFC 8314 §5.1).
+const SERVICES: [(&str, Speaks); 6] = [
+    ("_imaps", Speaks::Imap),
+    ("_imap", Speaks::Imap),
+    ("_pop3s", Speaks::Pop),
+    ("_pop3", Speaks::Pop),
+    ("_submissions", Speaks::Submission),
+    ("_submission", Speaks::Submission),
+];
 
 /// What is asked.
 #[derive(Clone, Debug, Default)]
@@ -46,9 +59,13 @@ pub struct Question {
     pub user: Option<(String, String)>,
     pub dns: Vec<SocketAddr>,
     pub ca: Option<PathBuf>,
+    /// Trust anchors of signed zones that the root does not know.
+    pub anchor: Option<PathBuf>,
     pub selectors: Vec<String>,
     /// Port of web servers that hold policies; 443 but in a laboratory.
     pub https_port: u16,
+    /// Of web servers that are asked in the clear; 80 but in a laboratory.
+    pub http_port: u16,
 }
 
 /// Where to look.
@@ -71,11 +88,12 @@ struct Looking {
 /// Looks, and says what was seen.
 ///
 /// # Errors
-/// When the file of authorities cannot be read.
+/// When the file of authorities or of trust anchors cannot be read.
 pub async fn look(question: Question, clock: &Clock) -> io::Result<Seen> {
     let now = clock.now();
     let looker = Arc::new(Looker::new(question.ca.as_deref(), now)?);
-    let resolve = Resolve::new(question.dns.clone());
+    let anchors = question.anchor.as_deref().map(anchors::of_file).transpose()?.unwrap_or_default();
+    let resolve = Resolve::new(question.dns.clone(), anchors, now);
     let seen = Seen {
         kind: question.kind,
         asked: question.host.clone(),
@@ -102,6 +120,7 @@ impl Looking {
         }
         self.doors(targets).await;
         self.afterwards().await;
+        self.proofs().await;
     }
 
     /// The doors that the question is about.
@@ -111,10 +130,11 @@ impl Looking {
         let kind = self.question.kind;
         let mut targets = match kind {
             Kind::Mail if !by_address => self.of_domain(&host).await,
+            Kind::Autodiscover if !by_address => self.of_settings(&host).await,
             Kind::Smtp if !by_address && self.question.address.is_none() => self.of_mx(&host).await,
             _ => Vec::new(),
         };
-        if targets.is_empty() && kind != Kind::Mail {
+        if targets.is_empty() && !matches!(kind, Kind::Mail | Kind::Autodiscover) {
             targets = self.of_host(kind, &host).await;
         }
         if let Some(port) = self.question.port {
@@ -138,7 +158,7 @@ impl Looking {
             Kind::Pop => (Speaks::Pop, &[(995, true), (110, false)]),
             Kind::Submission => (Speaks::Submission, &[(587, false), (465, true)]),
             Kind::Web => (Speaks::Web, &[(443, true)]),
-            Kind::Smtp | Kind::Mail => (Speaks::Smtp, &[(25, false)]),
+            Kind::Smtp | Kind::Mail | Kind::Autodiscover => (Speaks::Smtp, &[(25, false)]),
         };
         if self.question.address.is_none() && self.resolve.addresses(host).await.is_empty() {
             // People ask about their domain, whose records know the host.
@@ -235,23 +255,46 @@ impl Looking {
                 promised: true,
             });
         }
-        let services = [
-            ("_imaps", Speaks::Imap),
-            ("_imap", Speaks::Imap),
-            ("_pop3s", Speaks::Pop),
-            ("_pop3", Speaks::Pop),
-            ("_submissions", Speaks::Submission),
-            ("_submission", Speaks::Submission),
-        ];
-        let named = self.of_services(domain, &services).await;
+        let named = self.of_services(domain, &SERVICES).await;
         if !named.iter().any(|t| t.speaks == Speaks::Imap) {
             self.seen.left_out.push(format!(
                 "No SRV record says where people of {domain} read their mail, so no such server was looked at. Ask about it by name: waypost diagnose imap HOST"
             ));
         }
         self.autoconfig(domain).await;
+        self.ways(domain).await;
         targets.extend(named);
         targets
+    }
+
+    /// How clients find the settings of a domain, and the servers that its records name.
+    async fn of_settings(&mut self, asked: &str) -> Vec<Target> {
+        // People ask about the host that they see in a warning.
+        let domain = ["autodiscover.", "autoconfig."].iter().find_map(|begin| asked.strip_prefix(begin));
+        let domain = domain.filter(|d| d.contains('.')).unwrap_or(asked).to_owned();
+        let targets = self.of_services(&domain, &SERVICES).await;
+        self.autoconfig(&domain).await;
+        self.ways(&domain).await;
+        targets
+    }
+
+    async fn ways(&mut self, domain: &str) {
+        let ways = discover::Ways {
+            resolve: &self.resolve,
+            looker: &self.looker,
+            https: self.question.https_port,
+            http: self.question.http_port,
+            // Of a whole domain the address is that of its mail servers.
+            address: self.question.address.filter(|_| self.question.kind == Kind::Autodiscover),
+        };
+        self.seen.ways = ways.all(domain).await;
+        for way in self.seen.ways.iter().filter(|w| w.kind == WayKind::Srv) {
+            let Some(first) = way.hops.first() else { continue };
+            let (name, by) = (first.host.clone(), NamedBy::Srv(format!("_autodiscover._tcp.{domain}")));
+            if !self.seen.hosts.iter().any(|h| h.name == name) {
+                self.seen.hosts.push(Host { name, by });
+            }
+        }
     }
 
     /// The file that Thunderbird and others fetch. Only its hosts are looked at.
@@ -368,6 +411,33 @@ impl Looking {
                 "No sign-in was tried at {}: it takes a password only as it is, and either TLS does not stand or the certificate does not say that it is this server.",
                 door.place()
             ));
+        }
+    }
+
+    /// What DNSSEC says of the records by which mail finds its server, and of what was asked about.
+    async fn proofs(&mut self) {
+        let mut wanted: Vec<(String, RecordType)> = Vec::new();
+        if !self.seen.domain.is_empty() {
+            wanted.push((self.seen.domain.clone(), RecordType::MX));
+        }
+        for host in self.seen.hosts.iter().filter(|h| matches!(h.by, NamedBy::Mx | NamedBy::Asked)) {
+            wanted.extend([(host.name.clone(), RecordType::A), (host.name.clone(), RecordType::AAAA)]);
+        }
+        for door in self.seen.doors.iter().filter(|d| d.speaks == Speaks::Smtp) {
+            wanted.push((format!("_{}._tcp.{}", door.port, door.host), RecordType::TLSA));
+        }
+        let mut known = BTreeSet::new();
+        wanted.retain(|(name, kind)| {
+            let text = name.trim_end_matches('.');
+            text.contains('.')
+                && text.parse::<IpAddr>().is_err()
+                && known.insert((name.clone(), u16::from(*kind)))
+        });
+        for (name, kind) in wanted {
+            // With an address that was given, nothing is asked about names.
+            if self.resolve.has_asked(&name, kind) {
+                self.resolve.proved(&name, kind).await;
+            }
         }
     }
 

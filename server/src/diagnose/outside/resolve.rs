@@ -1,9 +1,11 @@
 //! Questions to name servers for a look from outside: one question at a time is seen with its answer, its time, and whether
-//! the name server says that DNSSEC proved it.
+//! the name server says that DNSSEC proved it. What people rely on is checked here, too ([`super::prove`]).
 //!
 //! Asked by hand rather than by the resolver of the transport, which joins and hides what is to be shown here. Each question
 //! goes out at most twice to each of two name servers; answers are kept for the one diagnosis.
 
+use super::anchors::Anchor;
+use super::prove::Prover;
 use hickory_resolver::proto::op::{Edns, Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use std::collections::BTreeMap;
@@ -13,6 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+use waypost_base::Timestamp;
 use waypost_diagnose::outside::seen::{Answer, Lookup};
 
 /// For one try: name servers that are further away than this are as good as dead to a mail server.
@@ -27,15 +30,34 @@ const PAYLOAD: u16 = 1232;
 
 pub struct Resolve {
     servers: Vec<SocketAddr>,
+    prover: Prover,
     asked: Mutex<BTreeMap<(String, String), Lookup>>,
 }
 
 impl Resolve {
-    /// The name servers of this machine unless others are given.
-    pub fn new(given: Vec<SocketAddr>) -> Resolve {
+    /// The name servers of this machine unless others are given; trust anchors beside the root's.
+    pub fn new(given: Vec<SocketAddr>, anchors: Vec<Anchor>, now: Timestamp) -> Resolve {
         let mut servers = if given.is_empty() { of_this_machine() } else { given };
         servers.truncate(SERVERS_MAX);
-        Resolve { servers, asked: Mutex::default() }
+        let prover = Prover::new(&servers, anchors, now);
+        Resolve { servers, prover, asked: Mutex::default() }
+    }
+
+    pub fn has_asked(&self, name: &str, kind: RecordType) -> bool {
+        let key = (name.trim_end_matches('.').to_ascii_lowercase(), kind.to_string());
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key)
+    }
+
+    /// Asks, and checks the answer by DNSSEC, once.
+    pub async fn proved(&self, name: &str, kind: RecordType) -> Lookup {
+        let mut lookup = self.ask(name, kind).await;
+        let Ok(full) = Name::from_utf8(format!("{}.", lookup.name)) else { return lookup };
+        if lookup.dnssec.is_none() && name.parse::<IpAddr>().is_err() {
+            lookup.dnssec = Some(self.prover.prove(&full, kind).await);
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.insert((lookup.name.clone(), lookup.kind.clone()), lookup.clone());
+        }
+        lookup
     }
 
     /// Everything that was asked, in order of names.
@@ -71,7 +93,14 @@ impl Resolve {
             Ok(full) => self.ask_as(&plain, full, kind).await,
             Err(e) => {
                 let answer = Answer::Failed(format!("no name of the DNS: {e}"));
-                Lookup { name: plain, kind: kind.to_string(), answer, secure: false, micros: 0 }
+                Lookup {
+                    name: plain,
+                    kind: kind.to_string(),
+                    answer,
+                    vouched: false,
+                    dnssec: None,
+                    micros: 0,
+                }
             }
         }
     }
@@ -85,20 +114,22 @@ impl Resolve {
             }
             if asked.len() >= QUESTIONS_MAX {
                 let answer = Answer::Failed("not asked: there were too many questions".into());
-                return Lookup { name: key.0, kind: key.1, answer, secure: false, micros: 0 };
+                return Lookup { name: key.0, kind: key.1, answer, vouched: false, dnssec: None, micros: 0 };
             }
         }
         let begun = Instant::now();
-        let (answer, secure, alias) = self.question(&name, kind).await;
+        let (answer, vouched, alias) = self.question(&name, kind).await;
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let lookup = Lookup { name: key.0.clone(), kind: key.1.clone(), answer, secure, micros };
+        let lookup =
+            Lookup { name: key.0.clone(), kind: key.1.clone(), answer, vouched, dnssec: None, micros };
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(alias) = alias {
             let cname = Lookup {
                 name: key.0.clone(),
                 kind: "CNAME".into(),
                 answer: Answer::Records(vec![alias]),
-                secure,
+                vouched,
+                dnssec: None,
                 micros: 0,
             };
             asked.insert((key.0.clone(), "CNAME".into()), cname);
@@ -113,7 +144,7 @@ impl Resolve {
         }
         let mut last = Answer::Timeout;
         for server in self.servers.iter().chain(&self.servers) {
-            match tokio::time::timeout(TRY, exchange(*server, name, kind)).await {
+            match tokio::time::timeout(TRY, exchange(*server, name, kind, false)).await {
                 Err(_) => last = Answer::Timeout,
                 Ok(Err(e)) => last = Answer::Failed(format!("{server}: {e}")),
                 Ok(Ok(message)) => match message.metadata.response_code {
@@ -136,7 +167,7 @@ fn of_this_machine() -> Vec<SocketAddr> {
 }
 
 fn read(message: &Message, name: &Name, kind: RecordType) -> (Answer, bool, Option<String>) {
-    let secure = message.metadata.authentic_data;
+    let vouched = message.metadata.authentic_data;
     let alias = message.answers.iter().find_map(|record| match &record.data {
         RData::CNAME(to) if record.name == *name => Some(plain(&to.0)),
         _ => None,
@@ -144,7 +175,7 @@ fn read(message: &Message, name: &Name, kind: RecordType) -> (Answer, bool, Opti
     let fitting = message.answers.iter().filter(|record| record.data.record_type() == kind);
     let records: Vec<String> = fitting.take(RECORDS_MAX).map(|record| shown(&record.data)).collect();
     let answer = if records.is_empty() { Answer::NoRecord } else { Answer::Records(records) };
-    (answer, secure, alias.filter(|_| kind != RecordType::CNAME))
+    (answer, vouched, alias.filter(|_| kind != RecordType::CNAME))
 }
 
 /// Without the final dot, in small letters; the root stays a dot.
@@ -179,9 +210,16 @@ fn shown(data: &RData) -> String {
     }
 }
 
-/// One question and its answer: by UDP, and by TCP where that was cut short.
-async fn exchange(server: SocketAddr, name: &Name, kind: RecordType) -> io::Result<Message> {
+/// One question and its answer: by UDP, and by TCP where that was cut short. `raw`: the name server is to give what it has
+/// without checking it (CD).
+pub(super) async fn exchange(
+    server: SocketAddr,
+    name: &Name,
+    kind: RecordType,
+    raw: bool,
+) -> io::Result<Message> {
     let mut query = Message::query();
+    query.metadata.checking_disabled = raw;
     query.metadata.recursion_desired = true;
     // Whoever asks understands the flag in the answer (RFC 6840 §5.7).
     query.metadata.authentic_data = true;

@@ -95,17 +95,45 @@ impl Looker {
             version: if modern { "TLSv1.3" } else { "TLSv1.2" }.into(),
             cipher: cipher.map_or("unknown", |s| crate::tls::cipher_name(s.suite())).into(),
             distrust: self.distrust(&chain),
-            chain: chain.iter().take(CHAIN_MAX).filter_map(certificate).collect(),
+            chain: self.told(&chain),
         };
         Ok(Secured { stream: Box::new(stream), tls, bindings })
     }
 
-    /// Why no authority stands behind the chain. Its time and names are looked at elsewhere, so it is asked about a moment at
-    /// which all of it was valid, and for a name that it has.
-    fn distrust(&self, chain: &[CertificateDer<'static>]) -> Option<String> {
-        let Some(authorities) = &self.authorities else {
-            return Some("this machine trusts no certificate authority".into());
+    fn told(&self, chain: &[CertificateDer<'static>]) -> Vec<Certificate> {
+        let one = |(n, der): (usize, &CertificateDer<'static>)| {
+            let told = certificate(der)?;
+            Some(Certificate { vouches: n > 0 && self.vouches(der, chain), ..told })
         };
+        chain.iter().take(CHAIN_MAX).enumerate().filter_map(one).collect()
+    }
+
+    /// Whether the chain holds for those who trust this certificate as an authority, and no other.
+    fn vouches(&self, authority: &CertificateDer<'static>, chain: &[CertificateDer<'static>]) -> bool {
+        let mut roots = RootCertStore::empty();
+        if roots.add(authority.clone()).is_err() {
+            return false;
+        }
+        let alone =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider)).build();
+        alone.is_ok_and(|alone| self.refused_by(&alone, chain).is_none())
+    }
+
+    /// Why no authority stands behind the chain.
+    fn distrust(&self, chain: &[CertificateDer<'static>]) -> Option<String> {
+        match &self.authorities {
+            Some(authorities) => self.refused_by(authorities, chain),
+            None => Some("this machine trusts no certificate authority".into()),
+        }
+    }
+
+    /// Its time and names are looked at elsewhere, so it is asked about a moment at which all of it was valid, and for a name
+    /// that it has.
+    fn refused_by(
+        &self,
+        authorities: &WebPkiServerVerifier,
+        chain: &[CertificateDer<'static>],
+    ) -> Option<String> {
         let (leaf, between) = chain.split_first()?;
         let facts: Vec<Facts> = chain.iter().filter_map(|c| Facts::of_der(c).ok()).collect();
         let own = facts.first()?;
@@ -158,6 +186,9 @@ fn certificate(der: &CertificateDer<'static>) -> Option<Certificate> {
         sha512: digest(&ring::digest::SHA512, der),
         key_sha256: of_key(&ring::digest::SHA256),
         key_sha512: of_key(&ring::digest::SHA512),
+        der: der.to_vec(),
+        key_der: key.as_ref().map(|k| k.to_vec()).unwrap_or_default(),
+        vouches: false,
     })
 }
 
