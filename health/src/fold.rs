@@ -45,7 +45,12 @@ impl Well {
     /// What went well went well through everything below, too. To be called when all is told.
     pub fn settle(&mut self) {
         for (subject, at) in std::mem::take(&mut self.parts) {
-            for part in subject.closure() {
+            // Whoever opens a leg does not pass by his own door: others may look for it at a wrong address.
+            let own = match &subject {
+                Subject::Leg { from, to } if from != to => Some(Subject::Inner(from.clone())),
+                _ => None,
+            };
+            for part in subject.closure().into_iter().filter(|part| Some(part) != own.as_ref()) {
                 let last = self.parts.entry(part).or_default();
                 *last = at.max(*last);
             }
@@ -71,7 +76,9 @@ impl Well {
 #[derive(Clone, Debug)]
 pub struct Group {
     pub subject: Subject,
-    /// No other part would explain it as well.
+    /// All parts that would explain it as well; the subject is the first.
+    pub parts: Vec<Subject>,
+    /// No other part would.
     pub sure: bool,
     pub root: Failure,
     /// The root too.
@@ -239,7 +246,7 @@ impl Growing {
 
     fn finish(self) -> Group {
         let (subject, sure) = (self.subject().clone(), self.parts.len() == 1);
-        let Growing { mut cases, under, .. } = self;
+        let Growing { parts, mut cases, under } = self;
         // The first tells of it: the most definite, then what is about this part alone, then the earliest.
         cases.sort_by_key(|c| {
             let order = (Reverse(c.rank), Reverse(c.failure.severity), !c.is_direct());
@@ -247,7 +254,7 @@ impl Growing {
         });
         let members: Vec<Failure> = cases.into_iter().chain(under).map(|c| c.failure).collect();
         let root = members.first().cloned();
-        Group { subject, sure, root: root.expect("a group is made of at least one failure"), members }
+        Group { subject, sure, parts, root: root.expect("a group is made of at least one failure"), members }
     }
 }
 

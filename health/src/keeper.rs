@@ -27,6 +27,8 @@ struct Server {
     report: Option<(ServerReport, Moment)>,
     /// Tries to ask it that failed since: the last one, the time of the first, how many.
     unheard: Option<(ProbeResult, Moment, u32)>,
+    /// When it was let in, or let in again, where that was while this keeper looked on.
+    joined: Option<Moment>,
 }
 
 /// An alert that is open.
@@ -51,6 +53,9 @@ pub struct Keeper {
     alert_slow: bool,
     began: Option<Moment>,
     servers: BTreeMap<String, Server>,
+    /// The servers that there are, and those of them that are there anew and were not heard of yet.
+    listed: BTreeSet<String>,
+    new: BTreeSet<String>,
     open: Vec<Open>,
     /// With the time when they were over.
     past: VecDeque<(Alert, Moment)>,
@@ -82,6 +87,8 @@ impl Keeper {
             alert_slow: false,
             began: None,
             servers: BTreeMap::new(),
+            listed: BTreeSet::new(),
+            new: BTreeSet::new(),
             open: Vec::new(),
             past: VecDeque::new(),
             pending: BTreeMap::new(),
@@ -133,15 +140,28 @@ impl Keeper {
         }
     }
 
+    /// Another server keeps the alerts from now on. What is open is for it; what servers said is forgotten.
+    pub fn hand_over(&mut self) -> Vec<Alert> {
+        self.began = None;
+        self.servers.clear();
+        self.listed.clear();
+        self.new.clear();
+        self.pending.clear();
+        self.open.drain(..).map(|open| open.alert).collect()
+    }
+
     /// A server's report, the keeper's own included.
     pub fn hear(&mut self, report: ServerReport, now: Moment) {
         let began = *self.began.get_or_insert(now);
         if now.since(began) <= self.timing.stale() {
             self.adopt(report.alerts.clone(), now);
         }
+        // Whoever kept the alerts meanwhile gives them back at any time.
+        self.adopt(report.handed.clone(), now);
         if self.servers.len() < SERVERS_MAX || self.servers.contains_key(&report.server) {
             let name = report.server.clone();
-            self.servers.insert(name, Server { report: Some((report, now)), unheard: None });
+            let joined = self.joined(&name, now);
+            self.servers.insert(name, Server { report: Some((report, now)), unheard: None, joined });
         }
     }
 
@@ -149,7 +169,9 @@ impl Keeper {
     /// the leg to it. Call it for each try that fails; a report ends it.
     pub fn unheard(&mut self, server: &str, result: ProbeResult, now: Moment) {
         self.began.get_or_insert(now);
+        let joined = self.joined(server, now);
         let entry = self.servers.entry(server.to_owned()).or_default();
+        entry.joined = joined;
         let (first, count) = entry.unheard.as_ref().map_or((now, 0), |(_, first, count)| (*first, *count));
         entry.unheard = Some((result.bounded(), first, count.saturating_add(1)));
     }
@@ -157,6 +179,18 @@ impl Keeper {
     /// The servers of the organisation; what others said is forgotten.
     pub fn servers(&mut self, ids: &[String]) {
         self.servers.retain(|id, _| ids.contains(id));
+        if !self.listed.is_empty() {
+            let new = ids.iter().filter(|id| !self.listed.contains(*id));
+            self.new.extend(new.cloned());
+        }
+        self.listed = ids.iter().cloned().collect();
+    }
+
+    fn joined(&mut self, server: &str, now: Moment) -> Option<Moment> {
+        match self.new.remove(server) {
+            true => Some(now),
+            false => self.servers.get(server).and_then(|s| s.joined),
+        }
     }
 
     /// A version of the settings was put in place.
@@ -279,10 +313,16 @@ impl Keeper {
                     standing.entry(member).or_insert(Standing::Unknown);
                     continue;
                 }
-                if let Some(good) = monitor.good_ago {
-                    well.went(monitor.path(), heard.mono.saturating_sub(good));
+                if let Some(good) = monitor.good_began_ago.or(monitor.good_ago) {
+                    well.went(monitor.good_path(), heard.mono.saturating_sub(good));
                 }
-                let stands = self.stands(monitor);
+                // Who was shown out, or not known yet, found every door shut. That counts only where it is still so.
+                let tried = heard.mono.saturating_sub(monitor.tried_ago.unwrap_or(u64::MAX));
+                let before = server.joined.is_some_and(|at| tried <= at.mono + self.timing.timeout());
+                let stands = match self.stands(monitor) {
+                    Standing::Failing if before => Standing::Unknown,
+                    stands => stands,
+                };
                 if stands == Standing::Failing
                     && let Some(failure) = failure(&member, monitor, *heard)
                 {
@@ -460,10 +500,12 @@ impl Keeper {
         let better = group.rank() > known || (severer && group.rank() >= known);
         let narrower =
             group.sure && !open.sure && group.rank() >= known && group.subject != open.alert.subject;
+        // What was named at first does not explain all that fails by now.
+        let elsewhere = !open.sure && group.rank() >= known && !group.parts.contains(&open.alert.subject);
         let same = group.code() == open.alert.finding.cause.code && group.subject == open.alert.subject;
         open.sure |= same && group.sure;
         // What told of it is well again: what is more definite now may be another fault, which is looked at later.
-        if same || !root_fails || !(better || narrower) {
+        if same || !root_fails || !(better || narrower || elsewhere) {
             return None;
         }
         open.alert.subject = group.subject.clone();

@@ -81,6 +81,12 @@ pub struct MonitorState {
     pub cause_ago: Option<u64>,
     /// Milliseconds since the last good try.
     pub good_ago: Option<u64>,
+    /// Milliseconds since that try began: what broke since may not have been on its way any more.
+    #[serde(default)]
+    pub good_began_ago: Option<u64>,
+    /// What the last good try went through, where the last try was none.
+    #[serde(default)]
+    pub good_path: Vec<Subject>,
     /// Milliseconds since the last try ended.
     #[serde(default)]
     pub tried_ago: Option<u64>,
@@ -105,6 +111,14 @@ impl MonitorState {
     pub fn path(&self) -> &[Subject] {
         self.last.as_ref().map_or(&[], |r| r.subject.as_slice())
     }
+
+    /// What its last good try went through: one that fails may have gone another way, and know more of it.
+    pub fn good_path(&self) -> &[Subject] {
+        match &self.last {
+            Some(last) if !last.succeeded() => &self.good_path,
+            _ => self.path(),
+        }
+    }
 }
 
 /// What a server tells the keeper, and what Get-ServerHealth shows of it.
@@ -116,6 +130,9 @@ pub struct ServerReport {
     /// Open alerts that this server heard of from the last keeper, for the next one.
     #[serde(default)]
     pub alerts: Vec<crate::alert::Alert>,
+    /// Open alerts that this server has kept itself until another one came (back), for that one.
+    #[serde(default)]
+    pub handed: Vec<crate::alert::Alert>,
 }
 
 /// What taking a result leads to.
@@ -136,6 +153,8 @@ pub(crate) struct Monitor {
     since: Moment,
     failing: Option<Moment>,
     good: Option<Moment>,
+    /// When the last good try began, by the clock that only goes forward, and what it went through.
+    good_way: (u64, Vec<Subject>),
     last: Option<ProbeResult>,
     heard: Option<Moment>,
     fault: Option<ProbeResult>,
@@ -166,6 +185,7 @@ impl Monitor {
             since: now,
             failing: None,
             good: None,
+            good_way: (0, Vec::new()),
             last: None,
             heard: None,
             fault: None,
@@ -247,6 +267,8 @@ impl Monitor {
 
     fn fine(&mut self, result: &ProbeResult, budget: u32, timing: Timing, now: Moment, taken: &mut Taken) {
         self.good = Some(now);
+        self.good_way.0 = now.mono.saturating_sub(u64::from(result.took.max(result.millis)));
+        self.good_way.1.clone_from(&result.subject);
         self.good_version = result.version.or(self.good_version);
         let was_fault = self.is_fault();
         self.failures = 0;
@@ -335,6 +357,12 @@ impl Monitor {
             failing_ago: self.failing.map(|at| now.since(at)),
             cause_ago: self.cause.map(|at| now.since(at)),
             good_ago: self.good.map(|at| now.since(at)),
+            good_began_ago: self.good.map(|_| now.mono.saturating_sub(self.good_way.0)),
+            good_path: self
+                .last
+                .as_ref()
+                .filter(|l| !l.succeeded())
+                .map_or_else(Vec::new, |_| self.good_way.1.clone()),
             tried_ago: self.heard.map(|at| now.since(at)),
             recovering: self.confirmed && self.goods > 0,
             last: self.last.clone(),

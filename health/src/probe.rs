@@ -209,6 +209,9 @@ pub struct ProbeResult {
     /// By that server's clock; shown, never reckoned with.
     pub started: Timestamp,
     pub millis: u32,
+    /// How long the whole try took; `millis` may be the longest part of it.
+    #[serde(default)]
+    pub took: u32,
     /// The hops that it took, in order, with steps and their timings. The last one that failed is the one that alerts name.
     pub legs: Vec<Leg>,
     /// What is wrong; `None`: it succeeded.
@@ -234,6 +237,7 @@ impl ProbeResult {
             server: server.to_owned(),
             started,
             millis: 0,
+            took: 0,
             legs: Vec::new(),
             finding: None,
             degraded: false,

@@ -197,6 +197,7 @@ impl Watch {
                 last.legs.clear();
             }
         }
-        ServerReport { server: self.server.clone(), at: now.wall, monitors, alerts: Vec::new() }
+        let server = self.server.clone();
+        ServerReport { server, at: now.wall, monitors, alerts: Vec::new(), handed: Vec::new() }
     }
 }

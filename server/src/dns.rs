@@ -39,9 +39,13 @@ impl MailAuth {
     /// What can be changed while the server runs: all of it. Other name servers are asked from the next question on.
     pub fn apply(&self, settings: &Settings) {
         match self.names.set(&waypost_admin::commands::names_options(&settings.dns)) {
-            Ok(true) => tracing::info!(servers = ?settings.dns.servers, "names are asked of other servers from now on"),
+            Ok(true) => {
+                tracing::info!(servers = ?settings.dns.servers, "names are asked of other servers from now on")
+            }
             Ok(false) => {}
-            Err(e) => tracing::error!(error = %e, "the new name servers cannot be used; the old ones are asked on"),
+            Err(e) => {
+                tracing::error!(error = %e, "the new name servers cannot be used; the old ones are asked on")
+            }
         }
         self.check.set_rules(rules(&settings.mail_authentication));
         self.sign.set_enabled(settings.mail_authentication.dkim_signing_enabled);

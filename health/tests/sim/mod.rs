@@ -1,2 +1,3 @@
+mod servers;
 mod tests;
 mod world;

@@ -49,11 +49,14 @@ pub struct Fault {
     /// Tries hang until their time is over.
     pub hangs: bool,
     pub degraded: bool,
+    /// For inner doors: only whoever looks for it from outside is concerned, and it itself.
+    pub only_to: bool,
 }
 
 impl Fault {
     pub fn new(part: Subject, code: &'static str, symptom: &'static str) -> Fault {
-        Fault { part, code, symptom, from: 0, until: u64::MAX, flaps: 0, hangs: false, degraded: false }
+        let (from, until, flaps) = (0, u64::MAX, 0);
+        Fault { part, code, symptom, from, until, flaps, hangs: false, degraded: false, only_to: false }
     }
 
     pub fn at(self, from: u64, until: u64) -> Fault {
@@ -99,6 +102,16 @@ pub struct World {
     /// The wall clock is off by so much from these times on.
     pub jumps: Vec<(u64, i64)>,
     pub keeper: Keeper,
+    /// Parts that a probe goes through by turns, besides its path. Only a try that fails there tells which it was.
+    pub turns: BTreeMap<(String, ProbeId), Vec<Subject>>,
+    /// Alerts that a server has kept, for the keeper.
+    pub handed: BTreeMap<String, Vec<Alert>>,
+    /// The keeper's legs stand since before the faults.
+    pub links_stand: bool,
+    /// Servers that the probes of others leave out.
+    pub unasked: BTreeSet<String>,
+    /// The servers that the directory has, where they are not all of them.
+    pub listed: Option<Vec<String>>,
     pub version: u32,
     pub said: Vec<(u64, Decision)>,
     now: u64,
@@ -207,6 +220,11 @@ impl World {
             packet_loss: 0,
             jumps: Vec::new(),
             keeper: Keeper::new("fe-1", timing),
+            turns: BTreeMap::new(),
+            handed: BTreeMap::new(),
+            links_stand: false,
+            unasked: BTreeSet::new(),
+            listed: None,
             version: 1,
             said: Vec::new(),
             now: 0,
@@ -274,12 +292,17 @@ impl World {
     fn step(&mut self, task: Task) {
         match task {
             Task::Run { server, probe, round } => {
+                let asks = |s: &Subject| s.server().is_some_and(|s| s != server && self.unasked.contains(s));
+                let left_out = self.probes[&(server.clone(), probe.clone())].path.iter().any(asks);
                 if round {
                     let next = self.now + self.timing.recurrence();
                     self.put(next, Task::Run { server: server.clone(), probe: probe.clone(), round });
                 }
-                let took = self.duration(&server, &probe);
+                if left_out {
+                    return;
+                }
                 let started = self.now;
+                let took = self.duration(&server, &probe, started);
                 self.put(started + took, Task::Result { server, probe, started });
             }
             Task::Result { server, probe, started } => self.finish(&server, &probe, started),
@@ -296,17 +319,21 @@ impl World {
     /// The keeper asks a server how it is.
     fn ask(&mut self, server: &str) {
         let now = self.moment();
-        if !self.runs("fe-1") {
+        let keeper = self.keeper.server().to_owned();
+        let listed = self.listed.as_ref().is_none_or(|all| all.iter().any(|id| id == server));
+        if !self.runs(&keeper) || !listed {
             return;
         }
-        let reached = server == "fe-1" || self.broken(&[Subject::leg("fe-1", server)]).is_empty();
+        let reached =
+            server == keeper || self.links_stand || self.broken(&[Subject::leg(&keeper, server)]).is_empty();
         if self.runs(server) && reached {
-            let report = self.watches[server].report(now);
+            let mut report = self.watches[server].report(now);
+            report.handed = self.handed.get(server).cloned().unwrap_or_default();
             self.keeper.hear(report, now);
         } else {
             let probe = id("RemoteMonitoring", "ServerReportProbe", server);
-            let mut result = ProbeResult::new(probe, "fe-1", now.wall);
-            result.subject = vec![Subject::leg("fe-1", server)];
+            let mut result = ProbeResult::new(probe, &keeper, now.wall);
+            result.subject = vec![Subject::leg(&keeper, server)];
             result.finding = Some(finding("INNER-UNREACHABLE"));
             self.keeper.unheard(server, result, now);
         }
@@ -314,6 +341,8 @@ impl World {
 
     fn judge(&mut self) {
         let now = self.moment();
+        let all = || SERVERS.iter().map(|s| (*s).to_owned()).collect();
+        self.keeper.servers(&self.listed.clone().unwrap_or_else(all));
         for decision in self.keeper.judge(now) {
             self.said.push((self.now, decision));
         }
@@ -322,11 +351,26 @@ impl World {
     /// Faults on a way.
     fn broken(&self, path: &[Subject]) -> Vec<Fault> {
         let way: BTreeSet<Subject> = path.iter().flat_map(Subject::closure).collect();
-        self.faults.iter().filter(|f| f.holds(self.now) && way.contains(&f.part)).cloned().collect()
+        let concerned = |f: &&Fault| {
+            let to = |s: &Subject| match s {
+                Subject::Leg { to, .. } | Subject::Inner(to) => f.part.server() == Some(to),
+                _ => false,
+            };
+            !f.only_to || path.iter().any(to)
+        };
+        let holding = self.faults.iter().filter(|f| f.holds(self.now) && way.contains(&f.part));
+        holding.filter(concerned).cloned().collect()
     }
 
-    fn duration(&mut self, server: &str, probe: &ProbeId) -> u64 {
-        let path = self.probes[&(server.to_owned(), probe.clone())].path.clone();
+    /// What a try goes through besides its path.
+    fn turn(&self, server: &str, probe: &ProbeId, started: u64) -> Option<Subject> {
+        let turns = self.turns.get(&(server.to_owned(), probe.clone()))?;
+        turns.get((started / 7) as usize % turns.len()).cloned()
+    }
+
+    fn duration(&mut self, server: &str, probe: &ProbeId, started: u64) -> u64 {
+        let mut path = self.probes[&(server.to_owned(), probe.clone())].path.clone();
+        path.extend(self.turn(server, probe, started));
         if self.broken(&path).iter().any(|f| f.hangs) {
             return self.timing.timeout();
         }
@@ -346,7 +390,12 @@ impl World {
         if !self.runs(server) {
             return;
         }
-        let known = self.probes[&(server.to_owned(), probe.clone())].clone();
+        let mut known = self.probes[&(server.to_owned(), probe.clone())].clone();
+        if let Some(turn) = self.turn(server, probe, started)
+            && !self.broken(std::slice::from_ref(&turn)).is_empty()
+        {
+            known.path.push(turn);
+        }
         let now = self.moment();
         let mut result = ProbeResult::new(probe.clone(), server, now.wall);
         result.millis = (self.now - started) as u32;

@@ -102,7 +102,9 @@ pub fn copy(ground: &Ground) -> Tried {
     };
     let failed = done.is_err();
     let to = Party::new("server", primary.clone());
-    let mut tried = Tried::of(vec![Subject::Directory(here.clone()), Subject::leg(&here, &primary)]);
+    // That nothing is amiss yet is no proof of the way to the primary: one that hangs is missed only after a while.
+    let mut tried = Tried::of(vec![Subject::Directory(here.clone())]);
+    tried.subject.extend(failed.then(|| Subject::leg(&here, &primary)));
     // What the leg itself says is better than that there is none.
     let rows = ground.services.inside.board.rows();
     let row = rows.into_iter().find(|(key, state)| {

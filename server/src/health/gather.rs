@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use waypost_base::explain::{Confidence, Evidence, Finding, Leg, Outcome, Party};
 use waypost_directory::Snapshot;
 use waypost_health::respond::Kind as RespondKind;
-use waypost_health::{Alert, Decision, Keeper, ProbeId, ProbeResult, ServerReport, Subject, Timing};
+use waypost_health::{Alert, Decision, Keeper, Moment, ProbeId, ProbeResult, ServerReport, Subject, Timing};
 use waypost_trust::leg::{Arrived, Hello, Opened, Refusal, Service};
 
 /// Bytes of a report or of all open alerts: two thousand monitors with their last results.
@@ -98,6 +98,8 @@ struct Elsewhere {
     asked: Option<(String, Instant)>,
     /// The open alerts that it told.
     alerts: Vec<Alert>,
+    /// Alerts that this server has kept until another one asked, and that the other one has not told of yet.
+    handed: Vec<Alert>,
 }
 
 impl Keeping {
@@ -137,6 +139,10 @@ impl Keeping {
     pub fn told(&self) -> Vec<Alert> {
         self.elsewhere().alerts.clone()
     }
+
+    fn handed(&self) -> Vec<Alert> {
+        self.elsewhere().handed.clone()
+    }
 }
 
 impl Health {
@@ -169,6 +175,7 @@ impl Health {
         let mut report = self.with_watch(|watch| watch.report(now));
         if !self.keeping.is_active() {
             report.alerts = self.keeping.told();
+            report.handed = self.keeping.handed();
         }
         report
     }
@@ -301,6 +308,7 @@ async fn followed<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             health.shared.clocks.heard(from, offset, 0);
             let mut elsewhere = health.keeping.elsewhere();
             elsewhere.asked = Some((from.to_owned(), Instant::now()));
+            elsewhere.handed.retain(|alert| !question.alerts.iter().any(|known| known.id == alert.id));
             elsewhere.alerts = question.alerts;
         }
         let answer = Answer { now: health.ground.now(), report: health.report() };
@@ -316,7 +324,7 @@ async fn followed<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 
 /// What a link brings.
 enum News {
-    Report { from: String, report: Box<ServerReport> },
+    Report { from: String, report: Box<ServerReport>, at: Moment },
     Unheard { server: String, result: Box<ProbeResult> },
 }
 
@@ -393,6 +401,9 @@ fn set_active(health: &Health, turn: bool) {
     }
     elsewhere.active = turn;
     let mut alerts = std::mem::take(&mut elsewhere.alerts);
+    if turn {
+        alerts.append(&mut elsewhere.handed);
+    }
     drop(elsewhere);
     let here = health.ground.here();
     if turn {
@@ -401,6 +412,9 @@ fn set_active(health: &Health, turn: bool) {
         }
         let now = health.moment();
         health.keeping.with(|k| k.adopt(alerts, now));
+    } else {
+        let open = health.keeping.with(Keeper::hand_over);
+        health.keeping.elsewhere().handed = open;
     }
     let text = if turn {
         format!("{here} keeps the alerts from now on.")
@@ -417,10 +431,14 @@ fn set_active(health: &Health, turn: bool) {
 fn take(health: &Health, news: News) {
     let now = health.moment();
     match news {
-        News::Report { from, mut report } => {
+        News::Report { from, mut report, at } => {
+            let directory = health.ground.snapshot();
+            if !stands_in(&directory, &from) {
+                report.handed.clear();
+            }
             // Whatever it says of itself, it is who the leg has proved.
             report.server = from;
-            health.keeping.with(|k| k.hear(*report, now));
+            health.keeping.with(|k| k.hear(*report, at));
         }
         News::Unheard { server, result } => health.keeping.with(|k| k.unheard(&server, *result, now)),
     }
@@ -545,7 +563,8 @@ async fn talk(
                         health.shared.clocks.heard(server, offset, way);
                     }
                     answered = true;
-                    let heard = News::Report { from: server.to_owned(), report: Box::new(answer.report) };
+                    let (from, report) = (server.to_owned(), Box::new(answer.report));
+                    let heard = News::Report { from, report, at: health.moment() };
                     if news.send(heard).await.is_err() {
                         return None;
                     }

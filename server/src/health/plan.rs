@@ -269,6 +269,7 @@ pub async fn run(ground: &Ground, shared: &Shared, planned: &Planned, limit: Dur
     };
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     result.millis = u32::try_from(millis.unwrap_or(elapsed)).unwrap_or(u32::MAX);
+    result.took = u32::try_from(elapsed).unwrap_or(u32::MAX);
     result.legs = tried.legs;
     result.finding = tried.fault;
     result.degraded = tried.degraded && result.finding.is_some();
