@@ -35,11 +35,13 @@ pub struct Options {
     pub clock: Timestamp,
     pub limits: source::Limits,
     pub mask: report::Mask,
+    /// Is told how far reading is.
+    pub watcher: Option<source::Watcher>,
 }
 
 impl Options {
     pub fn new(clock: Timestamp) -> Options {
-        Options { clock, limits: source::Limits::default(), mask: report::Mask::On }
+        Options { clock, limits: source::Limits::default(), mask: report::Mask::On, watcher: None }
     }
 }
 
@@ -48,7 +50,10 @@ impl Options {
 /// # Errors
 /// When `path` itself cannot be opened.
 pub fn path(path: &Path, options: &Options) -> io::Result<Report> {
-    Ok(report_of(source::collect(path, &options.limits, phrases_of_rules(), options.clock)?, options))
+    let watcher = options.watcher.clone();
+    let collected =
+        source::collect_watched(path, &options.limits, phrases_of_rules(), options.clock, watcher)?;
+    Ok(report_of(collected, options))
 }
 
 /// Diagnoses a text, such as what was pasted.

@@ -226,7 +226,7 @@ fn other_kinds_say_what_to_do() {
         (b"\x89PNG\r\n", "picture"),
         (b"MZ\x90\0", "program"),
         (b"regf\0\0", "reg query"),
-        (b"ElfFile\0\0\0\0\0", "record"),
+        (b"ElfFile\0\0\0\0\0", "empty"),
     ] {
         let read = collect_files(&[("x.bin", bytes)], &phrases(), CLOCK);
         assert!(reason(&read, "x.bin").contains(word), "{:?}", read.2);

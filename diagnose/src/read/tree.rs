@@ -95,7 +95,7 @@ pub fn walk(text: &str, wanted: impl Fn(&str) -> bool, mut give: impl FnMut(Node
     walked
 }
 
-fn entity_of(name: &str) -> &'static str {
+pub(crate) fn entity_of(name: &str) -> &'static str {
     match name {
         "lt" => "<",
         "gt" => ">",

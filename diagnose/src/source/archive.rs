@@ -2,7 +2,8 @@
 
 use super::Limits;
 use super::at::At;
-use std::io::{self, Read, Seek, SeekFrom};
+use flate2::bufread::MultiGzDecoder;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use zip::ZipArchive;
@@ -140,7 +141,7 @@ fn number(bytes: &[u8], at: usize, len: usize) -> u64 {
 }
 
 /// Names that point above the archive, to a drive or to the root.
-fn leads_out(name: &str) -> bool {
+pub fn leads_out(name: &str) -> bool {
     name.starts_with('/') || name.get(1..2) == Some(":") || name.split('/').any(|part| part == "..")
 }
 
@@ -151,6 +152,18 @@ fn why(error: &ZipError) -> String {
         }
         other => format!("not a good zip: {other}"),
     }
+}
+
+/// What is packed with gzip, within bounds. `total` counts what comes out of it.
+pub fn gunzipped<'a>(
+    input: impl Read + 'a,
+    packed: u64,
+    limits: &Limits,
+    total: Arc<AtomicU64>,
+) -> Guard<Box<dyn Read + 'a>> {
+    let most = limits.unpacked.min(packed.saturating_mul(limits.ratio).max(HARMLESS));
+    let unpacked: Box<dyn Read + 'a> = Box::new(MultiGzDecoder::new(BufReader::new(input)));
+    Guard::new(unpacked, packed, limits, most, total)
 }
 
 /// Bounds what comes out of a packed stream.

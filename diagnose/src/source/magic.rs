@@ -7,6 +7,9 @@ pub enum Magic {
     Evtx,
     Zip,
     Gzip,
+    Tar,
+    /// A message of Outlook, or a document of old Office.
+    Compound,
     /// Anything that may be text.
     Other,
     /// Known and not read; what to do instead.
@@ -24,7 +27,7 @@ const FOREIGN: &[(&[u8], &str)] = &[
     (b"\x89PNG", "a picture: text in pictures is not read, copy it as text"),
     (b"\xFF\xD8\xFF", "a picture: text in pictures is not read, copy it as text"),
     (b"GIF8", "a picture: text in pictures is not read, copy it as text"),
-    (b"\xD0\xCF\x11\xE0", "an old Office or Outlook file: save it as text"),
+    (b"!BDN", "a store of Outlook (PST): save the messages in it as files"),
     (b"{\\rtf", "formatted text (RTF): save it as plain text"),
     (b"MZ", "a program"),
     (b"\x7FELF", "a program"),
@@ -41,22 +44,21 @@ const FOREIGN: &[(&[u8], &str)] = &[
 ];
 
 pub fn magic(head: &[u8]) -> Magic {
-    if head.starts_with(b"ElfFile\0") {
+    // The head of the file may be lost; the first chunk stands behind it.
+    if head.starts_with(b"ElfFile\0") || head.get(4096..4104) == Some(b"ElfChnk\0") {
         return Magic::Evtx;
     }
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
-        let office = [b"[Content_Types]".as_slice(), b"mimetypeapplication/vnd.oasis"];
-        let start = head.get(..head.len().min(200)).unwrap_or_default();
-        if office.iter().any(|mark| memchr::memmem::find(start, mark).is_some()) {
-            return Magic::Foreign("an Office document: save it as text or CSV");
-        }
         return Magic::Zip;
     }
     if head.starts_with(&[0x1F, 0x8B]) {
         return Magic::Gzip;
     }
-    if head.get(257..262) == Some(b"ustar") {
-        return Magic::Foreign("a tar archive: unpack it first");
+    if head.get(257..262) == Some(b"ustar") || super::tar::is_header(head) {
+        return Magic::Tar;
+    }
+    if head.starts_with(super::cfb::MAGIC) {
+        return Magic::Compound;
     }
     let known = FOREIGN.iter().find(|(mark, _)| head.starts_with(mark));
     known.map_or(Magic::Other, |(_, what)| Magic::Foreign(what))

@@ -8,24 +8,34 @@
 mod archive;
 mod at;
 mod blocks;
+mod cfb;
 mod decode;
+mod gauge;
+mod html;
+mod inner;
 mod known;
 mod limits;
 mod magic;
 mod mail;
+mod msg;
 mod names;
+mod office;
 mod one;
+mod page;
 mod plan;
+mod tar;
 mod walk;
 
 pub(crate) use decode::text;
+pub use gauge::{Progress, Watcher};
 pub use limits::Limits;
 pub(crate) use mail::base64;
 
 use crate::case::Case;
 use crate::fact::FileId;
 use crate::phrases::Phrases;
-use one::Outcome;
+use gauge::Gauge;
+use one::{Outcome, With};
 use plan::{Plan, Unit};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -66,9 +76,23 @@ pub type Collected = (Case, Vec<ReadFile>, Vec<UnreadFile>);
 /// # Errors
 /// Only when `path` itself cannot be opened; trouble with what is in it is told in the list of unread files.
 pub fn collect(path: &Path, limits: &Limits, phrases: &Phrases, clock: Timestamp) -> io::Result<Collected> {
+    collect_watched(path, limits, phrases, clock, None)
+}
+
+/// The same, while somebody watches how far it is.
+///
+/// # Errors
+/// As [`collect`].
+pub fn collect_watched(
+    path: &Path,
+    limits: &Limits,
+    phrases: &Phrases,
+    clock: Timestamp,
+    watcher: Option<Watcher>,
+) -> io::Result<Collected> {
     let mut plan = Plan::new(limits);
     plan.path(path)?;
-    Ok(read(plan, limits, phrases, clock))
+    Ok(read(plan, limits, phrases, clock, watcher))
 }
 
 /// Reads one text, such as standard input. `name` is what it is called in the report.
@@ -83,15 +107,13 @@ pub fn collect_files(files: &[(&str, &[u8])], phrases: &Phrases, clock: Timestam
     for (name, bytes) in files {
         plan.memory(name, Arc::from(*bytes));
     }
-    read(plan, &limits, phrases, clock)
+    read(plan, &limits, phrases, clock, None)
 }
 
 /// What all threads share.
 struct Work<'a> {
     units: &'a [Unit],
-    phrases: &'a Phrases,
-    limits: &'a Limits,
-    clock: Timestamp,
+    with: With<'a>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -114,6 +136,17 @@ impl Work<'_> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits; whoever watches is told meanwhile.
+    fn watch<'s>(&self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        if !self.with.gauge.is_watched() {
+            return self.wait(state);
+        }
+        let waited = self.changed.wait_timeout(state, gauge::PAUSE);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        self.with.gauge.tell();
+        state
+    }
+
     /// A thread: takes units in order until there are none.
     fn run(&self) {
         loop {
@@ -125,7 +158,7 @@ impl Work<'_> {
             let Some(unit) = self.units.get(index) else { return };
             state.next += 1;
             drop(state);
-            let outcome = one::read(unit, self.limits, self.phrases, self.clock);
+            let outcome = one::read(unit, self.with);
             self.state().done.insert(index, outcome);
             self.changed.notify_all();
         }
@@ -140,7 +173,7 @@ impl Work<'_> {
                     if let Some(outcome) = state.done.remove(&index) {
                         break outcome;
                     }
-                    state = self.wait(state);
+                    state = self.watch(state);
                 }
             };
             gathered.take(unit, outcome);
@@ -177,19 +210,21 @@ impl Gathered {
         let before = self.lines.entry(unit.file).or_default();
         self.case.join_after(outcome.case, *before);
         *before = before.saturating_add(outcome.lines);
-        let server = outcome.server.map(|s| s.to_string());
-        for (kind, count) in outcome.understood {
-            let entry = self.read.entry((unit.file, kind)).or_default();
-            entry.0 += count;
-            if entry.1.is_none() {
-                entry.1.clone_from(&server);
+        for told in outcome.told {
+            let server = told.server.map(|s| s.to_string());
+            for (kind, count) in told.understood {
+                let entry = self.read.entry((told.file, kind)).or_default();
+                entry.0 += count;
+                if entry.1.is_none() {
+                    entry.1.clone_from(&server);
+                }
             }
-        }
-        for reason in outcome.troubles {
-            self.unread(unit.item.name.clone(), reason);
-        }
-        if outcome.nothing {
-            self.nothing.insert(unit.file, unit.item.name.clone());
+            if told.nothing {
+                self.nothing.insert(told.file, told.name.clone());
+            }
+            for reason in told.troubles {
+                self.unread(told.name.clone(), reason);
+            }
         }
     }
 
@@ -220,7 +255,13 @@ impl Gathered {
     }
 }
 
-fn read(plan: Plan<'_>, limits: &Limits, phrases: &Phrases, clock: Timestamp) -> Collected {
+fn read(
+    plan: Plan<'_>,
+    limits: &Limits,
+    phrases: &Phrases,
+    clock: Timestamp,
+    watcher: Option<Watcher>,
+) -> Collected {
     let mut case = Case::new(clock);
     let (units, passed) = plan.finish(&mut case);
     let mut gathered = Gathered {
@@ -234,22 +275,19 @@ fn read(plan: Plan<'_>, limits: &Limits, phrases: &Phrases, clock: Timestamp) ->
     for (file, reason) in passed {
         gathered.unread(file, reason);
     }
+    let total = units.iter().map(Unit::size).fold(0, u64::saturating_add);
+    let gauge = Gauge::new(total, watcher);
+    let with = With { limits, phrases, clock, gauge: &gauge };
     let threads = limits.threads.clamp(1, 16).min(units.len());
     if threads <= 1 {
         for unit in &units {
-            let outcome = one::read(unit, limits, phrases, clock);
+            let outcome = one::read(unit, with);
             gathered.take(unit, outcome);
+            gauge.tell();
         }
         return gathered.finish();
     }
-    let work = Work {
-        units: &units,
-        phrases,
-        limits,
-        clock,
-        state: Mutex::new(State::default()),
-        changed: Condvar::new(),
-    };
+    let work = Work { units: &units, with, state: Mutex::new(State::default()), changed: Condvar::new() };
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| work.run());

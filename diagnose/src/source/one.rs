@@ -1,24 +1,24 @@
 //! Reads one file, or a range of one: what it is by its first bytes, then the reader for it.
 
 use super::Limits;
-use super::archive::Guard;
+use super::archive::gunzipped;
 use super::at::At;
 use super::blocks::Blocks;
 use super::decode::{self, Form};
+use super::gauge::{Gauge, Share};
 use super::magic::{Magic, magic};
-use super::mail;
 use super::plan::{Item, Origin, Unit};
+use super::{html, mail, tar};
 use crate::case::Case;
+use crate::fact::FileId;
 use crate::phrases::Phrases;
 use crate::read::logs::{self, Hints, Setup, Stream};
 use crate::read::{Doc, READERS, events, objects};
 use crate::sink::Sink;
-use flate2::bufread::MultiGzDecoder;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, Cursor, Read};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use waypost_base::Timestamp;
 
 /// Bytes by which a file is judged.
@@ -34,41 +34,136 @@ const EVTX_CHUNKS: usize = 64 << 16;
 /// What reading a unit has yielded.
 pub struct Outcome {
     pub case: Case,
+    /// Lines in it, for those of the next range.
+    pub lines: u32,
+    pub told: Vec<Told>,
+}
+
+/// What is told of one file.
+pub struct Told {
+    pub file: FileId,
+    pub name: String,
     pub understood: BTreeMap<&'static str, u64>,
     pub troubles: Vec<String>,
     pub server: Option<Arc<str>>,
-    /// Lines in it, for those of the next range.
-    pub lines: u32,
     /// It is text, and nothing in it was known.
     pub nothing: bool,
 }
 
-pub fn read(unit: &Unit, limits: &Limits, phrases: &Phrases, clock: Timestamp) -> Outcome {
+/// What all units are read with.
+#[derive(Clone, Copy)]
+pub struct With<'a> {
+    pub limits: &'a Limits,
+    pub phrases: &'a Phrases,
+    pub clock: Timestamp,
+    pub gauge: &'a Gauge,
+}
+
+pub fn read(unit: &Unit, with: With<'_>) -> Outcome {
+    let share = with.gauge.begin(&unit.item.name, unit.size());
     let run = || {
-        let mut case = Case::part(clock);
-        let mut sink = Sink::new(unit.file, phrases, &mut case);
-        sink.set_name(&unit.item.name);
-        sink.set_server(super::names::server_of(&unit.item.name));
-        let mut reading = Reading { limits, name: &unit.item.name, lines: 0, text: false };
-        if let Err(reason) = reading.unit(unit, &mut sink) {
-            sink.trouble(reason);
+        let mut case = Case::part(with.clock);
+        if !unit.item.entries.is_empty() {
+            let told = packed_tar(unit, with, &share, &mut case);
+            return Outcome { case, lines: 0, told };
         }
-        let (understood, troubles, server) = sink.finish();
-        let nothing = reading.text && understood.is_empty();
-        Outcome { case, understood, troubles, server, lines: reading.lines, nothing }
+        let (told, lines) = file(unit.file, &unit.item.name, with, &mut case, |reading, sink| {
+            reading.unit(unit, &share, sink)
+        });
+        Outcome { case, lines, told: vec![told] }
     };
     // Readers must not panic, and tests hold them to it; should one do so all the same, the other files are read.
     if cfg!(debug_assertions) {
         return run();
     }
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| Outcome {
-        case: Case::part(clock),
-        understood: BTreeMap::new(),
-        troubles: vec!["reading it failed: a defect here, please report it".to_owned()],
-        server: None,
-        lines: 0,
-        nothing: false,
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        let why = "reading it failed: a defect here, please report it";
+        Outcome {
+            case: Case::part(with.clock),
+            lines: 0,
+            told: vec![unread(unit.file, &unit.item.name, why)],
+        }
     })
+}
+
+fn unread(file: FileId, name: &str, why: &str) -> Told {
+    Told {
+        file,
+        name: name.to_owned(),
+        understood: BTreeMap::new(),
+        troubles: vec![why.to_owned()],
+        server: None,
+        nothing: false,
+    }
+}
+
+/// Reads one file into the case; also says how many lines it has.
+fn file(
+    file: FileId,
+    name: &str,
+    with: With<'_>,
+    case: &mut Case,
+    read: impl FnOnce(&mut Reading<'_>, &mut Sink<'_>) -> Result<(), String>,
+) -> (Told, u32) {
+    let mut sink = Sink::new(file, with.phrases, case);
+    sink.set_name(name);
+    sink.set_server(super::names::server_of(name));
+    let mut reading = Reading { limits: with.limits, name, lines: 0, text: false };
+    if let Err(reason) = read(&mut reading, &mut sink) {
+        sink.trouble(reason);
+    }
+    let (understood, troubles, server) = sink.finish();
+    let nothing = reading.text && understood.is_empty();
+    let told = Told { file, name: name.to_owned(), understood, troubles, server, nothing };
+    (told, reading.lines)
+}
+
+/// The files of a tar file that is packed, one after the other.
+fn packed_tar(unit: &Unit, with: With<'_>, share: &Share<'_>, case: &mut Case) -> Vec<Told> {
+    let Item { name, origin, packed, entries, .. } = &*unit.item;
+    let input: Box<dyn Read> = match open(origin, unit.item.size) {
+        Ok(at) => Box::new(share.counted(at)),
+        Err(why) => return vec![unread(unit.file, name, &why)],
+    };
+    let unpacked = gunzipped(input, *packed, with.limits, Arc::default());
+    let mut tar = tar::Entries::new(tar::Stream(unpacked), with.limits.files.saturating_mul(2));
+    let mut told = Vec::with_capacity(entries.len());
+    let mut wanted = entries.iter().zip(&unit.entries);
+    let mut next = wanted.next();
+    while let Some((entry, id)) = next {
+        match tar.next() {
+            Ok(Some(found)) if found.index < entry.index => {}
+            Ok(Some(found)) if found.index == entry.index => {
+                let of = |reading: &mut Reading<'_>, sink: &mut Sink<'_>| {
+                    reading.stream(Box::new(tar.data()), entry.size, 0, sink)
+                };
+                told.push(file(*id, &entry.name, with, case, of).0);
+                next = wanted.next();
+            }
+            // The list was made of the same bytes, or told what is wrong with them.
+            Ok(_) | Err(_) => {
+                told.push(unread(*id, &entry.name, "not reached: the archive is damaged before it"));
+                next = wanted.next();
+            }
+        }
+    }
+    told
+}
+
+/// The bytes of a file that can be read anywhere.
+fn open(origin: &Origin, size: u64) -> Result<At, String> {
+    match origin {
+        Origin::Disk(path) => {
+            let file = File::open(path).map_err(|e| format!("it cannot be opened: {e}"))?;
+            // It may have been exchanged since it was looked at.
+            if !file.metadata().is_ok_and(|meta| meta.is_file()) {
+                return Err("not a regular file".to_owned());
+            }
+            Ok(At::file(file, size))
+        }
+        Origin::Window(at) => Ok(at.clone()),
+        Origin::Zip { .. } | Origin::Office { .. } => Err("it is packed".to_owned()),
+    }
 }
 
 /// Whether a file on disk is a log whose lines stand by themselves, so that ranges of it can be read apart.
@@ -82,41 +177,36 @@ pub fn can_be_cut(at: &At, name: &str) -> bool {
     form == Form::Bytes && logs::detect(&text, &Hints::of(name)).is_some()
 }
 
-struct Reading<'a> {
-    limits: &'a Limits,
+/// One file as it is read.
+pub struct Reading<'a> {
+    pub limits: &'a Limits,
     name: &'a str,
     lines: u32,
     text: bool,
 }
 
 impl Reading<'_> {
-    fn unit(&mut self, unit: &Unit, sink: &mut Sink<'_>) -> Result<(), String> {
+    fn unit(&mut self, unit: &Unit, share: &Share<'_>, sink: &mut Sink<'_>) -> Result<(), String> {
         let Item { origin, size, packed, .. } = &*unit.item;
         match origin {
-            Origin::Disk(path) => {
-                let file = File::open(path).map_err(|e| format!("it cannot be opened: {e}"))?;
-                // It may have been exchanged since it was looked at.
-                if !file.metadata().is_ok_and(|meta| meta.is_file()) {
-                    return Err("not a regular file".to_owned());
-                }
-                let at = At::file(file, *size);
-                match unit.range {
-                    Some((start, end)) => {
-                        let first = setup_of(&at, self.name).map_err(|e| e.to_string())?;
-                        let Some(setup) = first else { return Err("it has changed".to_owned()) };
-                        self.log(at.window(start, end), Form::Bytes, setup, *size, sink)
-                    }
-                    None => self.stream(Box::new(at), *packed, 0, sink),
-                }
+            Origin::Disk(_) | Origin::Window(_) => {
+                let at = open(origin, *size)?;
+                let Some((start, end)) = unit.range else {
+                    return self.stream(Box::new(share.counted(at)), *packed, 0, sink);
+                };
+                let first = setup_of(&at, self.name).map_err(|e| e.to_string())?;
+                let Some(setup) = first else { return Err("it has changed".to_owned()) };
+                self.log(share.counted(at.window(start, end)), Form::Bytes, setup, *size, sink)
             }
-            Origin::Memory(bytes) => self.stream(Box::new(At::memory(bytes.clone())), *packed, 0, sink),
-            Origin::Zip { zip, index } => {
-                zip.read(*index, self.limits, |reader| self.stream(Box::new(reader), *packed, 0, sink))?
-            }
+            Origin::Zip { zip, index } => zip.read(*index, self.limits, |reader| {
+                self.stream(Box::new(share.counted(reader)), *packed, 0, sink)
+            })?,
+            Origin::Office { zip, kind } => self.office(zip, *kind, 0, sink),
         }
     }
 
-    fn stream(
+    /// `depth` files are about it that were opened on the way here.
+    pub fn stream(
         &mut self,
         mut input: Box<dyn Read + '_>,
         packed: u64,
@@ -129,12 +219,15 @@ impl Reading<'_> {
         match magic(&head) {
             Magic::Foreign(what) => Err(what.to_owned()),
             Magic::Zip => Err("an archive under another name, or three deep: unpack it first".to_owned()),
-            Magic::Gzip if depth > 0 => Err("packed more than once: unpack it first".to_owned()),
+            Magic::Tar => Err("an archive under another name, or three deep: unpack it first".to_owned()),
+            Magic::Compound if depth > 1 => {
+                Err("a message in a message in a message: save it by itself".to_owned())
+            }
+            Magic::Compound => self.compound(Box::new(input), depth, sink),
+            Magic::Gzip if depth > 1 => Err("packed more than once: unpack it first".to_owned()),
             Magic::Gzip => {
-                let unpacked = MultiGzDecoder::new(BufReader::new(input));
-                let total = Arc::new(AtomicU64::new(0));
-                let guard = Guard::new(unpacked, packed, self.limits, self.limits.unpacked, total);
-                self.stream(Box::new(guard), packed, depth + 1, sink)
+                let unpacked = gunzipped(input, packed, self.limits, Arc::default());
+                self.stream(Box::new(unpacked), packed, depth + 1, sink)
             }
             Magic::Evtx => self.evtx(input, sink),
             Magic::Other => self.text(&head, Box::new(input), depth, sink),
@@ -143,19 +236,24 @@ impl Reading<'_> {
 
     /// A Windows event log, some chunks at a time: each chunk stands by itself.
     fn evtx(&mut self, mut input: impl Read, sink: &mut Sink<'_>) -> Result<(), String> {
+        let mut head = Vec::new();
+        (&mut input).take(EVTX_HEAD as u64).read_to_end(&mut head).map_err(|e| e.to_string())?;
+        let mut log = events::evtx::Log::new(&head);
         let mut bytes = Vec::new();
-        (&mut input).take(EVTX_HEAD as u64).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-        let mut known = false;
-        loop {
-            bytes.truncate(EVTX_HEAD);
-            let chunks = (&mut input).take(EVTX_CHUNKS as u64).read_to_end(&mut bytes);
-            let count = chunks.map_err(|e| e.to_string())?;
-            if count == 0 {
-                break;
+        let ended = loop {
+            bytes.clear();
+            match (&mut input).take(EVTX_CHUNKS as u64).read_to_end(&mut bytes) {
+                Ok(0) => break Ok(()),
+                Ok(_) => log.chunks(&bytes, sink),
+                // What was read before a packed log breaks off is good.
+                Err(e) => {
+                    log.chunks(&bytes, sink);
+                    break Err(e.to_string());
+                }
             }
-            known |= events::evtx::read(&bytes, sink);
-        }
-        if known { Ok(()) } else { Err("an event log (evtx) without a readable record".to_owned()) }
+        };
+        log.finish(sink);
+        ended
     }
 
     fn text(
@@ -177,27 +275,13 @@ impl Reading<'_> {
         if structured(&start) {
             return self.whole(form, input, sink);
         }
-        if depth == 0 && form == Form::Bytes && mail::is_encoded(&start) {
-            return self.mail(input, sink);
+        if depth <= 1 && form == Form::Bytes && mail::is_encoded(&start) {
+            return self.mail(input, depth, sink);
+        }
+        if depth <= 2 && html::is_html(&start) {
+            return self.html(input, depth, sink);
         }
         self.documents(Blocks::new(input, form, self.limits.line), sink)
-    }
-
-    /// A saved message whose parts are encoded; attachments are read as files of their own names.
-    fn mail(&mut self, input: Box<dyn Read + '_>, sink: &mut Sink<'_>) -> Result<(), String> {
-        let mut bytes = Vec::new();
-        input.take(self.limits.whole).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-        let outer = sink.name();
-        for part in mail::parts(&decode::text(&bytes)) {
-            let name = part.name.map_or_else(|| outer.to_string(), |name| format!("{outer}!/{name}"));
-            sink.set_name(&name);
-            let size = part.bytes.len() as u64;
-            if let Err(reason) = self.stream(Box::new(Cursor::new(part.bytes)), size, 1, sink) {
-                sink.trouble(format!("{}: {reason}", super::walk::shown(&name)));
-            }
-        }
-        sink.set_name(&outer);
-        Ok(())
     }
 
     fn log(

@@ -63,24 +63,15 @@ struct Slot<'a> {
     at: usize,
 }
 
-/// What is spent on one record.
-struct Budget {
+/// One record as it is read: what is left to spend on it, and how deep it is in.
+struct Walk<'a> {
+    bytes: &'a [u8],
     tokens: u32,
     text: usize,
-}
-
-impl Budget {
-    fn token(&mut self) -> Option<()> {
-        self.tokens = self.tokens.checked_sub(1)?;
-        Some(())
-    }
-
-    fn text(&mut self, node: &mut Node, text: &str) {
-        if let Some(left) = self.text.checked_sub(text.len()) {
-            self.text = left;
-            node.text.push_str(text);
-        }
-    }
+    /// Elements about it.
+    depth: usize,
+    /// Templates about it, and XML that is a value.
+    nested: usize,
 }
 
 impl<'a> Chunk<'a> {
@@ -90,53 +81,48 @@ impl<'a> Chunk<'a> {
 
     /// The event whose binary XML begins here and ends before `end`.
     pub fn event(&self, at: usize, end: usize) -> Option<Node> {
-        let mut budget = Budget { tokens: TOKENS_MAX, text: TEXT_MAX };
+        let mut walk = Walk { bytes: self.bytes, tokens: TOKENS_MAX, text: TEXT_MAX, depth: 0, nested: 0 };
         let mut root = Node::default();
         let mut cursor = Cursor { bytes: self.bytes, at, end };
-        let whole = self.content(&mut cursor, &[], &mut root, 0, 0, &mut budget);
+        let whole = walk.content(&mut cursor, &[], &mut root);
         let event = root.children.into_iter().find(|c| c.name == "Event");
         // A record that breaks off after its head still tells which event it was.
         event.filter(|e| whole.is_some() || e.child("System").is_some())
     }
+}
+
+/// Nothing as an answer ends the record.
+impl<'a> Walk<'a> {
+    fn token(&mut self) -> Option<()> {
+        self.tokens = self.tokens.checked_sub(1)?;
+        Some(())
+    }
+
+    fn add(&mut self, node: &mut Node, text: &str) {
+        if let Some(left) = self.text.checked_sub(text.len()) {
+            self.text = left;
+            node.text.push_str(text);
+        }
+    }
 
     /// Tokens up to the end of an element or of the fragment, added to `parent`.
-    fn content(
-        &self,
-        cursor: &mut Cursor<'a>,
-        slots: &[Slot<'a>],
-        parent: &mut Node,
-        depth: usize,
-        nested: usize,
-        budget: &mut Budget,
-    ) -> Option<()> {
+    fn content(&mut self, cursor: &mut Cursor<'a>, slots: &[Slot<'a>], parent: &mut Node) -> Option<()> {
         while let Some(token) = cursor.peek() {
-            budget.token()?;
+            self.token()?;
             cursor.at += 1;
             match token & 0x3f {
                 // The end of the stream, of an element.
                 0x00 | 0x04 => return Some(()),
                 0x01 => {
                     let mut node = Node::default();
-                    let result = self.element(cursor, token, slots, &mut node, depth, nested, budget);
-                    self.place(node, parent);
+                    let result = self.element(cursor, token, slots, &mut node);
+                    place(node, parent);
                     result?;
-                }
-                0x05 => {
-                    let text = self.value(cursor)?;
-                    budget.text(parent, &text);
                 }
                 0x07 => {
                     let count = usize::from(cursor.short()?);
                     let text = value::utf16(cursor.take(count.checked_mul(2)?)?);
-                    budget.text(parent, &text);
-                }
-                0x08 => {
-                    let c = char::from_u32(u32::from(cursor.short()?)).unwrap_or(' ');
-                    budget.text(parent, c.encode_utf8(&mut [0; 4]));
-                }
-                0x09 => {
-                    let name = self.name(cursor)?;
-                    budget.text(parent, entity(&name));
+                    self.add(parent, &text);
                 }
                 0x0a => {
                     self.name(cursor)?;
@@ -145,46 +131,53 @@ impl<'a> Chunk<'a> {
                     let count = usize::from(cursor.short()?);
                     cursor.take(count.checked_mul(2)?)?;
                 }
-                0x0c => self.template(cursor, parent, depth, nested, budget)?,
-                0x0d | 0x0e => self.substitute(cursor, slots, parent, depth, nested, budget)?,
+                0x0c => self.template(cursor, parent)?,
                 // The head of a fragment: its version and flags.
                 0x0f => {
                     cursor.take(3)?;
                 }
+                token if self.piece(token, cursor, slots, parent)? => {}
                 _ => return None,
             }
         }
         Some(())
     }
 
-    /// Puts an element into its parent; one whose value was an array stands there once for each item.
-    fn place(&self, node: Node, parent: &mut Node) {
-        let only_items = !node.children.is_empty() && node.children.iter().all(|c| c.name == ITEM);
-        if !only_items {
-            return parent.children.push(node);
+    /// A piece of text, such as stands in elements and in attributes; false: the token is none.
+    fn piece(
+        &mut self,
+        token: u8,
+        cursor: &mut Cursor<'a>,
+        slots: &[Slot<'a>],
+        into: &mut Node,
+    ) -> Option<bool> {
+        match token {
+            0x05 => {
+                let text = inline(cursor)?;
+                self.add(into, &text);
+            }
+            0x08 => {
+                let c = char::from_u32(u32::from(cursor.short()?)).unwrap_or(' ');
+                self.add(into, c.encode_utf8(&mut [0; 4]));
+            }
+            0x09 => {
+                let name = self.name(cursor)?;
+                self.add(into, entity(&name));
+            }
+            0x0d | 0x0e => self.substitute(cursor, slots, into)?,
+            _ => return Some(false),
         }
-        for item in &node.children {
-            parent.children.push(Node {
-                name: node.name.clone(),
-                attributes: node.attributes.clone(),
-                text: item.text.clone(),
-                children: Vec::new(),
-            });
-        }
+        Some(true)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the state of one walk")]
     fn element(
-        &self,
+        &mut self,
         cursor: &mut Cursor<'a>,
         token: u8,
         slots: &[Slot<'a>],
         node: &mut Node,
-        depth: usize,
-        nested: usize,
-        budget: &mut Budget,
     ) -> Option<()> {
-        if depth >= DEPTH_MAX {
+        if self.depth >= DEPTH_MAX {
             return None;
         }
         // The number of what it depends on, and its size.
@@ -192,75 +185,40 @@ impl<'a> Chunk<'a> {
         cursor.long()?;
         node.name = self.name(cursor)?;
         if token & 0x40 != 0 {
-            self.attributes(cursor, slots, node, depth, nested, budget)?;
+            self.attributes(cursor, slots, node)?;
         }
         match cursor.byte()? {
             // Closed with content to come, or empty.
-            0x02 => self.content(cursor, slots, node, depth + 1, nested, budget),
+            0x02 => {
+                self.depth += 1;
+                self.content(cursor, slots, node)?;
+                self.depth -= 1;
+                Some(())
+            }
             0x03 => Some(()),
             _ => None,
         }
     }
 
-    fn attributes(
-        &self,
-        cursor: &mut Cursor<'a>,
-        slots: &[Slot<'a>],
-        node: &mut Node,
-        depth: usize,
-        nested: usize,
-        budget: &mut Budget,
-    ) -> Option<()> {
+    fn attributes(&mut self, cursor: &mut Cursor<'a>, slots: &[Slot<'a>], node: &mut Node) -> Option<()> {
         cursor.long()?;
         while matches!(cursor.peek(), Some(0x06 | 0x46)) {
-            budget.token()?;
+            self.token()?;
             cursor.at += 1;
             let name = self.name(cursor)?;
             let mut held = Node::default();
             while let Some(token) = cursor.peek() {
-                budget.token()?;
-                match token & 0x3f {
-                    0x05 => {
-                        cursor.at += 1;
-                        let text = self.value(cursor)?;
-                        budget.text(&mut held, &text);
-                    }
-                    0x0d | 0x0e => {
-                        cursor.at += 1;
-                        self.substitute(cursor, slots, &mut held, depth, nested, budget)?;
-                    }
-                    0x08 => {
-                        cursor.at += 1;
-                        let c = char::from_u32(u32::from(cursor.short()?)).unwrap_or(' ');
-                        budget.text(&mut held, c.encode_utf8(&mut [0; 4]));
-                    }
-                    0x09 => {
-                        cursor.at += 1;
-                        let name = self.name(cursor)?;
-                        budget.text(&mut held, entity(&name));
-                    }
-                    _ => break,
+                self.token()?;
+                let before = cursor.at;
+                cursor.at += 1;
+                if !self.piece(token & 0x3f, cursor, slots, &mut held)? {
+                    cursor.at = before;
+                    break;
                 }
             }
             node.attributes.push((name, held.text));
         }
         Some(())
-    }
-
-    /// A value that stands in the XML itself.
-    fn value(&self, cursor: &mut Cursor<'a>) -> Option<String> {
-        let kind = cursor.byte()?;
-        let size = match kind {
-            1 => usize::from(cursor.short()?).checked_mul(2)?,
-            2 | 14 | 19 => usize::from(cursor.short()?),
-            3 | 4 => 1,
-            5 | 6 => 2,
-            7 | 8 | 11 | 13 | 20 => 4,
-            9 | 10 | 12 | 16 | 17 | 21 => 8,
-            15 | 18 => 16,
-            _ => return None,
-        };
-        Some(value::show(kind, cursor.take(size)?).concat())
     }
 
     /// A name: its offset, and the name itself if it stands here for the first time.
@@ -279,15 +237,8 @@ impl<'a> Chunk<'a> {
         (text.len() <= 512).then_some(text)
     }
 
-    fn template(
-        &self,
-        cursor: &mut Cursor<'a>,
-        parent: &mut Node,
-        depth: usize,
-        nested: usize,
-        budget: &mut Budget,
-    ) -> Option<()> {
-        if nested >= NESTED_MAX {
+    fn template(&mut self, cursor: &mut Cursor<'a>, parent: &mut Node) -> Option<()> {
+        if self.nested >= NESTED_MAX {
             return None;
         }
         cursor.take(1)?;
@@ -306,61 +257,93 @@ impl<'a> Chunk<'a> {
                 return None;
             }
         }
-        let slots = self.slots(cursor)?;
-        self.content(&mut body, &slots, parent, depth, nested + 1, budget)
+        let slots = slots(cursor)?;
+        self.within(&mut body, &slots, parent)
     }
 
-    fn slots(&self, cursor: &mut Cursor<'a>) -> Option<Vec<Slot<'a>>> {
-        let count = cursor.long().filter(|n| *n <= VALUES_MAX)?;
-        let mut sizes = Vec::with_capacity(count);
-        for _ in 0..count {
-            let size = usize::from(cursor.short()?);
-            let kind = cursor.byte()?;
-            cursor.byte()?;
-            sizes.push((size, kind));
-        }
-        sizes
-            .into_iter()
-            .map(|(size, kind)| {
-                let at = cursor.at;
-                Some(Slot { kind, bytes: cursor.take(size)?, at })
-            })
-            .collect()
+    /// What stands in a template or in a value, one deeper.
+    fn within(&mut self, cursor: &mut Cursor<'a>, slots: &[Slot<'a>], parent: &mut Node) -> Option<()> {
+        self.nested += 1;
+        self.content(cursor, slots, parent)?;
+        self.nested -= 1;
+        Some(())
     }
 
-    fn substitute(
-        &self,
-        cursor: &mut Cursor<'a>,
-        slots: &[Slot<'a>],
-        parent: &mut Node,
-        depth: usize,
-        nested: usize,
-        budget: &mut Budget,
-    ) -> Option<()> {
+    fn substitute(&mut self, cursor: &mut Cursor<'a>, slots: &[Slot<'a>], parent: &mut Node) -> Option<()> {
         let index = usize::from(cursor.short()?);
         cursor.byte()?;
         let Some(slot) = slots.get(index) else { return Some(()) };
         if slot.kind == value::BINXML {
-            if nested >= NESTED_MAX {
+            if self.nested >= NESTED_MAX {
                 return None;
             }
             let mut inner = Cursor { bytes: self.bytes, at: slot.at, end: slot.at + slot.bytes.len() };
-            return self.content(&mut inner, &[], parent, depth, nested + 1, budget);
+            return self.within(&mut inner, &[], parent);
         }
         let items = value::show(slot.kind, slot.bytes);
         match items.as_slice() {
             [] => {}
-            [one] => budget.text(parent, one),
+            [one] => self.add(parent, one),
             several => {
                 for item in several {
-                    budget.token()?;
+                    self.token()?;
                     let mut node = Node::named(ITEM);
-                    budget.text(&mut node, item);
+                    self.add(&mut node, item);
                     parent.children.push(node);
                 }
             }
         }
         Some(())
+    }
+}
+
+/// A value that stands in the XML itself.
+fn inline(cursor: &mut Cursor<'_>) -> Option<String> {
+    let kind = cursor.byte()?;
+    let size = match kind {
+        1 => usize::from(cursor.short()?).checked_mul(2)?,
+        2 | 14 | 19 => usize::from(cursor.short()?),
+        3 | 4 => 1,
+        5 | 6 => 2,
+        7 | 8 | 11 | 13 | 20 => 4,
+        9 | 10 | 12 | 16 | 17 | 21 => 8,
+        15 | 18 => 16,
+        _ => return None,
+    };
+    Some(value::show(kind, cursor.take(size)?).concat())
+}
+
+fn slots<'a>(cursor: &mut Cursor<'a>) -> Option<Vec<Slot<'a>>> {
+    let count = cursor.long().filter(|n| *n <= VALUES_MAX)?;
+    let mut sizes = Vec::with_capacity(count);
+    for _ in 0..count {
+        let size = usize::from(cursor.short()?);
+        let kind = cursor.byte()?;
+        cursor.byte()?;
+        sizes.push((size, kind));
+    }
+    sizes
+        .into_iter()
+        .map(|(size, kind)| {
+            let at = cursor.at;
+            Some(Slot { kind, bytes: cursor.take(size)?, at })
+        })
+        .collect()
+}
+
+/// Puts an element into its parent; one whose value was an array stands there once for each item.
+fn place(node: Node, parent: &mut Node) {
+    let only_items = !node.children.is_empty() && node.children.iter().all(|c| c.name == ITEM);
+    if !only_items {
+        return parent.children.push(node);
+    }
+    for item in &node.children {
+        parent.children.push(Node {
+            name: node.name.clone(),
+            attributes: node.attributes.clone(),
+            text: item.text.clone(),
+            children: Vec::new(),
+        });
     }
 }
 

@@ -171,11 +171,28 @@ fn a_file_that_is_cut_or_dirty_is_read_as_far_as_it_goes() {
     let mut dirty = whole.clone();
     dirty[FILE_HEADER + 48..FILE_HEADER + 52].copy_from_slice(&[0xff; 4]);
     assert_eq!(case_of(&dirty).1.of("event").count(), 2);
+    // The head of the chunk is older than its last record.
+    let first = u32::from_le_bytes(whole[FILE_HEADER + RECORDS + 4..][..4].try_into().unwrap());
+    let mut old = whole.clone();
+    old[120] = 1;
+    old[FILE_HEADER + 48..FILE_HEADER + 52].copy_from_slice(&(RECORDS as u32 + first).to_le_bytes());
+    let (_, case, troubles) = case_of(&old);
+    assert_eq!((case.of("event").count(), troubles.len()), (2, 0));
+    // What stood there before the chunk was used again is none of it.
+    let second = FILE_HEADER + RECORDS + first as usize;
+    old[second + 8] = 1;
+    assert_eq!(case_of(&old).1.of("event").count(), 1);
+    // The head of the chunk was never written.
+    let mut headless = whole.clone();
+    headless[FILE_HEADER..FILE_HEADER + RECORDS].fill(0);
+    assert_eq!(case_of(&headless).1.of("event").count(), 2);
     let mut damaged = whole;
+    damaged[120] = 1;
     damaged[FILE_HEADER + RECORDS + 4] = 0;
     damaged[FILE_HEADER + RECORDS + 5] = 0;
     let (_, case, troubles) = case_of(&damaged);
     assert_eq!((case.of("event").count(), troubles.len()), (1, 1));
+    assert!(troubles[0].contains("wevtutil"), "{troubles:?}");
     assert!(!case_of(b"MZ").0);
 }
 
@@ -188,5 +205,43 @@ proptest! {
             bytes[FILE_HEADER + at] = byte;
         }
         let _ = case_of(&bytes);
+    }
+}
+
+/// Its records were compared, value by value, with what another reader makes of them.
+#[test]
+fn a_log_that_windows_wrote() {
+    let bytes = include_bytes!("../../../../tests/data/windows/security.evtx");
+    let (known, case, troubles) = case_of(bytes);
+    assert!(known && troubles.is_empty(), "{troubles:?}");
+    let ids: Vec<_> = case.of("event").map(|f| (f.at.line, f.get("id").unwrap_or_default())).collect();
+    assert_eq!(
+        ids,
+        [
+            (319_457_771, "5152"),
+            (319_457_831, "4776"),
+            (319_457_832, "4625"),
+            (319_457_855, "5152"),
+            (319_457_856, "5157"),
+            (319_457_858, "4673"),
+        ]
+    );
+    let failed = case.of("event").find(|f| f.is("id", "4625")).unwrap();
+    for (name, value) in [
+        ("logontype", "10"),
+        ("status", "0xc000006d"),
+        ("substatus", "0xc000006a"),
+        ("ipaddress", "23.94.153.202"),
+        ("level", "Audit Failure"),
+    ] {
+        assert!(failed.is(name, value), "{name}: {:?}", failed.get(name));
+    }
+    assert_eq!(failed.time.map(|t| t.to_string()).as_deref(), Some("2016-06-29T15:24:36.686Z"));
+    // Cut anywhere, and with any byte wrong, in the part that is not empty.
+    for at in (0..9000).step_by(101) {
+        let mut bad = bytes.to_vec();
+        bad[FILE_HEADER + at] ^= 0xff;
+        case_of(&bad);
+        case_of(&bytes[..FILE_HEADER + at]);
     }
 }
