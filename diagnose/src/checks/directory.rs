@@ -147,6 +147,14 @@ fn dns_aaaa_fails(case: &Case) -> Vec<Hit> {
         .collect()
 }
 
+/// A card that clients and other servers do not use: its name tells.
+fn beside_the_network(fact: &Fact) -> bool {
+    const KINDS: [&str; 9] =
+        ["loopback", "isatap", "teredo", "bluetooth", "repl", "iscsi", "backup", "heartbeat", "cluster"];
+    let name = ["interfacealias", "description", "name", "interfacedescription"];
+    name.iter().find_map(|n| fact.get(n)).is_some_and(|n| KINDS.iter().any(|k| words::contains(n, k)))
+}
+
 fn nic_registration_off(case: &Case) -> Vec<Hit> {
     let off = |f: &&Fact| {
         f.is("registerthisconnectionsaddress", "False")
@@ -155,8 +163,17 @@ fn nic_registration_off(case: &Case) -> Vec<Hit> {
                 && (registry_is(f, "RegistrationEnabled", 0.0)
                     || registry_is(f, "DisableDynamicUpdate", 1.0)))
     };
+    // A card for replication or storage beside one that registers is as it should be.
+    let registers = |f: &&Fact| {
+        (f.is("registerthisconnectionsaddress", "True") || f.is("fulldnsregistrationenabled", "True"))
+            && !beside_the_network(f)
+    };
+    if case.all().any(|f| registers(&f)) {
+        return Vec::new();
+    }
     case.all()
         .filter(off)
+        .filter(|f| !beside_the_network(f))
         .map(|f| Hit::of("The network card does not register its addresses in DNS", &[f]))
         .collect()
 }

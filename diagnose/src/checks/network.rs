@@ -20,6 +20,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("connected_outside_meanwhile", connected_outside_meanwhile),
     ("hub_connector_on_port_25", hub_connector_on_port_25),
     ("hub_process_on_port_25", hub_process_on_port_25),
+    ("front_end_lost_port_25", front_end_lost_port_25),
     ("sessions_end_at_the_same_age", sessions_end_at_the_same_age),
     ("keepalive_above_device_timeout", keepalive_above_device_timeout),
     ("sessions_to_one_hub", sessions_to_one_hub),
@@ -237,6 +238,13 @@ fn hub_connector_on_port_25(case: &Case) -> Vec<Hit> {
 static LISTENS_25: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?i):25\s.*(listen|abh|écoute)|\b25\b.*listen.*edgetransport|edgetransport.*\b25\b").ok()
 });
+
+/// EdgeTransport.exe has port 25 on a server that has a front end transport service, whose port it is.
+fn front_end_lost_port_25(case: &Case) -> Vec<Hit> {
+    let held = hub_process_on_port_25(case);
+    let front_end = case.all().any(|f| f.mentions("FrontEndTransport"));
+    if front_end { held } else { Vec::new() }
+}
 
 /// EdgeTransport.exe, the hub transport service, listens on port 25.
 fn hub_process_on_port_25(case: &Case) -> Vec<Hit> {

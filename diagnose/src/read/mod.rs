@@ -8,6 +8,7 @@ pub mod objects;
 pub mod prose;
 mod quoting;
 pub mod scan;
+mod supposed;
 pub mod tools;
 pub mod tree;
 pub mod when;
@@ -72,6 +73,7 @@ pub const READERS: &[(&str, Reader)] = &[
     ("Health Checker", objects::checker::read),
     ("tools", tools::read),
     ("objects", objects::read),
+    ("suppositions", supposed::reader),
     ("events in sentences", events::read_prose),
     ("prose", prose::reader),
 ];
