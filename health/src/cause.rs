@@ -171,7 +171,7 @@ const RANKS: &[(&str, u8, &[About])] = {
         ("HEALTH-MAIL-LATE", 0, &[]),
         ("HEALTH-MAIL-CHANGED", 2, &[]),
         ("HEALTH-QUEUE-GROWS", 0, &[]),
-        ("HEALTH-BACK-PRESSURE", 1, &[Queue, Disk, Memory]),
+        ("HEALTH-BACK-PRESSURE", 3, &[Queue]),
         ("HEALTH-POISON", 3, &[Queue]),
         ("HEALTH-SERVER-SILENT", 1, &[Server, Leg]),
         ("HEALTH-LISTENER-MUTE", 1, &[Listener, Server]),

@@ -64,7 +64,7 @@ pub fn refine(ground: &Ground, door: &str, home: Option<&str>, leg: &Leg, fault:
         .or_else(|| connections(ground, door, leg, fault))
         .or_else(|| behind(ground, home))
         .or_else(|| store(ground, home))
-        .or_else(|| pressure(ground, seen))
+        .or_else(|| pressure(ground, door, fault))
         .or_else(|| mute(ground, door, leg, fault));
     let mut better = found?;
     let source = format!("{}: probe {}", ground.here(), leg.operation);
@@ -262,8 +262,15 @@ pub fn store_fault(health: &waypost_store::Health) -> Option<Fault> {
     None
 }
 
-fn pressure(ground: &Ground, seen: &str) -> Option<Better> {
-    if !seen.contains("4.3.1") && !seen.contains("resources") {
+/// Mail that is refused, or taken slowly, for what is used up.
+fn pressure(ground: &Ground, door: &str, fault: &Fault) -> Option<Better> {
+    use waypost_queue::pressure::Level;
+    let refused = fault.text.contains("4.3.1") || fault.text.contains("resources");
+    let slow = || {
+        let late = fault.cause == cause::TIMEOUT && service_of(door) == "transport";
+        late && ground.services.works.hub.pressure().level() != Level::Normal
+    };
+    if !refused && !slow() {
         return None;
     }
     let fault = pressure_fault(ground)?;
