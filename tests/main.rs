@@ -26,7 +26,6 @@ mod network;
 mod operation;
 mod probes;
 mod proxy;
-mod responders;
 mod sending;
 mod servers;
 mod settings;
