@@ -151,7 +151,7 @@ async fn live(call: &Call<'_>, report: &mut Report, now: Timestamp) {
     let known: Vec<String> = report.findings.iter().map(|f| f.cause.clone()).collect();
     for service in services.iter().filter(|s| !s.running && !known.iter().any(|c| c.contains("STOPPED"))) {
         report.findings.push(Finding {
-            cause: "SERVICE-STOPPED".into(),
+            cause: "HEALTH-SERVICE-STOPPED".into(),
             title: format!("{} is stopped", service.display_name),
             confidence: 0.98,
             leg: format!("client → {}", service.short),
@@ -175,7 +175,7 @@ async fn live(call: &Call<'_>, report: &mut Report, now: Timestamp) {
     }
     for meter in meters.iter().filter(|m| m.level != Level::Normal && !alerted) {
         report.findings.push(Finding {
-            cause: "BACK-PRESSURE".into(),
+            cause: "HEALTH-BACK-PRESSURE".into(),
             title: "A resource is scarce, so mail is taken more slowly or not at all".into(),
             confidence: if meter.level == Level::High { 0.95 } else { 0.7 },
             leg: "sender → hub".into(),
@@ -267,7 +267,7 @@ fn rights(call: &Call<'_>, report: &mut Report) {
 
 fn permission(check: Check) -> Finding {
     Finding {
-        cause: "SERVICE-PERMISSION".into(),
+        cause: "HEALTH-PERMISSION".into(),
         title: "The server's user may not do what it has to, or others may read its secrets".into(),
         confidence: 0.9,
         leg: format!("server → {}", check.subject),

@@ -17,13 +17,38 @@ pub struct OutsideCause {
 impl OutsideCause {
     /// The page in Markdown, for people who have the fault.
     pub fn page(&self) -> String {
-        let mut page =
-            format!("# {}\n\n`{}`\n\n{}\n\n## What to do\n\n", self.title, self.code, self.meaning);
+        let mut page = format!("# {}\n\n`{}`", self.title, self.code);
+        page.push_str(" · seen from outside, at any mail server\n\n");
+        page.push_str(self.meaning);
+        page.push_str("\n\n## What to do\n\n");
         for (n, step) in self.remedy.iter().enumerate() {
             page.push_str(&format!("{}. {step}\n", n + 1));
         }
-        page.push_str(&format!("\n## More\n\n{}\n", self.reference));
+        page.push_str(&format!(
+            "\n## How to look again\n\n`waypost diagnose {}`\n\n## More\n\n{}\n",
+            self.again(),
+            self.reference
+        ));
         page
+    }
+
+    /// What shows it, by its code.
+    fn again(&self) -> &'static str {
+        let code = self.code.strip_prefix("OUTSIDE-").unwrap_or(self.code);
+        match code {
+            "AUTODISCOVER-CERT" | "AUTODISCOVER-WEBSITE" | "AUTODISCOVER-REDIRECT" | "AUTODISCOVER-NONE" => {
+                "autodiscover DOMAIN"
+            }
+            "MX-BROKEN" | "NULL-MX" | "OPEN-RELAY" | "REVERSE" | "GREETING-NAME" => "smtp DOMAIN",
+            _ if code.starts_with("DANE") || code.starts_with("DNSSEC") || code.starts_with("MTA-STS") => {
+                "smtp DOMAIN"
+            }
+            "PASSWORD-CLEAR" | "NO-SIGN-IN" | "SIGN-IN" => "imap HOST --user NAME",
+            "HTTP-ERROR" => "web HOST",
+            "UNREACHABLE" | "ONE-ADDRESS-DEAD" | "GREETING" | "NO-STARTTLS" | "NO-ADDRESS" => "imap HOST",
+            _ if code.starts_with("TLS-") || code.starts_with("CERT-") => "imap HOST",
+            _ => "mail DOMAIN",
+        }
     }
 }
 

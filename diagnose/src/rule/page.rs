@@ -98,6 +98,10 @@ pub fn index() -> String {
             let _ = writeln!(page, "- [{}]({}.md) `{}`", rule.title, rule.code, rule.code);
         }
     }
+    page.push_str("\n## Seen from outside, at any mail server\n\n");
+    for cause in crate::outside::causes::ALL {
+        let _ = writeln!(page, "- [{}]({}.md) `{}`", cause.title, cause.code, cause.code);
+    }
     page
 }
 

@@ -3,9 +3,17 @@
 use super::{Handlers, Handling};
 use crate::run::services::Services;
 use std::sync::Arc;
+use waypost_base::explain::Cause;
 use waypost_transport::accept::{self, Kind};
 use waypost_transport::{ComponentState, Hub};
 use waypost_trust::leg::{Arrived, Refusal, Service};
+
+const NOT_ACTIVE: Cause = Cause {
+    code: "HUB-NOT-ACTIVE",
+    meaning: "the hub of another server takes no new messages: its component is out of service, and other hubs are asked",
+    remedy: "Set-ServerComponentState ID -Component HubTransport -State Active -Requester Maintenance, when the maintenance is over",
+    reference: "docs/servers.md",
+};
 
 /// Registers both. Who may use them is judged at the door.
 pub fn register(handlers: &mut Handlers, services: &Arc<Services>) {
@@ -21,7 +29,7 @@ async fn take(arrived: Arrived, hub: Arc<Hub>, kind: Kind) {
     // Another hub takes it meanwhile; accounts have one home only, and take their mail whatever the hub does.
     if kind == Kind::Hub && hub.state() != ComponentState::Active {
         let refusal = Refusal {
-            code: "HUB-NOT-ACTIVE".into(),
+            code: NOT_ACTIVE.code.into(),
             text: format!("the hub {} takes no new messages now", hub.settings().host),
             elsewhere: true,
             answer: serde_json::Value::Null,

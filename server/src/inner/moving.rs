@@ -15,6 +15,7 @@ use crate::run::services::Services;
 use std::sync::Arc;
 use std::time::Duration;
 use waypost_base::AccountId;
+use waypost_base::explain::Cause;
 use waypost_directory::Directory;
 use waypost_mailbox::Mailboxes;
 use waypost_mailbox::moving::MoveError;
@@ -22,6 +23,13 @@ use waypost_trust::leg::{Arrived, Refusal, Service};
 
 /// A driver that says nothing for so long is gone; a frozen account goes on then.
 const SILENCE: Duration = Duration::from_secs(120);
+
+const NOT_ALLOWED: Cause = Cause {
+    code: "MOVE-NOT-ALLOWED",
+    meaning: "a server that does not keep the directory asked for an account to be moved, and was refused",
+    remedy: "Get-ExchangeServer on both servers: they disagree about which one is the primary until the directory has been copied",
+    reference: "docs/servers.md",
+};
 
 /// Registers this server's end of moves.
 pub fn register(handlers: &mut Handlers, services: &Arc<Services>) {
@@ -43,7 +51,7 @@ async fn take(arrived: Arrived, mailboxes: Mailboxes, directory: Arc<Directory>)
     let primary = directory.snapshot().primary().is_some_and(|server| server.id == from);
     let (Some(account), true) = (account, primary) else {
         let refusal = Refusal {
-            code: "MOVE-NOT-ALLOWED".into(),
+            code: NOT_ALLOWED.code.into(),
             text: format!("{from} does not keep the directory, so it may not move accounts"),
             elsewhere: false,
             answer: serde_json::Value::Null,

@@ -222,7 +222,7 @@ fn live(call: &Call<'_>, known: &mut Known) {
         for service in services.all().into_iter().filter(|s| !s.running) {
             known.standing.push(Standing {
                 since: None,
-                code: "SERVICE-STOPPED".into(),
+                code: "HEALTH-SERVICE-STOPPED".into(),
                 text: format!("{} ({}) is stopped.", service.display_name, service.name),
                 confidence: Confidence::Certain,
                 evidence: Vec::new(),
