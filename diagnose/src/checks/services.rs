@@ -165,6 +165,24 @@ fn hub_inactive_contested(case: &Case) -> Vec<Hit> {
 
 /// The whole server is out of service, as somebody wished.
 fn server_in_maintenance(case: &Case) -> Vec<Hit> {
+    // Where users wait for their mail meanwhile, nobody wishes it any more.
+    const COMPLAINTS: [&str; 12] = [
+        "Drafts",
+        "Outbox",
+        "Entwürfe",
+        "Postausgang",
+        "Brouillons",
+        "Boîte d'envoi",
+        "Borradores",
+        "Bandeja de salida",
+        "forgot",
+        "vergessen",
+        "oublié",
+        "weeks ago",
+    ];
+    if case.of("text").any(|fact| COMPLAINTS.iter().any(|phrase| words::contains(&fact.text, phrase))) {
+        return Vec::new();
+    }
     let mut hits = inactive_hits(case, &["serverwideoffline"], false);
     hits.extend(inactive_hits(case, &["serverwideoffline"], true));
     hits

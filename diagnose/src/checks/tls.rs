@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 pub const ALL: &[(&str, Check)] = &[
     ("tls_sides_disagree", tls_sides_disagree),
     ("dotnet_ignores_schannel", dotnet_ignores_schannel),
+    ("dotnet_switch_is_not_set", dotnet_switch_is_not_set),
     ("extended_protection_with_offloading", extended_protection_with_offloading),
     ("server_has_no_tls12", server_has_no_tls12),
 ];
@@ -98,6 +99,16 @@ fn dotnet_ignores_schannel(case: &Case) -> Vec<Hit> {
         )
     })
     .collect()
+}
+
+/// The switches were asked for and are not there, so .NET goes by its own list of versions.
+fn dotnet_switch_is_not_set(case: &Case) -> Vec<Hit> {
+    let switch = |f: &&Fact| {
+        (f.is("name", "SystemDefaultTlsVersions") || f.is("name", "SchUseStrongCrypto"))
+            && f.get("key").is_some_and(|key| words::contains(key, ".NETFramework\\v"))
+    };
+    let absent = case.of("registry-absent").filter(switch);
+    absent.map(|f| Hit::of(format!("{} is not set", f.get("name").unwrap_or_default()), &[f])).collect()
 }
 
 fn extended_protection_with_offloading(case: &Case) -> Vec<Hit> {

@@ -117,7 +117,8 @@ pub fn back_end_binding_of_absent_certificate(case: &Case) -> Vec<Hit> {
         // IIS lists a binding without a certificate with an empty column where others of the list have a hash.
         let column =
             bindings(case).iter().any(|(other, _, hash)| other.at.file == fact.at.file && hash.len() >= 20);
-        let nothing = hash.chars().all(|c| c == '0') && (column || !hash.is_empty());
+        let asked = fact.text.to_ascii_lowercase().contains("certificatehash");
+        let nothing = hash.chars().all(|c| c == '0') && (column || asked || !hash.is_empty());
         if nothing || thumbs.len() >= 2 && hash.len() >= 20 && !thumbs.contains(hash) {
             let text = format!("Port 444 ({end}) is bound to the certificate {hash}, which is not installed");
             hits.push(Hit::of(text, &[fact]));

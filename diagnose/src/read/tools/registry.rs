@@ -37,6 +37,11 @@ pub fn query(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
                 .unwrap_or_default()
                 .trim()
                 .clone_into(&mut current);
+            if let Some(name) = missing(doc, line, text) {
+                let absent = fact("registry-absent", doc, line).with("key", &*current).with("name", name);
+                sink.fact(absent.text(&text_of(doc, line..line + 2)));
+                found += 1;
+            }
             continue;
         }
         if !text.contains("REG_") {
@@ -50,6 +55,15 @@ pub fn query(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
         found += 1;
     }
     sink.understood("registry values", found);
+}
+
+/// The value that `reg query KEY /v NAME` asked for and did not find: the line below is an error, in any language.
+fn missing<'a>(doc: &Doc<'_>, line: usize, asked: &'a str) -> Option<&'a str> {
+    let name = scan::after(asked, " /v ")?.trim().trim_matches('"').split([' ', '"']).next()?;
+    let below = (line + 1..line + 3).find_map(|at| doc.free(at).filter(|text| !text.trim().is_empty()))?;
+    let error =
+        ["error", "fehler", "erreur", "errore", "erro", "fout"].iter().any(|w| scan::starts(below.trim(), w));
+    (error && !below.contains("REG_") && !name.is_empty()).then_some(name)
 }
 
 /// A value's fact; numbers in decimal too.
