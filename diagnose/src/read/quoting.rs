@@ -7,7 +7,7 @@ const DEPTH_MAX: usize = 20;
 
 /// The lines of a text: no line ends, no `> `, no common indentation; fences become empty. One for one with the text's own.
 pub fn lines(text: &str) -> Vec<&str> {
-    let mut lines: Vec<&str> = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
+    let mut lines: Vec<&str> = text.split('\n').map(|line| line.trim_end_matches('\r')).collect();
     if lines.last() == Some(&"") {
         lines.pop();
     }
