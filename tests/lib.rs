@@ -12,5 +12,6 @@ pub mod organisation;
 pub mod peers;
 pub mod pki;
 pub mod ports;
+pub mod rows;
 pub mod server;
 pub mod sink;

@@ -67,6 +67,12 @@ impl Mount {
         answer
     }
 
+    /// What ext4 does when its disk fails: from now on nothing can be written. What was there before stays.
+    pub fn go_read_only(&self) -> bool {
+        let point = self.point.to_str().expect("a plain path");
+        done("sync", &["-f", point]) && done("mount", &["-o", "remount,abort", point])
+    }
+
     /// Unmounts for certain: a file system that is still mounted would prove nothing at the next start.
     pub fn unmount(self) {
         for _ in 0..200 {

@@ -5,7 +5,11 @@ use super::{Fault, inject};
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::Command;
+use std::sync::Arc;
 use waypost_tests::knot::Knot;
+use waypost_tests::line::Line;
+use waypost_tests::organisation::Organisation;
+use waypost_tests::rows;
 use waypost_tests::sink::Sink;
 
 const RECORDS: &str = "contoso.com. MX 10 mx.contoso.com.\nmx.contoso.com. A 127.0.0.1\n";
@@ -73,6 +77,68 @@ fn no_filter(site: &mut Site) {
     run(site, &["Remove-MailFilter", "away", "-Confirm:$false"]);
 }
 
+/// Somebody whose mail goes on to addresses that differ from fault to fault.
+const ONWARD: &str = "onward";
+
+/// Takes a message from outside that is to leave for `to`, and waits until it is in `queue`.
+fn leaves_for(site: &mut Site, to: &str, queue: &str) {
+    run(site, &["Set-Mailbox", ONWARD, "-ForwardingSmtpAddress", to]);
+    let mut line = Line::smtp_hello(site.o.address("server-1", "smtp")).expect("a conversation");
+    let text = b"Subject: onward\r\n\r\nHello.\r\n";
+    let reply = line.deliver("a@elsewhere.example", "onward@contoso.test", text).expect("a reply");
+    assert!(reply.starts_with("250"), "{reply}");
+    site.o.wait_for(&format!("a message in {queue}"), |o| waiting(o, queue) > 0);
+}
+
+fn waiting(o: &Organisation, queue: &str) -> usize {
+    o.records("server-1", &["Get-Message", "-Queue", queue]).map_or(0, |all| all.len())
+}
+
+/// A connector to a host that is well and takes no recipient for now, so that what is sent there waits.
+fn held(site: &mut Site) {
+    let port = site.sink.as_ref().expect("a sink").port().to_string();
+    let words =
+        ["New-SendConnector", "held", "-AddressSpaces", "held.example", "-SmartHosts", "127.0.0.1", "-Port"];
+    run(site, &[&words[..], &[port.as_str()]].concat());
+    leaves_for(site, "later@held.example", "held");
+    site.o.wait_for("a try", |o| {
+        let queue = o.command("server-1", &["Get-Queue", "held"]).unwrap_or_default();
+        queue["Status"] == "Retry" || queue["LastError"].as_str().is_some_and(|e| e.contains("later"))
+    });
+}
+
+/// Nothing waits there any more.
+fn without(site: &mut Site, queue: &str) {
+    run(
+        site,
+        &[
+            "Remove-Message",
+            "-Queue",
+            queue,
+            "-Filter",
+            "{Size -gt 0}",
+            "-WithNDR",
+            "false",
+            "-Confirm:$false",
+        ],
+    );
+}
+
+fn no_held(site: &mut Site) {
+    without(site, "held");
+    run(site, &["Remove-SendConnector", "held", "-Confirm:$false"]);
+}
+
+/// While it is stopped, what the queue knows of a message becomes something that it does not understand.
+fn poison(site: &mut Site) {
+    held(site);
+    site.o.server_mut("server-1").expect_error("queue item is damaged");
+    site.o.stop("server-1");
+    rows::forge(site.o.data("server-1"), "2004", "ff");
+    site.o.begin("server-1");
+}
+
+const SUSPENDED: &[&str] = &["HEALTH-QUEUE-SUSPENDED"];
 const SMART_HOST: &[&str] = &["HEALTH-SMART-HOST"];
 const DNS_WRONG: &[&str] = &["HEALTH-DNS-WRONG"];
 
@@ -152,6 +218,36 @@ static FAULTS: &[Fault] = &[
         },
         mends: no_smart_host,
     },
+    Fault {
+        name: "mail waits for a domain that no connector leads to",
+        causes: &["HEALTH-QUEUE-UNREACHABLE"],
+        leg: &["queue"],
+        breaks: |s| leaves_for(s, "nobody@nowhere.example", "Unreachable"),
+        mends: |s| without(s, "Unreachable"),
+    },
+    Fault {
+        name: "a queue with mail is suspended",
+        causes: SUSPENDED,
+        leg: &["queue"],
+        breaks: |s| {
+            held(s);
+            run(s, &["Suspend-Queue", "held", "-Confirm:$false"]);
+        },
+        mends: |s| {
+            run(s, &["Resume-Queue", "held"]);
+            no_held(s);
+        },
+    },
+    Fault {
+        name: "a message is in the poison queue",
+        causes: &["HEALTH-POISON"],
+        leg: &["queue"],
+        breaks: poison,
+        mends: |s| {
+            without(s, "Poison");
+            run(s, &["Remove-SendConnector", "held", "-Confirm:$false"]);
+        },
+    },
 ];
 
 #[test]
@@ -160,7 +256,10 @@ fn faults_of_mail() {
     let knot = Knot::start(RECORDS);
     let servers = knot.setting();
     site.knot = Some(knot);
-    site.sink = Some(Sink::start());
+    site.sink = Some(Sink::scripted(Arc::new(|line| {
+        line.contains("@held.example").then(|| "451 4.3.0 later".to_owned())
+    })));
+    site.o.mailbox(ONWARD, "");
     site.run("server-1", &["Set-WaypostSetting", "dns.servers", &servers, "-Force", "-Confirm:$false"]);
     site.run("server-1", &["New-AcceptedDomain", "contoso.com"]);
     site.run(
