@@ -19,6 +19,7 @@ use waypost_admin::output::Cell;
 use waypost_diagnose::outside::causes;
 use waypost_diagnose::outside::seen::{Kind, Seen};
 use waypost_diagnose::report::{Colours, Mask};
+use waypost_diagnose::source::Watcher;
 use waypost_diagnose::{Options, Report, report, rule};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -68,7 +69,7 @@ pub fn run(
         What::Live => runtime.block_on(live(place, &telling)),
         What::Explain(code) => explain(&code),
         What::Path(path) => {
-            let report = of_path(&path, &options(&telling))?;
+            let report = of_path(&path, &telling)?;
             tell(&report, None, &telling, &format!("Diagnosis of {}", path.display()))
         }
         What::Pasted => {
@@ -103,8 +104,8 @@ fn options(telling: &Telling) -> Options {
 }
 
 /// A sign of life on a terminal; nothing elsewhere.
-fn spinner(text: String, hidden: bool) -> ProgressBar {
-    if hidden || !io::stderr().is_terminal() {
+fn spinner(text: String) -> ProgressBar {
+    if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
@@ -115,13 +116,38 @@ fn spinner(text: String, hidden: bool) -> ProgressBar {
     bar
 }
 
-fn of_path(path: &Path, options: &Options) -> io::Result<Report> {
-    let size = size_of(path, 0);
-    let bar = spinner(format!("reading {} ({} MiB)", path.display(), size >> 20), size < 32 << 20);
-    let report = waypost_diagnose::path(path, options)
+/// Bytes that are read before anybody wonders.
+const LONG: u64 = 32 << 20;
+
+fn of_path(path: &Path, telling: &Telling) -> io::Result<Report> {
+    // Who reads JSON through a pipe is a program.
+    let wanted = !telling.json || io::stdout().is_terminal();
+    let bar = if wanted { progress(path) } else { ProgressBar::hidden() };
+    let mut options = options(telling);
+    if !bar.is_hidden() {
+        let shown = bar.clone();
+        options.watcher = Some(Watcher::new(move |progress| {
+            shown.set_length(progress.total);
+            shown.set_position(progress.read);
+            // The end of a long name tells more.
+            let skip = progress.file.chars().count().saturating_sub(48);
+            shown.set_message(progress.file.chars().skip(skip).collect::<String>());
+        }));
+    }
+    let report = waypost_diagnose::path(path, &options)
         .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())));
     bar.finish_and_clear();
     report
+}
+
+/// How far reading is, on a terminal and for what takes a while; nothing elsewhere.
+fn progress(path: &Path) -> ProgressBar {
+    if !io::stderr().is_terminal() || size_of(path, 0) < LONG {
+        return ProgressBar::hidden();
+    }
+    let form = "{bar:24} {percent:>3} % of {total_bytes}, {bytes_per_sec} {wide_msg}";
+    let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(0).with_style(style)
 }
 
 /// Bytes below a path, for the sign of life alone: what cannot be read is told by the diagnosis itself.
@@ -135,7 +161,7 @@ fn size_of(path: &Path, depth: usize) -> u64 {
 }
 
 async fn watched(question: Question) -> io::Result<Seen> {
-    let bar = spinner(format!("looking at {}", question.host), false);
+    let bar = spinner(format!("looking at {}", question.host));
     let seen = outside::look(question, &machine::clock()).await;
     bar.finish_and_clear();
     seen
@@ -255,6 +281,7 @@ fn question(kind: Kind, host: &str) -> Question {
         kind,
         host: host.trim_end_matches('.').to_ascii_lowercase(),
         https_port: 443,
+        http_port: 80,
         ..Question::default()
     }
 }
