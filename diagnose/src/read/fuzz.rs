@@ -93,6 +93,13 @@ mod tests {
         }
 
         #[test]
+        fn changed_files(bytes in changed("diagnose_source")) {
+            let phrases = Phrases::new(["LOGIN failed", "Unable to relay"]);
+            let rest = bytes.get(1..).unwrap_or_default();
+            crate::source::collect_files(&[("evidence", rest)], &phrases, Timestamp(0));
+        }
+
+        #[test]
         fn changed_listings(bytes in changed("diagnose_tools")) {
             tools(&bytes);
         }
