@@ -16,6 +16,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("few_connections_are_allowed", few_connections_are_allowed),
     ("sent_minutes_after_received", sent_minutes_after_received),
     ("foreign_code_in_call_stack", foreign_code_in_call_stack),
+    ("foreign_assembly_failed", foreign_assembly_failed),
     ("foreign_agent_is_enabled", foreign_agent_is_enabled),
 ];
 
@@ -160,6 +161,26 @@ fn sent_minutes_after_received(case: &Case) -> Vec<Hit> {
 
 /// Exchange's own and the framework's namespaces.
 const OURS: &[&str] = &["Microsoft", "System", "MS", "M", "Interop", "lambda", "Windows"];
+
+/// Event 4999 names the assembly in which a process of transport has failed: the fifth of its parameters.
+fn foreign_assembly_failed(case: &Case) -> Vec<Hit> {
+    const OF_EXCHANGE: &[&str] = &["mscorlib", "unknown", "netstandard", "ntdll", "kernelbase", "clr", "e12"];
+    let transport = ["edgetransport", "MSExchangeDelivery", "MSExchangeSubmission", "FrontendTransport"];
+    let crashes = case.of("event").filter(|f| f.is("id", "4999"));
+    let of_transport =
+        crashes.filter(|f| f.get("process").is_some_and(|p| transport.iter().any(|t| words::contains(p, t))));
+    let foreign = |f: &&Fact| {
+        let assembly = f.get("w5").unwrap_or_default();
+        let root = assembly.split('.').next().unwrap_or_default();
+        let named = root.len() > 2 && !root.bytes().all(|b| b.is_ascii_digit());
+        named && !OURS.contains(&root) && !OF_EXCHANGE.iter().any(|own| root.eq_ignore_ascii_case(own))
+    };
+    let told = |f: &Fact| {
+        let assembly = f.get("w5").unwrap_or_default();
+        Hit::of(format!("Transport failed in {assembly}, which is not Exchange's"), &[f])
+    };
+    of_transport.filter(foreign).map(told).collect()
+}
 
 fn foreign_code_in_call_stack(case: &Case) -> Vec<Hit> {
     static FRAME: LazyLock<Option<Regex>> =

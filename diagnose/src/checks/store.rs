@@ -9,7 +9,19 @@ use std::net::Ipv4Addr;
 pub const ALL: &[(&str, Check)] = &[
     ("no_passive_copy_is_healthy", no_passive_copy_is_healthy),
     ("two_cards_in_one_subnet", two_cards_in_one_subnet),
+    ("moves_are_done", moves_are_done),
 ];
+
+/// All moves that are listed have come to their end; their reports still tell of every wait on the way.
+fn moves_are_done(case: &Case) -> Vec<Hit> {
+    let state = |f: &Fact| f.get("statusdetail").or(f.get("status")).map(str::to_lowercase);
+    let moves: Vec<&Fact> = case.of("object").filter(|f| f.get("percentcomplete").is_some()).collect();
+    let done = moves.iter().all(|f| state(f).is_some_and(|s| s.starts_with("completed")));
+    match moves.first() {
+        Some(first) if done => vec![Hit::of("The moves that are listed are completed", &[first])],
+        _ => Vec::new(),
+    }
+}
 
 fn no_passive_copy_is_healthy(case: &Case) -> Vec<Hit> {
     let mut copies: BTreeMap<String, Vec<&Fact>> = BTreeMap::new();

@@ -15,14 +15,14 @@ static SUPPOSED: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"\b(want|wants|wish|like|trying|try|hope) to (avoid|prevent)\b",
         r"\b(am|are|is) (afraid of|worried about|scared of)\b",
         r"\bwhat (happens|would happen|will happen|do we do|should we do) (if|when)\b",
-        r"\b(will|would|could|can|might|should) (i|we|this|that|it|they|users) (then )?(get|see|expect|lead to|cause|run into)\b[^.?!]*\?",
+        r"\b(will|would|could|can|might|should) (i|we|this|that|it|they|users) (then )?(get|see|expect|lead to|cause|run into)\b.*\?",
         r"\b(do|does) (i|we) have to (expect|fear)\b",
-        r"\b(last year|years ago|a year ago|in the past|back then|before the migration)\b[^.?!]*\b(had|saw|got|were|was)\b",
-        r"\b(had|saw|got)\b[^.?!]*\b(last year|years ago|a year ago|in the past|back then)\b",
+        r"\b(last year|years ago|a year ago|in the past|back then|before the migration)\b.*\b(had|saw|got|were|was)\b",
+        r"\b(had|saw|got)\b.*\b(last year|years ago|a year ago|in the past|back then)\b",
         r"\b(no|nor|neither|without)( any| more| such)? (errors?|events?|warnings?|entries|ndrs?|bounces) (like|such as|of the kind)\b",
-        r"\bwhat (does|do) [^.?!]{1,60} (mean|stand for)\b",
-        r"\b(gelesen|gehört), (dass|daß)\b|\bhabe (von|über) [^.?!]{1,80} (gelesen|gehört)\b|\b(vermeiden|verhindern) (möchte|wollen|will)\b",
-        r"\b(möchte|möchten|wollen|will) [^.?!]{1,100} (vermeiden|verhindern)\b|\bwas passiert,? (wenn|falls)\b|\bbefürchte\b",
+        r"\bwhat (does|do) .{1,60} (mean|stand for)\b",
+        r"\b(gelesen|gehört), (dass|daß)\b|\bhabe (von|über) .{1,80} (gelesen|gehört)\b|\b(vermeiden|verhindern) (möchte|wollen|will)\b",
+        r"\b(möchte|möchten|wollen|will) .{1,100} (vermeiden|verhindern)\b|\bwas passiert,? (wenn|falls)\b|\bbefürchte\b",
         r"\b(j['’]ai|nous avons) (lu|entendu)\b|\b(voulons|veux|voudrais|souhaite|souhaitons) éviter\b|\bque se passe-t-il si\b",
         r"\bhe leído\b|\b(quiero|queremos|quisiera) evitar\b|\bqué (pasa|ocurre) si\b|\bho letto\b|\b(voglio|vogliamo|vorrei) evitare\b",
     ];
@@ -106,6 +106,7 @@ mod tests {
             ["We move the queue."]
         );
         assert_eq!(left("We want to avoid event 12014\nand 451 5.7.3. It works."), ["It works."]);
+        assert!(left("Ich habe über 452 4.3.1 und Ereignis 15006 gelesen.").is_empty());
         assert_eq!(left("Was passiert, wenn 452 4.3.1 kommt?\nGruß, Jan"), ["Gruß, Jan"]);
         assert!(left("Two years ago we had 4.3.2 Service not active here.").is_empty());
     }

@@ -22,6 +22,9 @@ pub fn netsh(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
         {
             line = winhttp(doc, line, sink);
             found += 1;
+        } else if dns_servers(text).is_some() {
+            line = resolvers(doc, line, sink);
+            found += 1;
         } else if binding(text).is_some() {
             line = sslcert(doc, line, sink);
             found += 1;
@@ -48,6 +51,37 @@ fn winhttp(doc: &mut Doc<'_>, from: usize, sink: &mut Sink<'_>) -> usize {
             break;
         }
         end += 1;
+    }
+    sink.fact(settings.text(&text_of(doc, from..end)));
+    doc.claim(from..end);
+    end
+}
+
+/// What stands behind `Statically Configured DNS Servers:` of `netsh interface ipv4 show dnsservers`, in any language: words
+/// with DNS in them, a colon, an address alone.
+fn dns_servers(line: &str) -> Option<&str> {
+    let (label, value) = line.split_once(':')?;
+    let value = value.trim();
+    let worded = words::contains(label, "DNS") && words::contains(label, "serv") && label.contains(' ');
+    // Dots in the label are those of ipconfig, which has its own reader.
+    (worded && !label.contains(" .") && value.parse::<std::net::IpAddr>().is_ok()).then_some(value)
+}
+
+/// The resolvers of one card; more of them stand alone in the lines below.
+fn resolvers(doc: &mut Doc<'_>, from: usize, sink: &mut Sink<'_>) -> usize {
+    let mut addresses: Vec<&str> = doc.free(from).and_then(dns_servers).into_iter().collect();
+    let mut end = from + 1;
+    while let Some(more) = doc.free(end).map(str::trim).filter(|t| t.parse::<std::net::IpAddr>().is_ok()) {
+        if addresses.len() >= 16 {
+            break;
+        }
+        addresses.push(more);
+        end += 1;
+    }
+    let card = from.checked_sub(1).and_then(|above| doc.free(above)).and_then(|t| t.split('"').nth(1));
+    let mut settings = fact("netsh", doc, from).with("dnsservers", addresses.join(", "));
+    if let Some(card) = card {
+        settings.put("interfacealias", card);
     }
     sink.fact(settings.text(&text_of(doc, from..end)));
     doc.claim(from..end);
