@@ -3,6 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use waypost_admin::catalogue::{Program, ProgramOption};
 use waypost_directory::Roles;
 
 const ABOUT: &str = "Waypost: a mail server for organisations that explains itself";
@@ -40,6 +41,45 @@ pub fn command() -> Command {
         .subcommand(crate::diagnose::command())
         .allow_external_subcommands(true)
         .arg_required_else_help(true)
+}
+
+/// What the binary does itself, for completions and manual pages.
+pub fn programs() -> Vec<Program> {
+    let text =
+        |styled: Option<&clap::builder::StyledStr>| styled.map(ToString::to_string).unwrap_or_default();
+    let choices = |arg: &Arg| {
+        let all = arg.get_possible_values();
+        // A switch has the values true and false in clap's eyes.
+        let names = all.iter().map(|v| v.get_name().to_owned()).collect::<Vec<_>>();
+        if arg.get_action().takes_values() { names } else { Vec::new() }
+    };
+    let option = |arg: &Arg| {
+        let value = arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
+        let takes = arg.get_action().takes_values();
+        Some(ProgramOption {
+            long: arg.get_long()?.to_owned(),
+            about: text(arg.get_help()),
+            value: if takes { value.unwrap_or_else(|| "VALUE".into()) } else { String::new() },
+            choices: choices(arg),
+        })
+    };
+    let mut whole = command();
+    whole.build();
+    let program = |one: &Command| {
+        let mut words: Vec<String> = one.get_positionals().flat_map(choices).collect();
+        if one.get_name() == "diagnose" {
+            words.extend(crate::diagnose::WORDS.map(str::to_owned));
+        }
+        Program {
+            name: one.get_name().to_owned(),
+            about: text(one.get_about()),
+            usage: one.clone().render_usage().to_string().trim_start_matches("Usage: ").trim().to_owned(),
+            detail: text(one.get_after_help()),
+            words,
+            options: one.get_arguments().filter(|a| !a.is_hide_set()).filter_map(option).collect(),
+        }
+    };
+    whole.get_subcommands().filter(|one| one.get_name() != "help").map(program).collect()
 }
 
 fn quickstart() -> Command {
@@ -155,6 +195,22 @@ mod tests {
         let matches = command().try_get_matches_from(line.split(' ')).map_err(|e| e.to_string())?;
         let (data, words) = command_words(&matches)?;
         Ok((data.or_else(|| matches.get_one::<PathBuf>("data").cloned()), words.join(" ")))
+    }
+
+    #[test]
+    fn what_the_binary_does_itself_is_told_to_shells_and_pages() {
+        let all = programs();
+        let names: Vec<&str> = all.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(names, ["quickstart", "serve", "init", "join", "lab", "diagnose"]);
+        let diagnose = all.iter().find(|p| p.name == "diagnose").unwrap();
+        assert!(diagnose.words.iter().any(|w| w == "autodiscover"), "{:?}", diagnose.words);
+        let tls = diagnose.options.iter().find(|o| o.long == "tls").unwrap();
+        assert_eq!((tls.value.as_str(), tls.choices.len()), ("KIND", 2));
+        assert!(diagnose.options.iter().any(|o| o.long == "json" && o.value.is_empty() && o.choices.is_empty()));
+        assert!(!diagnose.options.iter().any(|o| o.long == "https-port"), "hidden ones stay so");
+        assert!(diagnose.usage.starts_with("waypost diagnose") && !diagnose.detail.is_empty());
+        let lab = all.iter().find(|p| p.name == "lab").unwrap();
+        assert!(lab.words.iter().any(|w| w == "incident-a"), "{:?}", lab.words);
     }
 
     #[test]

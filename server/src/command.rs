@@ -21,7 +21,7 @@ use waypost_transport::send::route::RoutingTable;
 
 /// Parses and runs a command line; the answer is the program's exit code.
 pub async fn run(place: &Place, words: &[String]) -> Exit {
-    let catalogue = Catalogue::new();
+    let catalogue = Catalogue::new().with(crate::cli::programs());
     let folder = std::env::current_dir().unwrap_or_default();
     let Parsed { mut invocation, layout } = match catalogue.parse(words, Source { folder: &folder }) {
         Ok(parsed) => parsed,

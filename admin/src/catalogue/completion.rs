@@ -9,7 +9,8 @@ impl Catalogue {
         let mut out = String::from(
             "# bash completion for waypost\n_waypost() {\n    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n    local words=\n",
         );
-        let names: Vec<String> = self.commands().iter().flat_map(|c| [c.name(), c.gnu()]).collect();
+        let mut names: Vec<String> = self.commands().iter().flat_map(|c| [c.name(), c.gnu()]).collect();
+        names.extend(self.own_words().map(|(name, _)| name));
         let _ = writeln!(
             out,
             "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=($(compgen -W \"{}\" -- \"$cur\"))\n        return\n    fi",
@@ -27,6 +28,7 @@ impl Catalogue {
                 options.join(" ")
             );
         }
+        self.programs().iter().for_each(|program| out.push_str(&program.bash()));
         out.push_str("    esac\n    case $prev in\n");
         for (names, words) in self.choices() {
             let _ =
@@ -52,7 +54,20 @@ impl Catalogue {
                 out.push((names, words));
             }
         }
+        for option in self.programs().iter().flat_map(|p| &p.options).filter(|o| !o.choices.is_empty()) {
+            let name = format!("--{}", option.long);
+            if !out.iter().any(|(n, _)| n.split('|').any(|n| n == name)) {
+                out.push((name, option.choices.join(" ")));
+            }
+        }
         out
+    }
+
+    /// Words that are no command of the catalogue by themselves, each with what it does.
+    fn own_words(&self) -> impl Iterator<Item = (String, String)> {
+        let why = self.find("why").filter(|_| !self.programs().is_empty());
+        let why = why.map(|c| ("why".to_owned(), c.about.to_owned()));
+        self.programs().iter().map(|p| (p.name.clone(), p.about.clone())).chain(why)
     }
 
     /// For zsh: a file `_waypost` in `$fpath`.
@@ -65,6 +80,10 @@ impl Catalogue {
             let _ = writeln!(out, "      '{}:{}'", command.name(), about.replace(':', "\\:"));
             let _ = writeln!(out, "      '{}:{}'", command.gnu(), about.replace(':', "\\:"));
         }
+        for (name, about) in self.own_words() {
+            let about = about.replace('\'', "'\\''");
+            let _ = writeln!(out, "      '{name}:{}'", about.replace(':', "\\:"));
+        }
         out.push_str("    )\n    _describe command commands\n    return\n  fi\n  case ${(L)words[2]} in\n");
         for command in self.commands() {
             let _ =
@@ -76,6 +95,7 @@ impl Catalogue {
             }
             out.push_str("      '*:value:_files' ;;\n");
         }
+        self.programs().iter().for_each(|program| out.push_str(&program.zsh()));
         out.push_str("  esac\n}\n_waypost \"$@\"\n");
         out
     }
@@ -106,6 +126,11 @@ impl Catalogue {
                 );
             }
         }
+        for (name, about) in self.own_words() {
+            let about = about.replace('\'', "\\'");
+            let _ = writeln!(out, "complete -c waypost -n __fish_use_subcommand -a {name} -d '{about}'");
+        }
+        self.programs().iter().for_each(|program| out.push_str(&program.fish()));
         out
     }
 }
@@ -114,7 +139,7 @@ fn options(command: &Command) -> impl Iterator<Item = &Param> {
     command.all_params().chain(OUTPUT)
 }
 
-fn zsh_text(text: &str) -> String {
+pub(super) fn zsh_text(text: &str) -> String {
     text.replace('\'', "'\\''").replace('[', "(").replace(']', ")").replace(':', "\\:")
 }
 

@@ -57,7 +57,7 @@ fn option(out: &mut String, param: &Param) {
 }
 
 /// Text that means itself: hyphens and backslashes escaped, no line that begins with a request.
-fn roff(text: &str) -> String {
+pub(super) fn roff(text: &str) -> String {
     let escaped = text.replace('\\', "\\e").replace('-', "\\-");
     match escaped.starts_with(['.', '\'']) {
         true => format!("\\&{escaped}"),
@@ -68,6 +68,38 @@ fn roff(text: &str) -> String {
 impl Catalogue {
     /// File names and texts of all pages.
     pub fn man_pages(&self) -> Vec<(String, String)> {
-        self.commands().iter().map(|c| (c.man_file(), c.man())).collect()
+        let mut all: Vec<(String, String)> =
+            self.commands().iter().map(|c| (c.man_file(), c.man())).collect();
+        // Without its programs a catalogue speaks of its commands alone.
+        if self.programs().is_empty() {
+            return all;
+        }
+        all.extend(self.programs().iter().map(|p| (p.man_file(), p.man())));
+        if let Some(why) = self.find("why") {
+            all.push(("waypost-why.1".into(), format!(".so man1/{}\n", why.man_file())));
+        }
+        all.push(("waypost.1".into(), self.man()));
+        all
+    }
+
+    /// The page of all.
+    fn man(&self) -> String {
+        let mut out = String::from(
+            ".TH \"WAYPOST\" 1 \"\" \"Waypost\" \"Waypost commands\"\n.SH NAME\nwaypost \\- a mail server for organisations that explains itself\n\
+             .SH SYNOPSIS\n.B waypost\n[\\-\\-data DIR] COMMAND \\&…\n.SH PROGRAM\n",
+        );
+        for program in self.programs() {
+            let _ = writeln!(out, ".TP\n.B {}\n{}", roff(&program.usage), roff(&program.about));
+        }
+        out.push_str(
+            ".SH COMMANDS\nEach has a page of its own, such as waypost\\-set\\-imap\\-settings(1).\n",
+        );
+        for command in self.commands() {
+            let _ = writeln!(out, ".TP\n.B {}\n{}", roff(&command.name()), roff(command.about));
+        }
+        out.push_str(
+            ".SH EXIT STATUS\n0 done; 1 failed; 2 wrong usage; 3 not found; 4 unavailable; 5 partly done.\n",
+        );
+        out
     }
 }

@@ -6,9 +6,11 @@ pub mod help;
 pub mod man;
 pub mod openapi;
 mod parse;
+pub mod program;
 mod value;
 
 pub use parse::{Parsed, Source};
+pub use program::{Program, ProgramOption};
 pub use value::{Kind, Value};
 
 use crate::failure::{Exit, Failure, Outcome};
@@ -190,6 +192,7 @@ pub struct Invocation {
 #[derive(Debug)]
 pub struct Catalogue {
     commands: Vec<&'static Command>,
+    programs: Vec<Program>,
 }
 
 impl Default for Catalogue {
@@ -200,7 +203,7 @@ impl Default for Catalogue {
 
 impl Catalogue {
     pub fn new() -> Catalogue {
-        Catalogue { commands: crate::commands::all() }
+        Catalogue { commands: crate::commands::all(), programs: Vec::new() }
     }
 
     /// By noun, then verb.

@@ -36,6 +36,9 @@ A password goes over TLS only: as it is only to a server whose certificate is go
 Exit codes: 0 it ran, whatever was found; 1 it could not be done (with --check also: something was found); 2 wrong usage;
 3 there is no such cause.";
 
+/// What can be asked for by a word.
+pub const WORDS: [&str; 8] = ["imap", "pop", "smtp", "submission", "web", "autodiscover", "mail", "explain"];
+
 pub fn command() -> Command {
     let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     let text = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);

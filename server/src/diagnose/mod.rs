@@ -4,7 +4,7 @@
 mod line;
 mod outside;
 
-pub use line::command;
+pub use line::{WORDS, command};
 
 use crate::machine;
 use crate::place::Place;
