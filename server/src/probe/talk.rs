@@ -49,6 +49,7 @@ impl Fault {
 pub type Done<T = ()> = Result<T, Fault>;
 
 /// An answer of a service: its last line first decides.
+#[derive(Debug)]
 pub struct Said {
     pub lines: Vec<String>,
 }
