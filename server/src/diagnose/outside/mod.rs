@@ -21,6 +21,7 @@ use std::time::Duration;
 use tls::Looker;
 use tokio::task::JoinSet;
 use waypost_base::Clock;
+use waypost_diagnose::outside::is_link_local;
 use waypost_diagnose::outside::names::{greeted_as, mx_host};
 use waypost_diagnose::outside::seen::{Door, Host, Kind, NamedBy, Seen, Speaks, WayKind};
 use waypost_diagnose::outside::spf;
@@ -297,10 +298,15 @@ impl Looking {
         }
     }
 
+    /// An address of a host that a name of the domain leads to; none of the wire itself.
+    async fn anywhere(&self, host: &str) -> Option<IpAddr> {
+        self.resolve.addresses(host).await.into_iter().find(|a| !is_link_local(*a))
+    }
+
     /// The file that Thunderbird and others fetch. Only its hosts are looked at.
     async fn autoconfig(&mut self, domain: &str) {
         let host = format!("autoconfig.{domain}");
-        let Some(address) = self.resolve.addresses(&host).await.first().copied() else { return };
+        let Some(address) = self.anywhere(&host).await else { return };
         let url = format!("https://{host}/mail/config-v1.1.xml");
         let fetched = fetch::get(&url, address, self.question.https_port, &self.looker).await;
         let body = fetched.outcome.as_ref().map(|p| p.body.clone()).unwrap_or_default();
@@ -340,8 +346,8 @@ impl Looking {
         if announced.records().iter().any(|r| r.starts_with("v=STSv1")) {
             let host = format!("mta-sts.{domain}");
             let url = format!("https://{host}/.well-known/mta-sts.txt");
-            let fetched = match self.resolve.addresses(&host).await.first() {
-                Some(address) => fetch::get(&url, *address, self.question.https_port, &self.looker).await,
+            let fetched = match self.anywhere(&host).await {
+                Some(address) => fetch::get(&url, address, self.question.https_port, &self.looker).await,
                 None => fetch::failed(&url, format!("{host} has no address")),
             };
             self.seen.fetches.push(fetched);
@@ -369,6 +375,18 @@ impl Looking {
                 Some(address) => vec![address],
                 None => self.resolve.addresses(&target.host).await,
             };
+            // What records of others name is never asked on the wire itself, where clouds keep their metadata.
+            if self.question.address.is_none() && target.host != self.question.host {
+                let before = addresses.len();
+                addresses.retain(|a| !is_link_local(*a));
+                if addresses.len() < before {
+                    let text = format!(
+                        "A link-local address of {} was not asked: nobody reaches a server there.",
+                        target.host
+                    );
+                    self.seen.left_out.push(text);
+                }
+            }
             addresses.truncate(ADDRESSES_MAX);
             for (n, address) in addresses.into_iter().enumerate() {
                 let Target { speaks, host, port, implicit, promised } = target.clone();
