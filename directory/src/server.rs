@@ -89,6 +89,9 @@ pub struct Server {
     /// What is not `Active`, by component: `HubTransport` → `Draining`. Others take note of it when they choose a server.
     #[serde(default)]
     pub components: BTreeMap<String, String>,
+    /// Who wanted a component to be not `Active`, where that was said: `ImapProxy` → `HealthAPI`, which is a responder of health.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub requesters: BTreeMap<String, String>,
     /// Its service principals, such as `waypost/mbx1.example.org@EXAMPLE.ORG`, for inner legs by Kerberos. The first one is
     /// what others ask a ticket for.
     #[serde(default)]
@@ -108,4 +111,13 @@ impl Server {
     pub fn is_active(&self, component: &str) -> bool {
         self.revoked.is_none() && self.components.get(component).is_none_or(|state| state == "Active")
     }
+
+    /// Whether a responder of health took a component out of service, and means to return it.
+    pub fn is_drained_for_health(&self, component: &str) -> bool {
+        let requester = self.requesters.get(component);
+        !self.is_active(component) && requester.is_some_and(|who| who == Server::HEALTH)
+    }
+
+    /// As whom responders of health take components out of service.
+    pub const HEALTH: &str = "HealthAPI";
 }

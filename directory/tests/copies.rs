@@ -30,6 +30,7 @@ fn server(id: &str, roles: Roles, primary: bool) -> Server {
         roles,
         primary,
         components: Default::default(),
+        requesters: Default::default(),
         principals: Vec::new(),
         revoked: None,
         certificates_since: None,

@@ -97,7 +97,7 @@ impl Alert {
         }
         for action in &self.actions {
             let result = action.result.as_deref().unwrap_or("under way");
-            let _ = writeln!(out, "\nDone: {} {}: {result}", action.at, action.what);
+            let _ = writeln!(out, "\nDone by the health responder: {} {}: {result}", action.at, action.what);
         }
         let _ = writeln!(out, "\n{} probes fail for this. Alert {}", self.folded.len(), self.id);
         out
@@ -135,8 +135,10 @@ pub enum Decision {
     Mended(Alert),
     /// Restart a service of a server; `service` is a listener's or service's short name: `imap`, `pop`, `transport`.
     RestartRole { alert: String, server: String, service: String },
-    /// Take a server out of service: others go round it.
-    Drain { alert: String, server: String },
+    /// Take a service of a server out of service: whoever comes is sent to others.
+    Drain { alert: String, server: String, service: String },
+    /// What was drained is well: it takes new work again.
+    Restore { alert: String, server: String, service: String },
     /// Put the settings back to what they were before this version.
     UndoSettings { alert: String, version: u32 },
     /// Have a certificate made anew where one is made by itself (ACME).
@@ -150,6 +152,7 @@ impl Decision {
             Decision::Alert(alert) | Decision::Changed(alert) | Decision::Mended(alert) => &alert.id,
             Decision::RestartRole { alert, .. }
             | Decision::Drain { alert, .. }
+            | Decision::Restore { alert, .. }
             | Decision::UndoSettings { alert, .. }
             | Decision::RenewCertificate { alert, .. } => alert,
         }
@@ -160,7 +163,8 @@ impl Decision {
         match self {
             Decision::Alert(a) | Decision::Changed(a) | Decision::Mended(a) => a.line(),
             Decision::RestartRole { server, service, .. } => format!("restart {service} of {server}"),
-            Decision::Drain { server, .. } => format!("drain {server}"),
+            Decision::Drain { server, service, .. } => format!("drain {service} of {server}"),
+            Decision::Restore { server, service, .. } => format!("return {service} of {server} to service"),
             Decision::UndoSettings { version, .. } => format!("undo version {version} of the settings"),
             Decision::RenewCertificate { server, thumbprint, .. } => {
                 format!("renew certificate {thumbprint} of {server}")

@@ -150,6 +150,13 @@ pub fn is_about_time(code: &str) -> bool {
     TIME.contains(&code)
 }
 
+/// Whether a service that says so may be well after it is stopped and started: it is mute or gone. One that answers is
+/// what its settings make of it, and its people would be sent away for nothing.
+pub fn is_helped_by_restart(code: &str) -> bool {
+    const HELPED: &[&str] = &["HEALTH-LISTENER-MUTE", "HEALTH-LISTENER-CLOSED", "HEALTH-TIMEOUT"];
+    HELPED.contains(&code)
+}
+
 fn fits(code: &str, prefix: &str) -> bool {
     match prefix.strip_suffix('*') {
         Some(start) => code.starts_with(start),

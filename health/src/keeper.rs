@@ -4,17 +4,21 @@
 //! first failure until everything that it explains has been well for a while. Another server can take its place at any
 //! time: it is given the open alerts ([`Keeper::adopt`]) and goes on with them.
 
-use crate::alert::{self, Action, Alert, Decision, Member, Severity};
+use crate::alert::{self, Alert, Decision, Member, Severity};
 use crate::cause;
 use crate::event::{Event, Level, id};
 use crate::fold::{Failure, Group, Well, fold};
 use crate::limits::{FOLDED_MAX, PAST_ALERTS_MAX, SERVERS_MAX};
 use crate::monitor::{AlertValue, MonitorState, ServerReport};
 use crate::probe::{ProbeId, ProbeResult, Subject};
-use crate::respond::{Facts, Ledger, Responders, SettingsChange, seen_at};
+use crate::respond::{Ledger, Responders, SettingsChange, seen_at};
 use crate::timing::{Moment, Timing};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use waypost_base::explain::{Confidence, Evidence, Finding};
+
+mod acting;
+
+use acting::{Seen, sees};
 
 /// Evidence that an alert has of other failures than the one that tells of it.
 const FURTHER_EVIDENCE: usize = 5;
@@ -63,8 +67,14 @@ pub struct Keeper {
     pending: BTreeMap<Member, Moment>,
     changes: VecDeque<(SettingsChange, Moment)>,
     ledger: Ledger,
+    /// Services that are drained by a responder: server, service.
+    drained: BTreeSet<(String, String)>,
+    /// Those that are being returned to service, and since when.
+    returning: BTreeMap<(String, String), Moment>,
     events: Vec<Event>,
     next: u64,
+    /// Counts what a restart should not forget.
+    changed: u64,
 }
 
 /// What is known of a monitor.
@@ -94,8 +104,11 @@ impl Keeper {
             pending: BTreeMap::new(),
             changes: VecDeque::new(),
             ledger: Ledger::default(),
+            drained: BTreeSet::new(),
+            returning: BTreeMap::new(),
             events: Vec::new(),
             next: 1,
+            changed: 0,
         }
     }
 
@@ -117,16 +130,20 @@ impl Keeper {
         &self.server
     }
 
+    fn knows(&self, id: &str) -> bool {
+        self.open.iter().any(|o| o.alert.id == id) || self.past.iter().any(|(a, _)| a.id == id)
+    }
+
     /// Open alerts of the keeper before this one.
     pub fn adopt(&mut self, alerts: Vec<Alert>, now: Moment) {
         for mut alert in alerts.into_iter().filter(Alert::is_open) {
-            let known = self.open.iter().any(|o| o.alert.id == alert.id)
-                || self.past.iter().any(|(a, _)| a.id == alert.id);
+            let known = self.knows(&alert.id);
             let Some(root) = alert.folded.first().cloned().filter(|_| !known) else { continue };
+            self.changed += 1;
             let members = alert.folded.iter().cloned().collect();
             self.ledger.recall(&alert, now);
             for action in alert.actions.iter_mut().filter(|a| a.result.is_none()) {
-                action.result = Some("the keeper changed before it was known what came of it".into());
+                action.result = Some("it is not known what came of it: the keeper stopped meanwhile".into());
             }
             self.open.push(Open {
                 alert,
@@ -209,22 +226,6 @@ impl Keeper {
         }
     }
 
-    /// What came of an action that was decided on.
-    pub fn acted(&mut self, decision: &Decision, result: Result<String, String>, now: Moment) {
-        let (level, text) = match result {
-            Ok(text) => (Level::Information, text),
-            Err(text) => (Level::Error, format!("failed: {text}")),
-        };
-        let (what, alert) = (decision.what(), decision.alert().to_owned());
-        if let Some(open) = self.open.iter_mut().find(|o| o.alert.id == alert)
-            && let Some(action) =
-                open.alert.actions.iter_mut().rev().find(|a| a.what == what && a.result.is_none())
-        {
-            action.result = Some(text.clone());
-        }
-        self.event(level, "Responder", id::RESPONDER_ACTED, &format!("{what}: {text}"), Some(alert), now);
-    }
-
     /// Open alerts, the oldest first; and with `past` those that are over, newest first, after them.
     pub fn alerts(&self, past: bool) -> Vec<Alert> {
         let mut all: Vec<Alert> = self.open.iter().map(|o| o.alert.clone()).collect();
@@ -263,6 +264,7 @@ impl Keeper {
         }
         let (failures, well, standing) = self.look(now);
         let failing: BTreeSet<Member> = failures.iter().map(|f| f.member.clone()).collect();
+        let seen: Vec<Seen> = failures.iter().map(sees).collect();
         let late = self.late();
         let groups = fold(failures.into_iter().filter(|f| !late.contains(&f.member)).collect(), &well);
         let mut decisions = Vec::new();
@@ -272,7 +274,9 @@ impl Keeper {
             self.consider(group, &mut decisions, now);
         }
         self.end(&failing, &standing, &mut decisions, now);
-        self.respond(&mut decisions, now);
+        self.respond(&seen, &mut decisions, now);
+        self.give_back(&standing, &mut decisions, now);
+        self.changed += u64::from(!decisions.is_empty());
         for decision in &decisions {
             self.tell(decision, now);
         }
@@ -286,7 +290,7 @@ impl Keeper {
             s.unheard.is_none()
                 && s.report.as_ref().is_none_or(|(report, _)| report.monitors.iter().all(well))
         };
-        self.open.is_empty() && self.servers.values().all(quiet)
+        self.open.is_empty() && self.drained.is_empty() && self.servers.values().all(quiet)
     }
 
     /// What fails, what is well, and how each monitor stands.
@@ -347,8 +351,10 @@ impl Keeper {
             // What was under way then may end a little later.
             let well = heard.mono.saturating_sub(root.since_ago) + self.timing.timeout();
             let before = |member: &&Member| {
-                let tried =
-                    self.monitor(member).and_then(|(m, at)| Some(at.mono.saturating_sub(m.tried_ago?)));
+                // A later try that says less does not make what was said before true again.
+                let tried = self
+                    .monitor(member)
+                    .and_then(|(m, at)| Some(at.mono.saturating_sub(m.told_ago.or(m.tried_ago)?)));
                 tried.is_some_and(|at| at <= well)
             };
             late.extend(open.members.iter().filter(before).cloned());
@@ -573,6 +579,7 @@ impl Keeper {
             alert.id = before.id;
             alert.relapses = before.relapses + 1;
             alert.actions = before.actions;
+            self.ledger.came_back(&alert, now);
         }
         let open = Open {
             alert: alert.clone(),
@@ -619,7 +626,11 @@ impl Keeper {
         for (at, open) in self.open.iter_mut().enumerate() {
             let fails = open.members.iter().any(|m| failing.contains(m));
             let unknown = |m: &Member| {
-                let silent = self.servers.get(&m.server).is_some_and(|s| s.report.is_none());
+                // One that has only begun does not watch anything yet.
+                let silent = self
+                    .servers
+                    .get(&m.server)
+                    .is_some_and(|s| s.report.as_ref().is_none_or(|(report, _)| report.monitors.is_empty()));
                 standing.get(m).map_or(silent, |s| *s != Standing::Well)
             };
             if fails || open.members.iter().any(unknown) {
@@ -649,53 +660,6 @@ impl Keeper {
         alert
     }
 
-    /// What may be done about what is open.
-    fn respond(&mut self, decisions: &mut Vec<Decision>, now: Moment) {
-        for at in 0..self.open.len() {
-            let Some(open) = self.open.get(at).filter(|o| o.calm.is_none()) else { continue };
-            let versions = self.good_versions(&open.members);
-            let facts = Facts {
-                alert: &open.alert,
-                age: now.since(open.raised),
-                sure: open.sure,
-                good_versions: &versions,
-                newest: self.changes.back().map(|(change, _)| change),
-                others: self.others(&open.alert.subject),
-                patience: self.timing.interval * 2,
-            };
-            let decided = self.ledger.decide(&facts, now);
-            let Some(open) = self.open.get_mut(at) else { continue };
-            match decided {
-                Ok(Some(decision)) => {
-                    open.alert.actions.push(Action { at: now.wall, what: decision.what(), result: None });
-                    decisions.push(decision);
-                }
-                Ok(None) => {}
-                Err(why) => {
-                    let id = open.alert.id.clone();
-                    self.event(Level::Warning, "Responder", id::RESPONDER_HELD_BACK, &why, Some(id), now);
-                }
-            }
-        }
-    }
-
-    /// The settings under which each of these was well last.
-    fn good_versions(&self, members: &BTreeSet<Member>) -> Vec<Option<u32>> {
-        let found = members.iter().filter_map(|member| self.monitor(member));
-        found.filter(|(m, _)| m.value.is_bad()).map(|(m, _)| m.good_version).collect()
-    }
-
-    /// Whether another server has a listener of this name through which probes go well.
-    fn others(&self, subject: &Subject) -> bool {
-        let Subject::Listener { server, name } = subject else { return false };
-        let goes_through = |m: &MonitorState| {
-            let of_other = |s: &Subject| matches!(s, Subject::Listener { server: other, name: n } if other != server && n == name);
-            m.value == AlertValue::Healthy && m.path().iter().any(of_other)
-        };
-        let reports = self.servers.values().filter_map(|s| s.report.as_ref());
-        reports.flat_map(|(report, _)| &report.monitors).any(goes_through)
-    }
-
     fn tell(&mut self, decision: &Decision, now: Moment) {
         let (level, kind, text) = match decision {
             Decision::Alert(alert) => {
@@ -708,7 +672,17 @@ impl Keeper {
             Decision::Mended(alert) => {
                 (Level::Information, id::ALERT_MENDED, format!("Over: {}", alert.line()))
             }
-            other => (Level::Warning, id::RESPONDER_ACTED, format!("Decided: {}", other.what())),
+            other => {
+                let open = self.open.iter().map(|o| &o.alert);
+                let why = open.chain(self.past.iter().rev().map(|(alert, _)| alert));
+                let why = why.into_iter().find(|alert| alert.id == other.alert());
+                let why = match (other, why) {
+                    (Decision::Restore { .. }, _) => ": nothing fails there any more".to_owned(),
+                    (_, Some(alert)) => format!(", because of {}", alert.line()),
+                    (_, None) => String::new(),
+                };
+                (Level::Warning, id::RESPONDER_ACTED, format!("Decided: {}{why}", other.what()))
+            }
         };
         let source = if kind == id::RESPONDER_ACTED { "Responder" } else { "Keeper" };
         self.event(level, source, kind, &text, Some(decision.alert().to_owned()), now);

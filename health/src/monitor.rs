@@ -90,6 +90,9 @@ pub struct MonitorState {
     /// Milliseconds since the last try ended.
     #[serde(default)]
     pub tried_ago: Option<u64>,
+    /// Milliseconds since the try that tells most of its fault.
+    #[serde(default)]
+    pub told_ago: Option<u64>,
     /// It is bad still, and its last try was good.
     #[serde(default)]
     pub recovering: bool,
@@ -179,7 +182,7 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    pub(crate) fn new(now: Moment) -> Monitor {
+    pub(crate) fn new(now: Moment, repairing: bool) -> Monitor {
         Monitor {
             value: AlertValue::Uninitialized,
             since: now,
@@ -203,7 +206,7 @@ impl Monitor {
             relapses: 0,
             mended: None,
             disabled: false,
-            repairing: false,
+            repairing,
         }
     }
 
@@ -364,6 +367,7 @@ impl Monitor {
                 .filter(|l| !l.succeeded())
                 .map_or_else(Vec::new, |_| self.good_way.1.clone()),
             tried_ago: self.heard.map(|at| now.since(at)),
+            told_ago: self.told.map(|at| now.since(at)),
             recovering: self.confirmed && self.goods > 0,
             last: self.last.clone(),
             fault,

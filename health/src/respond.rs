@@ -4,12 +4,17 @@
 //! together have a number for a day, and one fault has one action at a time: what did not help is followed by the next
 //! rung (restart, drain), never by the same one. A change of the settings is undone only when everything that fails was well
 //! under the version before, has not been well since, and nothing newer was put in place.
+//!
+//! Nobody is acted on because of what one other member says: a server is restarted, drained or given a certificate only for
+//! what its own probes report or two servers at least; the settings are put back only for what the keeper itself sees, or
+//! two servers. The last server that does something is never drained.
 
 use crate::alert::{Alert, Decision, Member, Severity};
+use crate::cause;
 use crate::probe::Subject;
 use crate::timing::Moment;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use waypost_base::Timestamp;
 
 const DAY: u64 = 86_400_000;
@@ -85,8 +90,14 @@ pub(crate) struct Facts<'a> {
     pub(crate) good_versions: &'a [Option<u32>],
     /// The newest version of the settings, where one was put in place lately.
     pub(crate) newest: Option<&'a SettingsChange>,
-    /// Whether another server does the same and is well.
+    /// Whether another server does the same, takes work and is well.
     pub(crate) others: bool,
+    /// Servers whose own probes fail now for what the alert says is at fault.
+    pub(crate) observers: &'a BTreeSet<String>,
+    /// The server that decides.
+    pub(crate) keeper: &'a str,
+    /// Of the observers, those that get certificates by themselves and tell of this one.
+    pub(crate) renewing: Option<&'a str>,
     /// For how long an action is given time to help.
     pub(crate) patience: u64,
 }
@@ -99,6 +110,8 @@ pub(crate) struct Ledger {
     day: VecDeque<u64>,
     /// Rungs that an alert has behind it, with the time of the last one.
     tried: BTreeMap<String, (Vec<Kind>, u64)>,
+    /// What was told to be held back for want of a second observer, by alert.
+    doubted: BTreeSet<(String, Kind)>,
 }
 
 impl Ledger {
@@ -112,12 +125,32 @@ impl Ledger {
         if !tried.is_empty() && now.mono.saturating_sub(last) < facts.patience {
             return Ok(None);
         }
-        let Some((kind, target, decision)) = next(facts, &tried) else { return Ok(None) };
-        if !self.allowed.may.contains(&kind) {
-            return Ok(None);
-        }
-        self.tried.entry(alert.id.clone()).or_default().0.push(kind);
-        self.tried.entry(alert.id.clone()).or_default().1 = now.mono;
+        let (mut behind, mut held) = (tried, None);
+        let (kind, target, decision) = loop {
+            let Some((kind, target, decision)) = next(facts, &behind) else {
+                return held.map_or(Ok(None), Err);
+            };
+            // What may not be done does not stand in the way of what may.
+            behind.push(kind);
+            if !self.allowed.may.contains(&kind) {
+                continue;
+            }
+            if is_believed(facts, &decision) {
+                break (kind, target, decision);
+            }
+            let seen: Vec<&str> = facts.observers.iter().map(String::as_str).collect();
+            // Whoever else says so later is heard.
+            if !seen.is_empty() && self.doubted.insert((alert.id.clone(), kind)) {
+                held = Some(format!("{} is held back: only {} says so", decision.what(), seen.join(", ")));
+            }
+            // Only what is done to all leaves something that may be done to one.
+            if kind != Kind::UndoSettings {
+                return held.map_or(Ok(None), Err);
+            }
+        };
+        let rungs = self.tried.entry(alert.id.clone()).or_default();
+        rungs.0.push(kind);
+        rungs.1 = now.mono;
         self.throttle(kind, &target, now)
             .map_err(|why| format!("{} is held back: {why}", decision.what()))?;
         self.last.insert((kind, target), now.mono);
@@ -147,9 +180,11 @@ impl Ledger {
             let Some((kind, target)) = done(&action.what) else { continue };
             let ago = u64::try_from(now.wall.since(action.at)).unwrap_or(0);
             let at = now.mono.saturating_sub(ago);
-            let tried = self.tried.entry(alert.id.clone()).or_default();
-            tried.0.push(kind);
-            tried.1 = tried.1.max(at);
+            if alert.is_open() {
+                let tried = self.tried.entry(alert.id.clone()).or_default();
+                tried.0.push(kind);
+                tried.1 = tried.1.max(at);
+            }
             if ago < DAY {
                 let last = self.last.entry((kind, target)).or_default();
                 *last = (*last).max(at);
@@ -159,9 +194,19 @@ impl Ledger {
         self.day.make_contiguous().sort_unstable();
     }
 
+    /// An alert is there again: what was done about it before is not done once more.
+    pub(crate) fn came_back(&mut self, alert: &Alert, now: Moment) {
+        let done: Vec<Kind> =
+            alert.actions.iter().filter_map(|a| done(&a.what)).map(|(kind, _)| kind).collect();
+        if !done.is_empty() {
+            self.tried.insert(alert.id.clone(), (done, now.mono));
+        }
+    }
+
     /// An alert is over.
     pub(crate) fn forget(&mut self, alert: &str) {
         self.tried.remove(alert);
+        self.doubted.retain(|(id, _)| id != alert);
     }
 }
 
@@ -171,7 +216,7 @@ fn done(what: &str) -> Option<(Kind, String)> {
     let target = |text: &str| Some(text.to_owned());
     match verb {
         "restart" => Some((Kind::RestartRole, target(rest.split_once(" of ")?.1)?)),
-        "drain" => Some((Kind::Drain, target(rest)?)),
+        "drain" => Some((Kind::Drain, target(rest.split_once(" of ")?.1)?)),
         "undo" => Some((Kind::UndoSettings, "settings".to_owned())),
         "renew" => Some((Kind::RenewCertificate, target(rest.split(' ').nth(1)?)?)),
         _ => None,
@@ -187,30 +232,58 @@ fn next(facts: &Facts<'_>, tried: &[Kind]) -> Option<(Kind, String, Decision)> {
         return Some((Kind::UndoSettings, "settings".to_owned(), decision));
     }
     if let (Subject::Certificate(thumbprint), true) = (&alert.subject, is_renewable(alert)) {
-        let server = alert.servers.first()?.clone();
+        let server = facts.renewing?.to_owned();
         let decision = Decision::RenewCertificate { alert: id(), server, thumbprint: thumbprint.clone() };
         let first = !tried.contains(&Kind::RenewCertificate);
         return first.then(|| (Kind::RenewCertificate, thumbprint.clone(), decision));
     }
     let Subject::Listener { server, name } = &alert.subject else { return None };
-    if !facts.sure || alert.severity != Severity::Error || crate::cause::rank(alert.finding.cause.code) >= 3 {
+    if !facts.sure
+        || alert.severity != Severity::Error
+        || !cause::is_helped_by_restart(alert.finding.cause.code)
+    {
         return None;
     }
+    let service = service(name)?;
+    let of = || (server.clone(), service.to_owned());
     if !tried.contains(&Kind::RestartRole) {
-        let service = service(name).to_owned();
+        let (server, service) = of();
         let decision = Decision::RestartRole { alert: id(), server: server.clone(), service };
-        return Some((Kind::RestartRole, server.clone(), decision));
+        return Some((Kind::RestartRole, server, decision));
     }
     let drain = facts.others && facts.age >= facts.patience && !tried.contains(&Kind::Drain);
-    drain.then(|| (Kind::Drain, server.clone(), Decision::Drain { alert: id(), server: server.clone() }))
+    let (server, service) = of();
+    drain.then(|| (Kind::Drain, server.clone(), Decision::Drain { alert: id(), server, service }))
 }
 
-/// The short name of the service that a listener belongs to.
-pub fn service(listener: &str) -> &'static str {
+/// Whether enough servers say so.
+fn is_believed(facts: &Facts<'_>, decision: &Decision) -> bool {
+    let concerned = match decision {
+        Decision::RestartRole { server, .. }
+        | Decision::Drain { server, .. }
+        | Decision::RenewCertificate { server, .. } => server.as_str(),
+        _ => facts.keeper,
+    };
+    facts.observers.contains(concerned) || facts.observers.len() >= 2
+}
+
+/// The short name of the service that a listener belongs to; `None`: one that nobody restarts by itself.
+pub fn service(listener: &str) -> Option<&'static str> {
     match listener {
-        name if name.starts_with("imap") => "imap",
-        name if name.starts_with("pop") => "pop",
-        _ => "transport",
+        "imap" | "imaps" => Some("imap"),
+        "pop3" | "pop3s" | "pop" => Some("pop"),
+        "smtp" | "submission" | "submissions" | "lmtp" | "transport" => Some("transport"),
+        _ => None,
+    }
+}
+
+/// The component that is taken out of service with a service, by Exchange's name.
+pub fn component(service: &str) -> Option<&'static str> {
+    match service {
+        "imap" => Some("ImapProxy"),
+        "pop" => Some("PopProxy"),
+        "transport" => Some("FrontendTransport"),
+        _ => None,
     }
 }
 
@@ -225,7 +298,9 @@ fn undo(facts: &Facts<'_>) -> Option<u32> {
     let was_well = |good: &Option<u32>| good.is_some_and(|version| version < change.version);
     let all = !facts.good_versions.is_empty() && facts.good_versions.iter().all(was_well);
     let hard = facts.alert.severity == Severity::Error;
-    (newest && all && hard && !change.by_responder).then_some(change.version)
+    // How it is watched breaks nothing that is watched.
+    let of_health = change.keys.iter().all(|key| key.starts_with("health."));
+    (newest && all && hard && !of_health && !change.by_responder).then_some(change.version)
 }
 
 /// For tests and for those who show what an alert is made of.
@@ -254,7 +329,11 @@ mod tests {
                 Kind::RestartRole,
                 "fe-1",
             ),
-            (Decision::Drain { alert: alert.clone(), server: server.clone() }, Kind::Drain, "fe-1"),
+            (
+                Decision::Drain { alert: alert.clone(), server: server.clone(), service: "imap".into() },
+                Kind::Drain,
+                "fe-1",
+            ),
             (Decision::UndoSettings { alert: alert.clone(), version: 7 }, Kind::UndoSettings, "settings"),
             (Decision::RenewCertificate { alert, server, thumbprint }, Kind::RenewCertificate, "AB12"),
         ] {

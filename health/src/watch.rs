@@ -25,6 +25,8 @@ pub struct Watch {
     monitors: BTreeMap<ProbeId, Monitor>,
     /// Budgets of latency that settings or overrides give, by set and probe name.
     budgets: BTreeMap<String, u32>,
+    /// Sets that somebody is at, in lower case: they stay so when probes come and go.
+    repairing: BTreeSet<String>,
     events: Events,
     last: Option<Moment>,
 }
@@ -36,6 +38,7 @@ impl Watch {
             timing,
             monitors: BTreeMap::new(),
             budgets: BTreeMap::new(),
+            repairing: BTreeSet::new(),
             events: Events::default(),
             last: None,
         }
@@ -60,7 +63,8 @@ impl Watch {
         let wanted: BTreeSet<ProbeId> = probes.into_iter().take(MONITORS_MAX).collect();
         self.monitors.retain(|probe, _| wanted.contains(probe));
         for probe in wanted {
-            self.monitors.entry(probe).or_insert_with(|| Monitor::new(now));
+            let repairing = self.repairing.contains(&probe.set.to_lowercase());
+            self.monitors.entry(probe).or_insert_with(|| Monitor::new(now, repairing));
         }
     }
 
@@ -73,10 +77,21 @@ impl Watch {
 
     /// Somebody is at a set: what is bad there shows as Repairing and alerts nobody.
     pub fn repairing(&mut self, set: &str, on: bool) {
+        let known = set.to_lowercase();
+        if !on {
+            self.repairing.remove(&known);
+        } else if self.repairing.len() < MONITORS_MAX {
+            self.repairing.insert(known);
+        }
         for (_, monitor) in self.monitors.iter_mut().filter(|(probe, _)| probe.set.eq_ignore_ascii_case(set))
         {
             monitor.repairing = on;
         }
+    }
+
+    /// The sets that somebody is at, for whoever keeps them over a restart.
+    pub fn under_repair(&self) -> Vec<String> {
+        self.repairing.iter().cloned().collect()
     }
 
     /// Takes what a try came to.
@@ -87,7 +102,8 @@ impl Watch {
             return Vec::new();
         }
         let (budget, timing) = (self.budget(&probe), self.timing);
-        let monitor = self.monitors.entry(probe.clone()).or_insert_with(|| Monitor::new(now));
+        let repairing = self.repairing.contains(&probe.set.to_lowercase());
+        let monitor = self.monitors.entry(probe.clone()).or_insert_with(|| Monitor::new(now, repairing));
         let result = result.bounded();
         let taken = monitor.take(result.clone(), budget, timing, now);
         let value = monitor.value;

@@ -89,13 +89,21 @@ pub struct Standing {
     pub failures: u32,
     /// What went wrong last, in the authority's words where they are its.
     pub error: Option<String>,
+    /// The thumbprint of a certificate that is to have a successor though it is not due: it was revoked, or ends too soon.
+    pub renew: Option<String>,
 }
 
-/// Lets what failed be tried again at the next look, whenever that was to be.
-pub fn try_again(data: &std::path::Path) -> io::Result<()> {
+/// Whether a certificate was got from an authority by this module.
+pub fn came_by_itself(data: &std::path::Path, thumbprint: &str) -> bool {
+    is_ours(&PublicStore::of(data), thumbprint)
+}
+
+/// Has a successor of a certificate ordered at the next look, whenever that was to be.
+pub fn renew(data: &std::path::Path, thumbprint: &str) -> io::Result<()> {
     let path = data.join("public/acme.json");
     let mut standing: Standing = serde_json::from_slice(&std::fs::read(&path)?).map_err(io::Error::other)?;
     standing.next_attempt = None;
+    standing.renew = Some(thumbprint.to_owned());
     let text = serde_json::to_string_pretty(&standing).map_err(io::Error::other)?;
     files::write_public(&path, &text).map_err(io::Error::other)
 }
@@ -189,7 +197,8 @@ impl Authority {
         if standing.next_attempt.is_some_and(|next| now < next) {
             return;
         }
-        let due = have.as_ref().and_then(|e| e.facts.as_ref()).is_none_or(|f| is_due(f, now));
+        let asked = have.as_ref().is_some_and(|e| standing.renew.as_ref() == Some(&e.thumbprint));
+        let due = asked || have.as_ref().and_then(|e| e.facts.as_ref()).is_none_or(|f| is_due(f, now));
         let unbound = have.as_ref().is_some_and(|e| !is_bound(settings, &e.thumbprint));
         if !due && !unbound {
             return;
@@ -208,6 +217,7 @@ impl Authority {
                 standing.next_attempt = None;
                 standing.failures = 0;
                 standing.error = None;
+                standing.renew = None;
                 self.publics.set_extra("acme", None);
                 self.clear_away(&store);
             }

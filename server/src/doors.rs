@@ -34,6 +34,8 @@ struct Door {
     open: Vec<Open>,
     /// Where it is to be open again once its service is started.
     waiting: Option<Vec<SocketAddr>>,
+    /// Where it was to be opened again and could not: another program has the place.
+    missing: Vec<SocketAddr>,
 }
 
 struct Open {
@@ -76,7 +78,7 @@ pub struct Trouble {
 impl Doors {
     /// Says what stands behind a name. Nothing is opened yet.
     pub fn put(&self, name: &'static str, guests: Option<Arc<Guests>>, accept: Acceptor) {
-        let door = Door { accept, guests, open: Vec::new(), waiting: None };
+        let door = Door { accept, guests, open: Vec::new(), waiting: None, missing: Vec::new() };
         self.lock().insert(name, door);
     }
 
@@ -125,8 +127,10 @@ impl Doors {
     pub async fn follow(&self, name: &'static str, wanted: &[SocketAddr]) -> Vec<Trouble> {
         let _turn = self.turn.lock().await;
         let (accept, have, waits) = {
-            let doors = self.lock();
-            let Some(door) = doors.get(name) else { return Vec::new() };
+            let mut doors = self.lock();
+            let Some(door) = doors.get_mut(name) else { return Vec::new() };
+            // Where it was to be opened before counts no longer.
+            door.missing.clear();
             let have: Vec<SocketAddr> = door.open.iter().map(|o| o.asked).collect();
             (Arc::clone(&door.accept), have, door.waiting.is_some())
         };
@@ -190,12 +194,13 @@ impl Doors {
     pub async fn stop(&self, name: &'static str) {
         let _turn = self.turn.lock().await;
         let taken = self.take(name, |_| true);
-        if taken.is_empty() {
-            return;
-        }
         if let Some(door) = self.lock().get_mut(name) {
-            door.waiting =
-                Some(taken.iter().map(|o| if o.asked.port() == 0 { o.at } else { o.asked }).collect());
+            let mut places = std::mem::take(&mut door.missing);
+            places.extend(taken.iter().map(|o| if o.asked.port() == 0 { o.at } else { o.asked }));
+            if places.is_empty() {
+                return;
+            }
+            door.waiting = Some(places);
         }
         for open in taken {
             open.close().await;
@@ -204,10 +209,43 @@ impl Doors {
 
     /// Opens a door that was stopped.
     pub async fn start(&self, name: &'static str) -> Vec<Trouble> {
-        let waiting = self.lock().get_mut(name).and_then(|door| door.waiting.take());
-        match waiting {
-            Some(addresses) => self.follow(name, &addresses).await,
-            None => Vec::new(),
+        let wanted = self.lock().get_mut(name).and_then(|door| {
+            let missing = std::mem::take(&mut door.missing);
+            door.waiting.take().or(Some(missing).filter(|m| !m.is_empty()))
+        });
+        let Some(wanted) = wanted else { return Vec::new() };
+        let troubles = self.follow(name, &wanted).await;
+        if let Some(door) = self.lock().get_mut(name) {
+            // It is opened as soon as the place is free: see `retry`.
+            door.missing = troubles.iter().map(|t| t.address).collect();
+        }
+        troubles
+    }
+
+    /// Opens what a start could not open because another program had the place, where that is gone.
+    pub async fn retry(&self) {
+        let missing = |door: &Door| !door.missing.is_empty() && door.waiting.is_none();
+        let names: Vec<&'static str> =
+            self.lock().iter().filter(|(_, door)| missing(door)).map(|(name, _)| *name).collect();
+        for name in names {
+            let _turn = self.turn.lock().await;
+            let (accept, wanted) = match self.lock().get_mut(name) {
+                Some(door) if missing(door) => (Arc::clone(&door.accept), std::mem::take(&mut door.missing)),
+                _ => continue,
+            };
+            for address in wanted {
+                match listen::bind(address).and_then(|listener| Open::new(address, listener, &accept)) {
+                    Ok(open) => {
+                        tracing::info!(address = %open.at, "{name} is open again");
+                        self.keep(name, open);
+                    }
+                    Err(_) => {
+                        if let Some(door) = self.lock().get_mut(name) {
+                            door.missing.push(address);
+                        }
+                    }
+                }
+            }
         }
     }
 
@@ -290,5 +328,24 @@ mod tests {
         assert_eq!(doors.addresses(), [("imap", other)]);
         doors.close().await;
         assert!(TcpStream::connect(other).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_place_that_somebody_else_took_is_taken_back_when_it_is_free() {
+        let doors = doors();
+        let at = free();
+        doors.follow("imap", &[at]).await;
+        doors.stop("imap").await;
+        let taken = std::net::TcpListener::bind(at).unwrap();
+        assert_eq!(doors.start("imap").await.len(), 1);
+        doors.retry().await;
+        assert!(!doors.is_open("imap") && !doors.is_waiting("imap"));
+        // A command that starts it once more still knows where.
+        assert_eq!(doors.start("imap").await.len(), 1);
+        drop(taken);
+        doors.retry().await;
+        assert_eq!(doors.addresses(), [("imap", at)]);
+        doors.retry().await;
+        assert_eq!(doors.addresses().len(), 1);
     }
 }

@@ -79,16 +79,24 @@ pub fn keep_alive(stream: &TcpStream) -> io::Result<()> {
 
 /// Accepts until told to stop. The listening socket is closed when this returns; sessions go on.
 pub async fn accept_until(listener: TcpListener, door: Arc<Door>, mut stop: watch::Receiver<bool>) {
+    let mut failed: u64 = 0;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => return,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &door),
+            Ok((stream, peer)) => {
+                failed = 0;
+                admit(stream, peer, &door);
+            }
             Err(e) => {
-                // Out of descriptors, most likely: those who are connected must end before others can come.
-                tracing::warn!(listener = door.name, error = %e, "accept failed");
+                // Out of descriptors, most likely: those who are connected must end before others can come. A socket that
+                // is dead stays so; one line for each doubling is enough.
+                failed += 1;
+                if failed.is_power_of_two() {
+                    tracing::warn!(listener = door.name, error = %e, times = failed, "accept failed");
+                }
                 tokio::time::sleep(PAUSE_AFTER_ERROR).await;
             }
         }

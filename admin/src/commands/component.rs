@@ -115,7 +115,8 @@ async fn get(call: &Call<'_>) -> Outcome {
                 .with("Server", server.id.as_str())
                 .with("ServerFqdn", server.host.as_str())
                 .with("Component", *component)
-                .with("State", state(call, &server, component)?);
+                .with("State", state(call, &server, component)?)
+                .with("Requester", server.requesters.get(*component).cloned().unwrap_or_default());
             call.record(super::named::ending(record, &server.id)).await;
         }
     }
@@ -135,8 +136,13 @@ async fn set(call: &Call<'_>) -> Outcome {
         if call.only_said(said).await {
             continue;
         }
+        let requester = call.text("Requester").filter(|_| state != ComponentState::Active);
         let change = |s: &mut Server| {
             s.components.insert(component.to_owned(), state.name().to_owned());
+            match requester {
+                Some(who) => s.requesters.insert(component.to_owned(), who.to_owned()),
+                None => s.requesters.remove(component),
+            };
         };
         call.directory()?.update_server(&server.id, change).await?;
     }

@@ -1,3 +1,4 @@
+mod acting;
 mod servers;
 mod tests;
 mod world;

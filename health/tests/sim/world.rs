@@ -6,7 +6,8 @@ use waypost_base::Timestamp;
 use waypost_base::explain::{Cause, Confidence, Evidence, Finding, Leg, Outcome, Party};
 use waypost_health::respond::Responders;
 use waypost_health::{
-    Alert, Decision, Keeper, Moment, ProbeId, ProbeResult, SettingsChange, Subject, Timing, Watch, Wish,
+    Alert, AlertValue, Decision, Keeper, Moment, ProbeId, ProbeResult, SettingsChange, Subject, Timing,
+    Watch, Wish,
 };
 
 pub const SERVERS: [&str; 4] = ["fe-1", "fe-2", "mbx-1", "mbx-2"];
@@ -55,8 +56,17 @@ pub struct Fault {
 
 impl Fault {
     pub fn new(part: Subject, code: &'static str, symptom: &'static str) -> Fault {
-        let (from, until, flaps) = (0, u64::MAX, 0);
-        Fault { part, code, symptom, from, until, flaps, hangs: false, degraded: false, only_to: false }
+        Fault {
+            part,
+            code,
+            symptom,
+            from: 0,
+            until: u64::MAX,
+            flaps: 0,
+            hangs: false,
+            degraded: false,
+            only_to: false,
+        }
     }
 
     pub fn at(self, from: u64, until: u64) -> Fault {
@@ -112,6 +122,10 @@ pub struct World {
     pub unasked: BTreeSet<String>,
     /// The servers that the directory has, where they are not all of them.
     pub listed: Option<Vec<String>>,
+    /// Servers that were broken into, and the part that each says is broken, with the cause.
+    pub liars: BTreeMap<String, (Subject, &'static str)>,
+    /// What the directory says is drained: actions of the keeper are done at once.
+    pub drained: BTreeSet<(String, String)>,
     pub version: u32,
     pub said: Vec<(u64, Decision)>,
     now: u64,
@@ -225,6 +239,8 @@ impl World {
             links_stand: false,
             unasked: BTreeSet::new(),
             listed: None,
+            liars: BTreeMap::new(),
+            drained: BTreeSet::new(),
             version: 1,
             said: Vec::new(),
             now: 0,
@@ -292,7 +308,9 @@ impl World {
     fn step(&mut self, task: Task) {
         match task {
             Task::Run { server, probe, round } => {
-                let asks = |s: &Subject| s.server().is_some_and(|s| s != server && self.unasked.contains(s));
+                let asks = |s: &Subject| {
+                    s.server().is_some_and(|other| other != server && self.unasked.contains(other))
+                };
                 let left_out = self.probes[&(server.clone(), probe.clone())].path.iter().any(asks);
                 if round {
                     let next = self.now + self.timing.recurrence();
@@ -329,6 +347,20 @@ impl World {
         if self.runs(server) && reached {
             let mut report = self.watches[server].report(now);
             report.handed = self.handed.get(server).cloned().unwrap_or_default();
+            if let Some((part, code)) = self.liars.get(server) {
+                report.monitors.extend(report.monitors.first().cloned().map(|mut lie| {
+                    lie.probe = id("IMAP", "ImapCTPProbe", "lie");
+                    lie.value = AlertValue::Unhealthy;
+                    lie.failing_ago = Some(30_000);
+                    let mut result = ProbeResult::new(lie.probe.clone(), server, now.wall);
+                    result.subject = vec![part.clone()];
+                    result.culprit = Some(part.clone());
+                    result.finding = Some(finding(code));
+                    lie.last = Some(result.clone());
+                    lie.fault = Some(result);
+                    lie
+                }));
+            }
             self.keeper.hear(report, now);
         } else {
             let probe = id("RemoteMonitoring", "ServerReportProbe", server);
@@ -341,6 +373,7 @@ impl World {
 
     fn judge(&mut self) {
         let now = self.moment();
+        self.keeper.set_drained(self.drained.clone());
         let all = || SERVERS.iter().map(|s| (*s).to_owned()).collect();
         self.keeper.servers(&self.listed.clone().unwrap_or_else(all));
         for decision in self.keeper.judge(now) {
@@ -352,11 +385,8 @@ impl World {
     fn broken(&self, path: &[Subject]) -> Vec<Fault> {
         let way: BTreeSet<Subject> = path.iter().flat_map(Subject::closure).collect();
         let concerned = |f: &&Fault| {
-            let to = |s: &Subject| match s {
-                Subject::Leg { to, .. } | Subject::Inner(to) => f.part.server() == Some(to),
-                _ => false,
-            };
-            !f.only_to || path.iter().any(to)
+            let from = |s: &Subject| matches!(s, Subject::Leg { to, .. } | Subject::Inner(to) if f.part.server() == Some(to));
+            !f.only_to || path.iter().any(from)
         };
         let holding = self.faults.iter().filter(|f| f.holds(self.now) && way.contains(&f.part));
         holding.filter(concerned).cloned().collect()
@@ -428,6 +458,25 @@ impl World {
             self.ask(server);
             self.judge();
         }
+    }
+
+    /// Does at once what has been decided since the `from`th decision. Gives the number of the next one.
+    pub fn carry_out(&mut self, from: usize) -> usize {
+        let now = self.moment();
+        for (_, decision) in self.said.clone().iter().skip(from) {
+            match decision {
+                Decision::Alert(_) | Decision::Changed(_) | Decision::Mended(_) => continue,
+                Decision::Drain { server, service, .. } => {
+                    self.drained.insert((server.clone(), service.clone()));
+                }
+                Decision::Restore { server, service, .. } => {
+                    self.drained.remove(&(server.clone(), service.clone()));
+                }
+                _ => {}
+            }
+            self.keeper.acted(decision, Ok("done".into()), now);
+        }
+        self.said.len()
     }
 
     pub fn watch(&self, server: &str) -> &Watch {

@@ -3,7 +3,7 @@
 //! What is done is done at the server concerned, by the same means as the commands have, and noted: in the alert, in the
 //! events, in the history of the settings.
 
-use super::gather::Ask;
+use super::gather::{self, Ask};
 use super::rounds::Health;
 use super::tell;
 use std::collections::BTreeMap;
@@ -16,17 +16,20 @@ use waypost_admin::settings::candidate::changes;
 use waypost_admin::settings::store::versions_of;
 use waypost_admin::settings::{Author, Scope, Settings, parse_time};
 use waypost_admin::{Catalogue, Event as Said, Exit, Invocation};
+use waypost_directory::Server;
 use waypost_health::event::{Event, Level, id};
 use waypost_health::respond::SettingsChange;
+use waypost_health::respond::component;
 use waypost_health::{Alert, Decision};
 
 /// Longest time of one action.
-const ACT_MAX: Duration = Duration::from_secs(60);
+pub const ACT_MAX: Duration = Duration::from_secs(60);
 /// As whom responders appear in histories.
 pub const WHO: &str = "health responder";
 
-/// Does it in the background: nobody's next look waits for it.
-pub fn carry_out(health: &Arc<Health>, decision: Decision) {
+/// Does it in the background: nobody's next look waits for it. `unnoted`: why it could not be written down before; then
+/// people are told, and nothing else is done.
+pub fn carry_out(health: &Arc<Health>, decision: Decision, unnoted: Option<String>) {
     match &decision {
         Decision::Alert(alert) | Decision::Changed(alert) | Decision::Mended(alert) => {
             health.log().alert(alert);
@@ -40,9 +43,12 @@ pub fn carry_out(health: &Arc<Health>, decision: Decision) {
         _ => {
             let health = Arc::clone(health);
             tokio::spawn(async move {
-                let done = match tokio::time::timeout(ACT_MAX, somewhere(&health, &decision)).await {
-                    Ok(done) => done,
-                    Err(_) => Err(format!("it was not done in {} s", ACT_MAX.as_secs())),
+                let done = match unnoted {
+                    Some(why) => Err(format!("not done, since it could not be written down before: {why}")),
+                    None => match tokio::time::timeout(ACT_MAX, somewhere(&health, &decision)).await {
+                        Ok(done) => done,
+                        Err(_) => Err(format!("it was not done in {} s", ACT_MAX.as_secs())),
+                    },
                 };
                 match &done {
                     Ok(text) => tracing::warn!("responder: {}: {text}", decision.what()),
@@ -50,6 +56,8 @@ pub fn carry_out(health: &Arc<Health>, decision: Decision) {
                 }
                 let now = health.moment();
                 health.keeping.with(|k| k.acted(&decision, done, now));
+                // That it was not written is logged; what was decided is written already.
+                let _ = gather::note(&health);
             });
         }
     }
@@ -82,7 +90,8 @@ async fn somewhere(health: &Arc<Health>, decision: &Decision) -> Result<String, 
 pub async fn here(health: &Arc<Health>, decision: &Decision) -> Result<String, String> {
     match decision {
         Decision::RestartRole { service, .. } => restart(health, service).await,
-        Decision::Drain { server, .. } => drain(health, server).await,
+        Decision::Drain { server, service, .. } => drain(health, server, service).await,
+        Decision::Restore { server, service, .. } => restore(health, server, service).await,
         Decision::UndoSettings { version, alert } => undo(health, *version, alert).await,
         Decision::RenewCertificate { thumbprint, .. } => renew(health, thumbprint),
         Decision::Alert(_) | Decision::Changed(_) | Decision::Mended(_) => {
@@ -100,15 +109,27 @@ fn doors_of(service: &str) -> &'static [&'static str] {
     }
 }
 
-async fn restart(health: &Health, service: &str) -> Result<String, String> {
+/// A restart that has begun is brought to its end, whoever waits for it: a service that is only stopped is worse than one
+/// that hangs.
+async fn restart(health: &Arc<Health>, service: &str) -> Result<String, String> {
+    let (health, service) = (Arc::clone(health), service.to_owned());
+    let done = tokio::spawn(async move { stop_and_start(&health, &service).await }).await;
+    done.unwrap_or_else(|e| Err(format!("it broke off: {e}")))
+}
+
+async fn stop_and_start(health: &Health, service: &str) -> Result<String, String> {
     let hand = crate::run::hand(&health.ground.services, &health.ground.doors);
     let service = super::refine::service_of(service);
     if doors_of(service).iter().any(|door| health.ground.doors.is_waiting(door)) {
         return Err(format!("{service} was stopped by command: it stays so"));
     }
-    hand.stop(service).await.map_err(|e| e.message)?;
+    // Sessions that do not end may be the very reason: the doors are opened again in any case.
+    let stopped = hand.stop(service).await;
     hand.start(service).await.map_err(|e| e.message)?;
-    Ok(format!("{service} was stopped and started"))
+    match stopped {
+        Ok(()) => Ok(format!("{service} was stopped and started")),
+        Err(e) => Ok(format!("{service} was stopped and started; {}", e.message)),
+    }
 }
 
 /// Runs a command of the catalogue, wherever it belongs.
@@ -142,17 +163,38 @@ async fn command(health: &Health, name: &str, args: &[(&str, &str)]) -> Result<(
     }
 }
 
-async fn drain(health: &Health, server: &str) -> Result<String, String> {
-    for component in ["FrontendTransport", "ImapProxy", "PopProxy", "HubTransport"] {
-        let args = [
-            ("Identity", server),
-            ("Component", component),
-            ("State", "Draining"),
-            ("Requester", "HealthAPI"),
-        ];
-        command(health, "Set-ServerComponentState", &args).await?;
+/// Sends those who come to other servers, if there are any.
+async fn drain(health: &Health, server: &str, service: &str) -> Result<String, String> {
+    let component = component(service).ok_or_else(|| format!("{service} cannot be drained"))?;
+    let now = health.ground.snapshot();
+    let known = now.server(server).ok_or_else(|| format!("there is no server {server}"))?;
+    if !known.is_active(component) {
+        return Err(format!("{component} of {server} is out of service already"));
     }
-    Ok(format!("{server} takes nothing new"))
+    let able = |s: &&Arc<Server>| {
+        s.id != server && s.revoked.is_none() && s.roles.frontend && s.is_active(component)
+    };
+    let Some(other) = now.servers().find(able) else {
+        return Err(format!("{server} is the last one with {component} in service"));
+    };
+    set_component(health, server, component, "Draining").await?;
+    Ok(format!("{component} of {server} takes nothing new; {} does the same", other.id))
+}
+
+/// Takes back what a responder has drained, and nothing that somebody else did.
+async fn restore(health: &Health, server: &str, service: &str) -> Result<String, String> {
+    let component = component(service).ok_or_else(|| format!("{service} cannot be drained"))?;
+    if !health.ground.snapshot().server(server).is_some_and(|s| s.is_drained_for_health(component)) {
+        return Err(format!("no responder has {component} of {server} drained any more"));
+    }
+    set_component(health, server, component, "Active").await?;
+    Ok(format!("{component} of {server} takes new work again"))
+}
+
+async fn set_component(health: &Health, server: &str, component: &str, state: &str) -> Result<(), String> {
+    let args =
+        [("Identity", server), ("Component", component), ("State", state), ("Requester", Server::HEALTH)];
+    command(health, "Set-ServerComponentState", &args).await
 }
 
 async fn undo(health: &Health, version: u32, alert: &str) -> Result<String, String> {
@@ -180,13 +222,19 @@ async fn undo(health: &Health, version: u32, alert: &str) -> Result<String, Stri
     Ok(format!("what held before version {version} holds again, as {number}"))
 }
 
-/// Lets ACME look again at once.
+/// Has ACME order a successor at once, whenever it was to be tried again.
 fn renew(health: &Health, thumbprint: &str) -> Result<String, String> {
     let services = &health.ground.services;
     if !services.settings.current().acme.enabled {
         return Err("no certificates come by themselves here (acme.enabled)".into());
     }
-    crate::acme::try_again(services.organisation.place.root()).map_err(|e| e.to_string())?;
+    let root = services.organisation.place.root();
+    if !crate::acme::came_by_itself(root, thumbprint) {
+        return Err(format!(
+            "{thumbprint} did not come from an authority by itself: who brought it has to renew it"
+        ));
+    }
+    crate::acme::renew(root, thumbprint).map_err(|e| e.to_string())?;
     services.settings.announce();
     Ok(format!("the authority is asked for a successor of {thumbprint}"))
 }

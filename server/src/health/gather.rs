@@ -14,7 +14,7 @@ use crate::machine;
 use crate::run::services::Services;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use waypost_base::explain::{Confidence, Evidence, Finding, Leg, Outcome, Party};
 use waypost_directory::Snapshot;
-use waypost_health::respond::Kind as RespondKind;
+use waypost_health::respond::{Kind as RespondKind, component};
 use waypost_health::{Alert, Decision, Keeper, Moment, ProbeId, ProbeResult, ServerReport, Subject, Timing};
 use waypost_trust::leg::{Arrived, Hello, Opened, Refusal, Service};
 
@@ -164,9 +164,11 @@ impl Health {
             let mut stream = opened.stream;
             receive(&mut stream).await.map_err(|e| format!("{server} broke off: {e}"))
         };
-        match tokio::time::timeout(ASKING_MAX, asking).await {
+        // Sessions that are ended get their time to go.
+        let limit = if matches!(ask, Ask::Act { .. }) { act::ACT_MAX } else { ASKING_MAX };
+        match tokio::time::timeout(limit, asking).await {
             Ok(answered) => answered,
-            Err(_) => Err(format!("{server} does not answer in {} s", ASKING_MAX.as_secs())),
+            Err(_) => Err(format!("{server} does not answer in {} s", limit.as_secs())),
         }
     }
 
@@ -383,7 +385,7 @@ fn is_our_turn(health: &Health, begun: Instant) -> bool {
     if primary.id == here {
         return true;
     }
-    if !stands_in(&now, &here) {
+    if !stands_in(&now, &here) || is_shown_out(health, &primary.id) {
         return false;
     }
     let before =
@@ -394,12 +396,23 @@ fn is_our_turn(health: &Health, begun: Instant) -> bool {
     heard.elapsed() > patience
 }
 
+/// Whether the primary has refused this server as one that was revoked: it is there, and keeps the alerts without it.
+fn is_shown_out(health: &Health, primary: &str) -> bool {
+    let here = health.ground.here();
+    let refused = |finding: &Option<Finding>| {
+        finding.as_ref().is_some_and(|f| f.cause == waypost_trust::leg::cause::REVOKED)
+    };
+    let rows = health.ground.services.inside.board.rows();
+    rows.iter().any(|(key, state)| key.from == here && key.to == primary && refused(&state.finding))
+}
+
 fn set_active(health: &Health, turn: bool) {
     let mut elsewhere = health.keeping.elsewhere();
     if elsewhere.active == turn {
         return;
     }
     elsewhere.active = turn;
+    let heard = elsewhere.asked.is_some();
     let mut alerts = std::mem::take(&mut elsewhere.alerts);
     if turn {
         alerts.append(&mut elsewhere.handed);
@@ -407,10 +420,15 @@ fn set_active(health: &Health, turn: bool) {
     drop(elsewhere);
     let here = health.ground.here();
     if turn {
-        if alerts.is_empty() {
-            alerts = health.log().open_alerts();
-        }
         let now = health.moment();
+        // Whoever has kept them meanwhile knows more than this server did.
+        if !heard {
+            let kept = health.memory.alerts();
+            if kept.is_empty() && alerts.is_empty() {
+                alerts = health.log().open_alerts();
+            }
+            health.keeping.with(|k| k.recall(kept, now));
+        }
         health.keeping.with(|k| k.adopt(alerts, now));
     } else {
         let open = health.keeping.with(Keeper::hand_over);
@@ -450,21 +468,52 @@ async fn judge(health: &Arc<Health>, others: &[String], timing: Timing) {
     let now = health.moment();
     let mut servers = others.to_vec();
     servers.push(health.ground.here());
+    let drained = drained(health);
     let (decisions, events) = health.keeping.with(|k| {
         k.set_timing(timing);
         k.set_responders(settings.health.responders());
         k.set_alert_slow(settings.health.alert_slow);
         k.servers(&servers);
+        k.set_drained(drained);
         k.hear(report, now);
         (k.judge(now), k.take_events())
     });
+    let noted = note(health);
     if !events.is_empty() {
         health.with_watch(|watch| events.into_iter().for_each(|event| watch.event(event)));
     }
     health.shared.clocks.keep_only(others);
     for decision in decisions {
-        act::carry_out(health, decision);
+        act::carry_out(health, decision, noted.as_ref().err().map(ToString::to_string));
     }
+}
+
+/// Writes down what the keeper has to know after a restart, where that has changed.
+pub fn note(health: &Health) -> io::Result<()> {
+    let now = health.moment();
+    let (changes, kept) = health.keeping.with(|k| {
+        let changes = k.changes();
+        (changes, health.memory.is_behind(changes).then(|| k.remember(now)))
+    });
+    let Some(kept) = kept else { return Ok(()) };
+    let done = health.memory.keep_alerts(kept, changes);
+    if let Err(e) = &done {
+        tracing::warn!(error = %e, "alerts are forgotten when the server restarts");
+    }
+    done
+}
+
+/// What responders have taken out of service, by the directory.
+fn drained(health: &Health) -> BTreeSet<(String, String)> {
+    let now = health.ground.snapshot();
+    let services = |id: &str| {
+        let server = now.server(id).cloned();
+        ["imap", "pop", "transport"].into_iter().filter(move |service| {
+            let component = component(service).unwrap_or_default();
+            server.as_ref().is_some_and(|s| s.is_drained_for_health(component))
+        })
+    };
+    now.servers().flat_map(|s| services(&s.id).map(|of| (s.id.clone(), of.to_owned()))).collect()
 }
 
 /// Asks one server again and again, over one leg, until it breaks; then over the next one.

@@ -226,7 +226,13 @@ impl Asked for Hand {
     }
 
     fn repairing(&self, set: &str, on: bool) {
-        self.0.with_watch(|watch| watch.repairing(set, on));
+        let under_repair = self.0.with_watch(|watch| {
+            watch.repairing(set, on);
+            watch.under_repair()
+        });
+        if let Err(e) = self.0.memory.keep_repairing(under_repair) {
+            tracing::warn!(error = %e, "that a set is repaired is forgotten when the server restarts");
+        }
     }
 
     fn connectivity<'a>(&'a self, asked: &'a Connectivity) -> Answer<'a, Vec<Connected>> {

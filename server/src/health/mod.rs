@@ -19,6 +19,7 @@ pub mod legs;
 pub mod log;
 pub mod machine;
 pub mod mailbox;
+pub mod memory;
 pub mod out;
 pub mod plan;
 pub mod queue;

@@ -104,8 +104,12 @@ fn component(ground: &Ground, door: &str, seen: &str) -> Option<Better> {
     let own = now.server(&here)?;
     let smtp = matches!(door, "smtp" | "submission" | "submissions" | "lmtp");
     let names = component_of(door).into_iter().chain(smtp.then_some("HubTransport"));
-    let (name, state) =
-        names.filter_map(|n| own.components.get_key_value(n)).find(|(_, state)| *state != "Active")?;
+    // What a responder has drained lets probes in.
+    let settings = ground.services.settings.current();
+    let takes = |name: &str| crate::run::drained_for_health(own, name, &settings);
+    let (name, state) = names
+        .filter_map(|n| own.components.get_key_value(n))
+        .find(|(name, state)| *state != "Active" && !takes(name))?;
     let text = format!("{name} of {here} is {state} in the directory, changed {}", own.changed);
     let fault = Fault::new(cause::COMPONENT, text).seen(format!("a client at {door} sees: {seen}"));
     Some(because(ground, "component", fault, Subject::listener(&here, name)))
@@ -235,6 +239,7 @@ fn behind(ground: &Ground, home: Option<&str>) -> Option<Better> {
     let definite = waypost_health::cause::rank(finding.cause.code) >= 2;
     let keys = || finding.cause.code.starts_with("KRB-").then(|| Subject::Kerberos(key.to.clone()));
     let culprit = super::legs::policy(&finding, &key.service)
+        .or_else(|| super::legs::address(&finding, &state.leg))
         .or_else(|| super::trust::kdc_at_fault(ground, &finding, &key.to))
         .or_else(keys)
         .or_else(|| definite.then(|| Subject::leg(&key.from, &key.to)));

@@ -3,6 +3,7 @@
 use super::gather::Keeping;
 use super::ground::Ground;
 use super::log::HealthLog;
+use super::memory::Memory;
 use super::plan::{self, Planned, Shared};
 use crate::doors::Doors;
 use crate::machine;
@@ -29,6 +30,9 @@ const TEND_MAX: Duration = Duration::from_secs(10);
 /// A slot moves by up to so many per cent each time, so that servers do not keep step with each other.
 const JITTER: u64 = 5;
 
+/// Milliseconds at which the clock of health begins: what was done in the day before a restart has a place on it.
+const BEFORE: u64 = 2 * 86_400_000;
+
 static RUNS: Counter = Counter::new();
 static FAILS: Counter = Counter::new();
 /// Milliseconds that probes took, waiting included.
@@ -45,6 +49,8 @@ pub struct Health {
     /// Something has changed that the keeper should hear of.
     pub changed: watch::Sender<u64>,
     log: HealthLog,
+    /// What outlives a restart.
+    pub memory: Memory,
     /// The version of the settings that holds.
     version: Mutex<Option<u32>>,
 }
@@ -72,6 +78,8 @@ impl Health {
         let mut watch = Watch::new(here.clone(), settings.health.timing());
         log.earlier().into_iter().for_each(|event| watch.event(event));
         log.written_up_to(watch.events_since(0).last().map_or(0, |e| e.index + 1));
+        let memory = Memory::open(&root);
+        memory.repairing().iter().for_each(|set| watch.repairing(set, true));
         Ok(Arc::new(Health {
             ground,
             shared: Shared::default(),
@@ -81,13 +89,14 @@ impl Health {
             begun: Instant::now(),
             changed: watch::Sender::new(0),
             log,
+            memory,
             version: Mutex::new(None),
         }))
     }
 
     pub fn moment(&self) -> Moment {
         let mono = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Moment::new(mono, self.ground.now())
+        Moment::new(mono.saturating_add(BEFORE), self.ground.now())
     }
 
     pub fn settings(&self) -> Arc<Settings> {
@@ -142,6 +151,7 @@ impl Health {
                 () = tokio::time::sleep(LOOK) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
+            self.ground.doors.retry().await;
             if !self.settings().health.enabled {
                 continue;
             }

@@ -21,6 +21,8 @@ use waypost_trust::public::{PublicService, check};
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 /// A certificate for clients is told of when its time is over so soon: whoever renews by hand has a fortnight.
 const EXPIRES_DAYS: i64 = 14;
+/// Certificates for no longer than this come by themselves.
+const SHORT_DAYS: i64 = 60;
 /// Inner certificates are renewed by themselves [`RENEW_DAYS_LEFT`] before their end; this much later they are told of.
 const INNER_LATE_DAYS: i64 = 5;
 
@@ -52,7 +54,9 @@ pub async fn certificate(ground: &Ground, door: &'static str, limit: Duration) -
     let thumbprint =
         told.and_then(|p| blamed(ground, service, p)).or_else(|| shown.map(|f| f.thumbprint.clone()));
     let about = thumbprint.map_or_else(|| Subject::listener(&here, door), Subject::Certificate);
-    let mut tried = Tried::of(vec![about.clone()]);
+    // Where no handshake came about nothing is known of the listener, least of all that it is well.
+    let blind = spoken.shown.is_none() && matches!(about, Subject::Listener { .. });
+    let mut tried = Tried::of(if blind { Vec::new() } else { vec![about.clone()] });
     let fault: Option<Finding> = match (&spoken.shown, refusing) {
         (_, Some(problem)) => Some(problem.finding(now)),
         (Some(shown_there), None) if shown.is_none() => {
@@ -104,8 +108,10 @@ fn over(facts: &Facts, now: waypost_base::Timestamp) -> Option<(waypost_base::ex
         ));
     }
     let days = left / DAY_MILLIS;
-    (days < EXPIRES_DAYS)
-        .then(|| (check::EXPIRES, format!("{name} ({}) ends in {days} days", facts.thumbprint)))
+    // One that is made for some weeks is never further from its end: it is told of on its last day.
+    let soon =
+        if facts.not_after.since(facts.not_before) > SHORT_DAYS * DAY_MILLIS { EXPIRES_DAYS } else { 1 };
+    (days < soon).then(|| (check::EXPIRES, format!("{name} ({}) ends in {days} days", facts.thumbprint)))
 }
 
 /// Certificates that come by themselves.
@@ -172,8 +178,10 @@ pub fn inner_certificate(ground: &Ground) -> Tried {
     })();
     let degraded = done.as_ref().is_err_and(|f| f.cause == cause::INNER_EXPIRES);
     let looked = ground.looked("inner.certificate", Party::new("server", here.clone()), begun, done);
-    let about = Subject::Inner(here);
-    Tried { culprit: Some(about.clone()), degraded, ..Tried::of(vec![about]) }.with(looked)
+    let about = Subject::Inner(here.clone());
+    // A good certificate is no proof that the others find the door.
+    let went = if looked.1.is_some() { about.clone() } else { Subject::Server(here) };
+    Tried { culprit: Some(about), degraded, ..Tried::of(vec![went]) }.with(looked)
 }
 
 /// Whether Kerberos plays a part at all.

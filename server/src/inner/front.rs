@@ -75,6 +75,10 @@ impl Homes for Front {
 
     fn out_of_service(&self, component: &str) -> Option<String> {
         let own = self.own()?;
+        // What a responder has drained is closed to strangers at the door; its own probes came in there.
+        if own.is_drained_for_health(component) {
+            return None;
+        }
         own.components.get(component).filter(|state| *state != "Active").cloned()
     }
 
@@ -128,6 +132,7 @@ mod tests {
             roles: Roles::parse(roles).unwrap(),
             primary: id == "one",
             components: BTreeMap::new(),
+            requesters: BTreeMap::new(),
             principals: Vec::new(),
             revoked: None,
             certificates_since: None,

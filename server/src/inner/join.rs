@@ -168,6 +168,7 @@ async fn decide(
         roles,
         primary: false,
         components: Default::default(),
+        requesters: Default::default(),
         principals: Vec::new(),
         revoked: None,
         certificates_since: None,

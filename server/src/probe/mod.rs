@@ -6,7 +6,7 @@ pub mod say;
 pub mod talk;
 
 pub use say::{Offer, Target, Way, Who, dialect};
-pub use talk::{Dialect, Done, Fault, Salts, Talk};
+pub use talk::{Dialect, Done, Fault, Salts, Talk, is_ours};
 
 use waypost_base::explain::Cause;
 

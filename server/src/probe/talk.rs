@@ -4,14 +4,14 @@ use super::Manner;
 use crate::machine;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use waypost_base::explain::{Cause, Step};
 use waypost_sasl::{Bindings, ClientExchange, Credentials, Mechanism, Salted};
 use waypost_trust::channel::{BoxStream, PeerCertificate, TlsConnect, TlsFacts, TlsWish, Verify};
@@ -81,6 +81,31 @@ pub enum Dialect {
 /// signs in again and again need not do again (RFC 5802 §5.1 lets clients keep it).
 pub type Salts = Arc<Mutex<BTreeMap<(&'static str, String), Salted>>>;
 
+/// Connections of this process that are probes, by their ports here, while they last: doors that are drained let them in, so
+/// that it is seen when what stands behind is well again.
+static OURS: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// A port of [`OURS`].
+struct Ours(u16);
+
+impl Ours {
+    fn hold(port: u16) -> Ours {
+        OURS.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
+        Ours(port)
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        OURS.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+/// Whether a connection that has come in is a probe of this process: from this machine, by a port that one has now.
+pub fn is_ours(local: SocketAddr, peer: SocketAddr) -> bool {
+    local.ip() == peer.ip() && OURS.lock().unwrap_or_else(PoisonError::into_inner).contains(&peer.port())
+}
+
 /// One connection.
 pub struct Talk {
     dialect: Dialect,
@@ -91,6 +116,7 @@ pub struct Talk {
     pub shown: Option<PeerCertificate>,
     pub mechanism: Option<String>,
     pub salts: Option<Salts>,
+    ours: Option<Ours>,
     tag: u32,
 }
 
@@ -98,13 +124,20 @@ impl Talk {
     /// Faults are named by `manner`.
     pub async fn connect(to: SocketAddr, dialect: Dialect, manner: &'static Manner) -> Done<Talk> {
         let connected = async {
-            let stream = TcpStream::connect(to).await?;
+            let (socket, any) = match to {
+                SocketAddr::V4(_) => (TcpSocket::new_v4()?, IpAddr::from(Ipv4Addr::UNSPECIFIED)),
+                SocketAddr::V6(_) => (TcpSocket::new_v6()?, IpAddr::from(Ipv6Addr::UNSPECIFIED)),
+            };
+            // The port is known before the other end can see it.
+            socket.bind(SocketAddr::new(any, 0))?;
+            let ours = Ours::hold(socket.local_addr()?.port());
+            let stream = socket.connect(to).await?;
             stream.set_nodelay(true)?;
-            io::Result::Ok(stream)
+            io::Result::Ok((stream, ours))
         };
         let begun = Instant::now();
-        let stream = match tokio::time::timeout(ANSWER, connected).await {
-            Ok(Ok(stream)) => stream,
+        let (stream, ours) = match tokio::time::timeout(ANSWER, connected).await {
+            Ok(Ok(connected)) => connected,
             Ok(Err(e)) => return Err(Fault::new(manner.connect, format!("it takes no connection: {e}"))),
             Err(_) => {
                 let text = format!("no connection in {} seconds", ANSWER.as_secs());
@@ -113,6 +146,7 @@ impl Talk {
         };
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let mut talk = Talk::over(Box::new(stream), dialect, manner);
+        talk.ours = Some(ours);
         talk.steps.push(Step { name: "connect".into(), micros, note: None });
         Ok(talk)
     }
@@ -128,6 +162,7 @@ impl Talk {
             shown: None,
             mechanism: None,
             salts: None,
+            ours: None,
             tag: 0,
         }
     }

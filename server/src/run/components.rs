@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use waypost_admin::settings::Settings;
+use waypost_directory::Server;
+use waypost_health::respond::Kind;
 use waypost_transport::ComponentState;
 use waypost_trust::channel::Channel;
 
@@ -36,14 +38,25 @@ fn part(door: &str) -> Option<(&'static str, &'static str)> {
 pub fn guarded(services: &Arc<Services>, door: &str, serve: Serve) -> Serve {
     let Some((component, goodbye)) = part(door) else { return serve };
     let directory = Arc::clone(&services.organisation.directory);
+    let settings = Arc::clone(&services.settings);
     Arc::new(move |channel, correlation| {
         let now = directory.snapshot();
         let own = now.here().and_then(|id| now.server(id));
         if own.and_then(|server| server.components.get(component)).is_none_or(|state| state == "Active") {
             return serve(channel, correlation);
         }
+        let drained = own.is_some_and(|server| drained_for_health(server, component, &settings.current()));
+        if drained && crate::probe::is_ours(channel.local, channel.peer) {
+            return serve(channel, correlation);
+        }
         Box::pin(turn_away(channel, goodbye)) as Session
     })
+}
+
+/// Whether a component was drained by a responder of health that will return it: probes are let in, to see when it is well.
+/// Where responders may not drain any more it is as if an administrator had taken it out of service.
+pub fn drained_for_health(server: &Server, component: &str, settings: &Settings) -> bool {
+    server.is_drained_for_health(component) && settings.health.responders().may.contains(&Kind::Drain)
 }
 
 async fn turn_away(mut channel: Channel, goodbye: &'static str) {

@@ -9,6 +9,7 @@ pub mod services;
 pub mod settings;
 pub mod transport;
 
+pub use components::drained_for_health;
 pub use hub::own_addresses;
 pub use open::{hand, is_implicit, tls_of};
 

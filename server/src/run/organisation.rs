@@ -222,6 +222,7 @@ async fn own_row(directory: &Directory, settings: &Settings, clock: &Clock) -> R
         roles: Roles::ALL,
         primary: true,
         components: Default::default(),
+        requesters: Default::default(),
         principals: Vec::new(),
         revoked: None,
         certificates_since: None,

@@ -101,6 +101,7 @@ fn server(id: &str) -> waypost_directory::Server {
         roles: waypost_directory::Roles { mailbox: true, ..waypost_directory::Roles::NONE },
         primary: id == "one",
         components: BTreeMap::new(),
+        requesters: BTreeMap::new(),
         principals: Vec::new(),
         revoked: None,
         certificates_since: None,
