@@ -6,7 +6,6 @@ pub mod csv;
 pub mod panics;
 pub mod sinks;
 
-use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -26,9 +25,8 @@ pub fn start(form: Form, usual: &str) {
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first subscriber.
     let _ = match form {
-        Form::Human => {
-            registry.with(layer.with_ansi(std::io::stderr().is_terminal()).with_target(false)).try_init()
-        }
+        // Without colours: asked for them without the crate's feature, it complains on every start.
+        Form::Human => registry.with(layer.with_target(false)).try_init(),
         Form::Json => registry.with(layer.json().flatten_event(true).with_current_span(true)).try_init(),
     };
     panics::count_from_now_on();
