@@ -35,12 +35,15 @@ const ALIASES_MAX: usize = 4;
 /// Signatures and keys of one set that are tried: made keys with the same tag would cost us time (CVE-2023-50387).
 const TRIED_MAX: usize = 16;
 
+/// By name and type.
+type Answers = BTreeMap<(Name, u16), Result<Message, String>>;
+
 /// Answers with signatures, kept for one diagnosis.
 #[derive(Clone)]
 pub struct Wire {
     servers: Arc<[SocketAddr]>,
     /// Failures too: each costs seconds.
-    known: Arc<Mutex<BTreeMap<(Name, u16), Result<Message, String>>>>,
+    known: Arc<Mutex<Answers>>,
     asked: Arc<AtomicUsize>,
 }
 
