@@ -100,7 +100,7 @@ fn image(site: &Site) -> PathBuf {
     site.kept.first().expect("this site has an image").clone()
 }
 
-const IMAGE_MEGABYTES: u32 = 400;
+const IMAGE_MEGABYTES: u32 = 1000;
 const DAMAGED: &[&str] = &["HEALTH-STORE-DAMAGED"];
 
 static FAULTS: &[Fault] = &[
@@ -116,7 +116,7 @@ static FAULTS: &[Fault] = &[
         causes: &["HEALTH-DISK-FULL"],
         leg: &["disk"],
         breaks: |s| {
-            fill(s, 32 * 1024);
+            fill(s, 90 * 1024);
             until_mail_is_refused(s);
         },
         mends: empty,
