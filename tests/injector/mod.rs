@@ -8,6 +8,7 @@ mod accounts;
 mod certificates;
 mod directories;
 mod disks;
+mod identities;
 mod kerberos;
 mod mail;
 mod servers;
@@ -149,6 +150,17 @@ fn try_one(site: &mut Site, fault: &Fault) -> (Duration, Result<Told, String>) {
         return (delay, Err(format!("{} alerts: {}", all.len(), lines())));
     };
     (delay, fits(fault, alert).map(|()| alert.clone()))
+}
+
+/// Does what is meant to be so: nobody is told of anything.
+pub fn in_peace(site: &mut Site, what: &str, act: impl FnOnce(&mut Site)) {
+    site.quiet(quiet_max()).unwrap_or_else(|e| panic!("before {what}: {e}"));
+    let before = site.raised();
+    act(site);
+    std::thread::sleep(rest() + rest());
+    let told: Vec<String> = site.since(&before).iter().map(Told::line).collect();
+    assert!(told.is_empty(), "{what}: {}", told.join(" | "));
+    println!("{what:<52} nobody is told");
 }
 
 fn fits(fault: &Fault, alert: &Told) -> Result<(), String> {

@@ -17,14 +17,14 @@ fn policy(site: &mut Site, leg: &str, list: &str) {
 
 const GONE: &[&str] = &["INNER-UNREACHABLE", "HEALTH-SERVER-SILENT"];
 const HANGS: &[&str] = &["INNER-TIMEOUT", "INNER-UNREACHABLE", "HEALTH-SERVER-SILENT"];
-const KERBEROS: &[&str] = &["INNER-NO-KERBEROS"];
 
+/// A leg's policy asks for Kerberos, which nobody has.
 macro_rules! of_policy {
-    ($name:literal, $setting:literal, $leg:literal, $list:literal) => {
+    ($name:literal, $leg:literal, $list:literal) => {
         Fault {
             name: $name,
-            causes: KERBEROS,
-            leg: &[$setting],
+            causes: &["INNER-NO-KERBEROS"],
+            leg: &[concat!("legs.", $leg)],
             breaks: |s| policy(s, $leg, $list),
             mends: |s| policy(s, $leg, r#"["mtls"]"#),
         }
@@ -74,21 +74,11 @@ static FAULTS: &[Fault] = &[
         breaks: |s| signal(s, "server-3", "-STOP"),
         mends: |s| signal(s, "server-3", "-CONT"),
     },
-    of_policy!("IMAP's legs want Kerberos first", "legs.imap", "imap", r#"["kerberos", "mtls"]"#),
-    of_policy!("POP's legs want Kerberos first", "legs.pop3", "pop3", r#"["kerberos", "mtls"]"#),
-    of_policy!(
-        "submission's legs want Kerberos first",
-        "legs.submission",
-        "submission",
-        r#"["kerberos", "mtls"]"#
-    ),
-    of_policy!("legs to hubs want Kerberos first", "legs.hub", "hub", r#"["kerberos", "mtls"]"#),
-    of_policy!(
-        "deliveries' legs want Kerberos first",
-        "legs.delivery",
-        "delivery",
-        r#"["kerberos", "mtls"]"#
-    ),
+    of_policy!("IMAP's legs want Kerberos first", "imap", r#"["kerberos", "mtls"]"#),
+    of_policy!("POP's legs want Kerberos first", "pop3", r#"["kerberos", "mtls"]"#),
+    of_policy!("submission's legs want Kerberos first", "submission", r#"["kerberos", "mtls"]"#),
+    of_policy!("legs to hubs want Kerberos first", "hub", r#"["kerberos", "mtls"]"#),
+    of_policy!("deliveries' legs want Kerberos first", "delivery", r#"["kerberos", "mtls"]"#),
     Fault {
         name: "the clock of a mailbox server is ten minutes ahead",
         causes: &["HEALTH-CLOCK-OFF"],
@@ -103,9 +93,9 @@ static FAULTS: &[Fault] = &[
         breaks: |s| other_clock(s, "server-3", "-10m"),
         mends: |s| right_clock(s, "server-3"),
     },
-    of_policy!("IMAP's legs want Kerberos alone", "legs.imap", "imap", r#"["kerberos"]"#),
-    of_policy!("legs to hubs want Kerberos alone", "legs.hub", "hub", r#"["kerberos"]"#),
-    of_policy!("deliveries' legs want Kerberos alone", "legs.delivery", "delivery", r#"["kerberos"]"#),
+    of_policy!("IMAP's legs want Kerberos alone", "imap", r#"["kerberos"]"#),
+    of_policy!("legs to hubs want Kerberos alone", "hub", r#"["kerberos"]"#),
+    of_policy!("deliveries' legs want Kerberos alone", "delivery", r#"["kerberos"]"#),
     Fault {
         name: "the primary dies",
         causes: GONE,
@@ -116,6 +106,19 @@ static FAULTS: &[Fault] = &[
         },
         mends: |s| {
             s.o.begin("server-1");
+            s.keeper = "server-1";
+        },
+    },
+    Fault {
+        name: "the primary hangs",
+        causes: HANGS,
+        leg: &["server-1"],
+        breaks: |s| {
+            s.keeper = "server-2";
+            signal(s, "server-1", "-STOP");
+        },
+        mends: |s| {
+            signal(s, "server-1", "-CONT");
             s.keeper = "server-1";
         },
     },

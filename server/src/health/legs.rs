@@ -49,7 +49,7 @@ pub async fn within(ground: &Ground, to: &str, limit: Duration) -> Tried {
         }
         let failed = finding.is_some() && !degraded;
         if let Some(finding) = &finding {
-            let culprit = at_fault(ground, finding, service, to);
+            let culprit = at_fault(ground, finding, &leg, (service, to));
             tried.culprit = tried.culprit.take().or(culprit);
             kerberos(&mut tried, finding, [here.as_str(), to]);
         }
@@ -74,8 +74,21 @@ pub async fn one(ground: &Ground, to: &str, service: Service) -> (Leg, Option<Fi
     }
 }
 
-fn at_fault(ground: &Ground, finding: &Finding, service: Service, to: &str) -> Option<Subject> {
-    policy(finding, service.name()).or_else(|| super::trust::kdc_at_fault(ground, finding, to))
+fn at_fault(
+    ground: &Ground,
+    finding: &Finding,
+    leg: &Leg,
+    (service, to): (Service, &str),
+) -> Option<Subject> {
+    let known = policy(finding, service.name()).or_else(|| address(finding, leg));
+    known.or_else(|| super::trust::kdc_at_fault(ground, finding, to))
+}
+
+/// Another server answers where this one is looked for: that is one fault, whoever looks.
+pub fn address(finding: &Finding, leg: &Leg) -> Option<Subject> {
+    let in_tls = leg.steps.iter().any(|s| s.name == "tls" && s.note.is_some());
+    let wrong = in_tls && finding.cause.code == waypost_trust::leg::cause::WRONG_SERVER.code;
+    wrong.then(|| Subject::Inner(leg.acceptor.name.clone()))
 }
 
 /// Where Kerberos fails the keys of either end may be at fault.
@@ -108,7 +121,7 @@ pub async fn own(ground: &Ground, service: Service, limit: Duration) -> Tried {
         Ok((leg, finding, degraded)) => {
             let mut tried = Tried { degraded, ..Tried::of(subject) };
             if let Some(finding) = &finding {
-                tried.culprit = at_fault(ground, finding, service, &here);
+                tried.culprit = at_fault(ground, finding, &leg, (service, &here));
                 kerberos(&mut tried, finding, [here.as_str(), &here]);
             }
             tried.with((leg, finding))

@@ -10,7 +10,7 @@ use super::tls::{self, Identity, Own};
 use crate::legs::LegBook;
 use crate::listen;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -49,6 +49,16 @@ pub struct Inside {
     kerberos: RwLock<Kerberos>,
 }
 
+/// What a server says that cannot prove who it is to the others: it does not start.
+fn no_identity(folder: &Path, e: &io::Error) -> String {
+    format!(
+        "this server cannot prove to the others who it is: {e}. Put server.crt and server.key of {} back from a backup; \
+         or let it join again, with the data that it has: New-ServerToken -Server ID on the server that keeps the \
+         directory, then `waypost join TOKEN` here.",
+        folder.display()
+    )
+}
+
 impl Inside {
     /// `folder` is the trust folder.
     pub fn new(
@@ -58,7 +68,8 @@ impl Inside {
         clock: Clock,
         legs: LegBook,
     ) -> io::Result<Inside> {
-        let identity = Identity::new(Own::load(&folder)?);
+        let own = Own::load(&folder).map_err(|e| io::Error::new(e.kind(), no_identity(&folder, &e)))?;
+        let identity = Identity::new(own);
         let (board, standing, kerberos) = (Board::default(), Arc::default(), RwLock::default());
         Ok(Inside { identity, board, legs, clock, standing, folder, directory, settings, kerberos })
     }

@@ -5,6 +5,7 @@
 //! and it goes on with that while the primary is away. It reports back which CAs it trusts and which one made its
 //! certificate, so that the primary knows when a change of the CA may go on.
 
+use super::board::{Key, State};
 use super::record::{self, Record};
 use super::secrets::{self, Secrets};
 use super::{Handlers, Handling, renew};
@@ -307,10 +308,28 @@ pub async fn follow(services: Arc<Services>) {
             last = Some(text);
         }
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            () = pause(&services, wait) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
         wait = (wait * 2).min(AGAIN.1);
+    }
+}
+
+/// Waits for so long; less where another leg between the primary and this server is well again before.
+async fn pause(services: &Services, wait: Duration) {
+    let (begun, failed) = (tokio::time::Instant::now(), services.organisation.clock.now());
+    while let Some(left) = wait.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+        tokio::time::sleep(left.min(AGAIN.0)).await;
+        let now = services.organisation.directory.snapshot();
+        let Some(primary) = now.primary() else { continue };
+        // What was well all the time says nothing of this leg.
+        let well = |(key, state): &(Key, State)| {
+            let of_primary = key.from == primary.id || key.to == primary.id;
+            of_primary && state.finding.is_none() && state.since.since(failed) > 0
+        };
+        if services.inside.board.rows().iter().any(well) {
+            return;
+        }
     }
 }
 
