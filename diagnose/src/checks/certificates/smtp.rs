@@ -109,7 +109,14 @@ fn events_12014(case: &Case) -> impl Iterator<Item = (&Fact, bool)> {
         fact.is("id", "12014") && fact.kind == "event"
             || fact.mentions("certificate that contains the domain name")
     });
-    told.map(|fact| (fact, fact.mentions("<I>") || fact.mentions("&lt;I&gt;")))
+    // Web pages take the pair for tags and drop it; a host name would have stayed.
+    const PAIR: [&str; 4] = [
+        "<I>",
+        "&lt;I&gt;",
+        "contains the domain name in the personal",
+        "contains the domain name  in the personal",
+    ];
+    told.map(|fact| (fact, PAIR.iter().any(|form| fact.mentions(form))))
 }
 
 pub fn event_12014_names_a_pair(case: &Case) -> Vec<Hit> {
