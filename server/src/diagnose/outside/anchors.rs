@@ -59,12 +59,17 @@ pub fn of_file(path: &Path) -> io::Result<Vec<Anchor>> {
 fn of_text(text: &str) -> Result<Vec<Anchor>, String> {
     let mut all = Vec::new();
     for (n, line) in text.lines().enumerate() {
-        let line = line.split(';').next().unwrap_or_default().replace(['(', ')'], " ");
+        let line = line.split(';').next().unwrap_or_default();
         if line.trim().is_empty() {
             continue;
         }
-        let one = anchor(&line).ok_or_else(|| {
-            format!("line {} is no DS or DNSKEY record, such as corp.example. DS 12345 13 2 49FD…", n + 1)
+        // One that goes over several lines would be read as a shorter key.
+        let whole = line.contains('(') == line.contains(')');
+        let one = anchor(&line.replace(['(', ')'], " ")).filter(|_| whole).ok_or_else(|| {
+            format!(
+                "line {} is no DS or DNSKEY record on one line, such as corp.example. DS 12345 13 2 49FD…",
+                n + 1
+            )
         })?;
         all.push(one);
     }
