@@ -170,7 +170,7 @@ impl Organisation {
                 roles,
                 primary: id == "server-1",
                 components: BTreeMap::new(),
-        requesters: BTreeMap::new(),
+                requesters: BTreeMap::new(),
                 principals: Vec::new(),
                 revoked: None,
                 certificates_since: None,
