@@ -206,7 +206,9 @@ mod tests {
         assert!(diagnose.words.iter().any(|w| w == "autodiscover"), "{:?}", diagnose.words);
         let tls = diagnose.options.iter().find(|o| o.long == "tls").unwrap();
         assert_eq!((tls.value.as_str(), tls.choices.len()), ("KIND", 2));
-        assert!(diagnose.options.iter().any(|o| o.long == "json" && o.value.is_empty() && o.choices.is_empty()));
+        assert!(
+            diagnose.options.iter().any(|o| o.long == "json" && o.value.is_empty() && o.choices.is_empty())
+        );
         assert!(!diagnose.options.iter().any(|o| o.long == "https-port"), "hidden ones stay so");
         assert!(diagnose.usage.starts_with("waypost diagnose") && !diagnose.detail.is_empty());
         let lab = all.iter().find(|p| p.name == "lab").unwrap();
