@@ -198,6 +198,9 @@ async fn arrives(
         return tried;
     };
     let late = fault.cause == cause::MAIL_LATE;
+    if late {
+        tried.subject.extend(by_hubs(ground));
+    }
     if !late {
         // It was handed in well: what fails is the way to the mailbox.
         tried.subject = vec![
@@ -220,6 +223,16 @@ async fn arrives(
         }
         None => tried.because(finding, None),
     }
+}
+
+/// A front end hands messages to any hub: which of them has kept one back is not known here.
+fn by_hubs(ground: &Ground) -> Vec<Subject> {
+    let (now, here) = (ground.snapshot(), ground.here());
+    if ground.services.roles.transport {
+        return Vec::new();
+    }
+    let hubs = now.servers().filter(|s| s.roles.transport && s.revoked.is_none() && s.id != here);
+    hubs.map(|hub| Subject::leg(&here, &hub.id)).collect()
 }
 
 /// Looks into INBOX until the message is there, then removes it.
