@@ -389,16 +389,21 @@ fn an_ocsp_answer_is_stapled() {
 }
 
 /// Pebble with its own DNS, where every name is this machine.
-struct Pebble {
+pub(crate) struct Pebble {
     _programs: [Beside; 2],
-    directory: String,
-    root: std::path::PathBuf,
-    http: u16,
+    pub(crate) directory: String,
+    pub(crate) root: std::path::PathBuf,
+    pub(crate) http: u16,
     tls: u16,
 }
 
 impl Pebble {
     fn start(folder: &Path) -> Pebble {
+        Pebble::start_for(folder, 5 * 365 * 24 * 3600)
+    }
+
+    /// Its certificates are for so many seconds.
+    pub(crate) fn start_for(folder: &Path, seconds: u64) -> Pebble {
         let pki = Pki::new(&folder.join("pebble"));
         let issued = pki.issue_with("pebble", &["localhost"], "", &["-days", "30"]);
         let [listen, manage, dns, dns_manage, http, tls] = [(); 6].map(|()| free_port());
@@ -411,6 +416,7 @@ impl Pebble {
             "tlsPort": tls,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": false,
+            "certificateValidityPeriod": seconds,
         }});
         let file = folder.join("pebble.json");
         fs::write(&file, config.to_string()).unwrap();

@@ -26,6 +26,7 @@ mod network;
 mod operation;
 mod probes;
 mod proxy;
+mod responders;
 mod sending;
 mod servers;
 mod settings;
