@@ -208,6 +208,40 @@ fn the_inner_authority_changes_while_everything_works() {
 }
 
 #[test]
+fn a_lost_inner_authority_is_not_replaced_behind_the_others() {
+    let mut o = Organisation::start("lost-authority", "all");
+    let files = ["inner-ca.crt", "inner-ca.key"];
+    let lose = |o: &mut Organisation| -> Vec<Vec<u8>> {
+        o.stop("server-1");
+        let trust = o.data("server-1").join("trust");
+        files
+            .map(|name| {
+                let kept = fs::read(trust.join(name)).unwrap();
+                fs::remove_file(trust.join(name)).unwrap();
+                kept
+            })
+            .into()
+    };
+    // Nobody else believes it yet: a new one does no harm.
+    lose(&mut o);
+    o.begin("server-1");
+    o.add("server-2", "mailbox");
+    let kept = lose(&mut o);
+    let said = o.server("server-1").refuses();
+    for word in ["inner-ca.key", "backup", "New-ServerToken", "waypost join"] {
+        assert!(said.contains(word), "no {word:?} in {said}");
+    }
+    let trust = o.data("server-1").join("trust");
+    assert!(!trust.join("inner-ca.crt").exists());
+    for (name, bytes) in files.iter().zip(kept) {
+        fs::write(trust.join(name), bytes).unwrap();
+    }
+    o.begin("server-1");
+    let (address, _) = o.mailbox("amy", "server-2");
+    o.wait_for_mailbox("server-2", &address);
+}
+
+#[test]
 fn a_server_that_is_off_holds_the_change_up_and_is_named() {
     let mut o = Organisation::start("held-up", "all");
     o.add("server-2", "mailbox");

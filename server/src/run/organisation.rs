@@ -37,6 +37,9 @@ pub enum OpenFault {
     Directory(waypost_directory::OpenError),
     Trust(FileError),
     Certificate(waypost_trust::TrustError),
+    /// There was an inner CA that other servers believe, and its files are gone: the folder, and the bundle of those that are
+    /// believed.
+    NoAuthority(PathBuf, PathBuf),
     Restored(waypost_mailbox::FolderError),
     Row(ChangeError),
 }
@@ -51,6 +54,14 @@ impl fmt::Display for OpenFault {
             OpenFault::Directory(e) => write!(f, "the directory cannot be read: {e}"),
             OpenFault::Trust(e) => write!(f, "a certificate file cannot be used: {e}"),
             OpenFault::Certificate(e) => write!(f, "a certificate cannot be made: {e}"),
+            OpenFault::NoAuthority(folder, bundle) => write!(
+                f,
+                "the inner CA that the other servers of the organisation believe is gone: {0}/inner-ca.crt and {0}/inner-ca.key are \
+                 not there. Put both back from a backup. Without one, move {1} away to have a new CA made at the next start; \
+                 every other server has to join again then (New-ServerToken here, `waypost join` there)",
+                folder.display(),
+                bundle.display()
+            ),
             OpenFault::Row(e) => write!(f, "this server cannot be put into the directory: {e}"),
             OpenFault::Restored(e) => write!(f, "the restored mailboxes cannot be opened: {e}"),
         }
@@ -68,9 +79,6 @@ impl Organisation {
         let clock = machine::clock();
         let key = place.organisation_key().map_err(OpenFault::Folder)?;
         let keeps = !place.joined().exists();
-        if keeps {
-            inner_trust(place, &clock, &settings.server.id)?;
-        }
         public_certificate(place, settings, names, &clock);
         let options = waypost_store::Options::new(key, clock.clone());
         let store = Store::open(&place.store(), options).map_err(|e| OpenFault::Store(place.store(), e))?;
@@ -84,6 +92,8 @@ impl Organisation {
         directory.set_here(&settings.server.id.to_ascii_lowercase());
         if keeps {
             own_row(&directory, settings, &clock).await.map_err(OpenFault::Row)?;
+            let alone = directory.snapshot().servers().count() <= 1;
+            inner_trust(place, &clock, &settings.server.id, alone)?;
         }
         let limits = mailbox_limits(settings);
         let mailboxes = Mailboxes::open(store.clone(), clock.clone(), limits);
@@ -233,10 +243,18 @@ async fn own_row(directory: &Directory, settings: &Settings, clock: &Clock) -> R
 }
 
 /// The inner CA, and this server's certificate by it where there is none yet; it is renewed while the server runs. Public
-/// certificates play no part here.
-fn inner_trust(place: &Place, clock: &Clock, id: &str) -> Result<(), OpenFault> {
+/// certificates play no part here. A CA that others believe is never replaced by a new one without a word: none of them would
+/// be believed, or believe, any more.
+fn inner_trust(place: &Place, clock: &Clock, id: &str, alone: bool) -> Result<(), OpenFault> {
     let folder = place.trust();
     let now = clock.now();
+    if !folder.join("inner-ca.crt").exists() && place.bundle().exists() {
+        if !alone {
+            return Err(OpenFault::NoAuthority(folder, place.bundle()));
+        }
+        tracing::warn!(folder = %folder.display(), "the inner CA was gone; no other server knows it, so a new one is made");
+        std::fs::remove_file(place.bundle()).map_err(OpenFault::Folder)?;
+    }
     let ca = if folder.join("inner-ca.crt").exists() {
         let both = files::load(&folder, "inner-ca").map_err(OpenFault::Trust)?;
         InnerCa::load(&both.chain_pem, &both.key_pem).map_err(OpenFault::Certificate)?
