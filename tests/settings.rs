@@ -72,7 +72,12 @@ fn a_listener_that_cannot_be_is_refused_and_one_that_can_moves() {
     assert!(refused.errors.contains("\"remedy\""), "the finding is there for programs: {}", refused.errors);
     assert_eq!(history(&server).len(), before, "nothing was put in place");
 
+    // Nor two that the system does not let stand beside each other.
     let (one, other) = (free(), free());
+    let both = format!("0.0.0.0:{},{one}", one.port());
+    let refused = run(&server, &["Set-ImapSettings", "-UnencryptedOrTLSBindings", &both]);
+    assert!(!refused.good && refused.errors.contains("cannot both be open"), "{}", refused.errors);
+
     good(
         &server,
         &["Set-ImapSettings", "-UnencryptedOrTLSBindings", &one.to_string(), "-Why", "moving house"],

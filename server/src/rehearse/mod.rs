@@ -151,12 +151,10 @@ impl Stage {
                 if open.contains(&(*name, *address)) {
                     continue;
                 }
-                let twin =
-                    new.iter().find(|(n, list)| *n != name && address.port() != 0 && list.contains(address));
-                let done = match (twin, listen::bind(*address)) {
-                    (Some((other, _)), _) => Err(Fault::new(
+                let done = match (beside(&new, name, *address), listen::bind(*address)) {
+                    (Some((other, at)), _) => Err(Fault::new(
                         cause::LISTEN,
-                        format!("{name} and {other} cannot both listen on {address}"),
+                        format!("{name} at {address} and {other} at {at} cannot both be open"),
                     )),
                     (None, Ok(_)) => Ok(()),
                     // Our own listener, which makes way for it.
@@ -379,6 +377,19 @@ impl Stage {
         tokio::spawn(listen::accept_until(listener, Arc::new(open), stop.subscribe()));
         Ok(Target { door, at, wants_tls: wants_tls(settings, door) })
     }
+}
+
+/// Another listener of the same settings that this one cannot stand beside.
+fn beside(doors: &crate::run::Doors, name: &str, address: SocketAddr) -> Option<(&'static str, SocketAddr)> {
+    let all = doors.iter().flat_map(|(other, list)| list.iter().map(|at| (*other, *at)));
+    let mut hits = all.filter(|(_, at)| crate::doors::collide(*at, address));
+    // It collides with itself once.
+    let mut own = false;
+    hits.find(|found| {
+        let is_own = *found == (name, address) && !own;
+        own |= is_own;
+        !is_own
+    })
 }
 
 impl Rehearse for Stage {
