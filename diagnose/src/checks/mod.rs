@@ -7,6 +7,7 @@ mod kerberos;
 mod limits;
 mod monitoring;
 mod network;
+mod passing;
 mod queues;
 mod resources;
 mod services;
@@ -52,6 +53,7 @@ pub fn find(name: &str) -> Option<Check> {
         limits::ALL,
         monitoring::ALL,
         network::ALL,
+        passing::ALL,
         queues::ALL,
         resources::ALL,
         services::ALL,

@@ -1,5 +1,6 @@
 //! Readers: each looks for its own artefacts in a document, wherever they stand, and emits facts.
 
+mod asked;
 pub mod conversation;
 pub mod events;
 pub mod fuzz;
