@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 use waypost_tests::line::Line;
 use waypost_tests::organisation::Organisation;
 use waypost_tests::server::{Scratch, Server, binary};
@@ -175,7 +176,15 @@ fn an_account_is_known_by_all_its_names() {
     let nobody = format!("nobody@{}", ben.split_once('@').unwrap().1);
     let refused = line.deliver("eve@elsewhere.test", &nobody, b"Subject: x\r\n\r\nx\r\n");
     assert!(refused.unwrap().starts_with("550 5.1.1"));
-    let of_nobody = server.command(&["why", &nobody]).unwrap();
+    // Protocol logs are written a moment later.
+    let asked = || server.command(&["why", &nobody]);
+    let patience = Instant::now();
+    let mut of_nobody = asked();
+    while of_nobody.is_err() && patience.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(100));
+        of_nobody = asked();
+    }
+    let of_nobody = of_nobody.unwrap();
     assert!(of_nobody["Follows"].to_string().contains("nobody here has the address"), "{of_nobody}");
 }
 
