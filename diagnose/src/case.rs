@@ -1,6 +1,7 @@
 //! Everything that is known of an incident: all facts, by kind, capped and without repetitions.
 
 use crate::fact::{Fact, FileId, Place};
+use crate::flow::Flow;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -30,6 +31,8 @@ pub struct Case {
     clock: Option<Timestamp>,
     bytes: usize,
     part: bool,
+    /// What went well meanwhile.
+    pub flow: Flow,
     /// Facts that were not kept, since there were too many.
     pub dropped: u64,
 }
@@ -83,6 +86,7 @@ impl Case {
                     if let Some(last) = usize::try_from(seen.last).ok().and_then(|at| self.facts.get_mut(at))
                     {
                         last.count = last.count.saturating_add(fact.count);
+                        last.until = last.until.max(fact.until).max(fact.time);
                     }
                     return;
                 }
@@ -106,12 +110,19 @@ impl Case {
 
     /// Whether a fact of this kind, server and text would only be counted; it has been, then. Saves taking a line apart that
     /// is like many before it. Only for kinds that are told apart by their text.
-    pub(crate) fn repeats(&mut self, kind: &str, server: Option<&Arc<str>>, text: &str) -> bool {
+    pub(crate) fn repeats(
+        &mut self,
+        kind: &str,
+        server: Option<&Arc<str>>,
+        text: &str,
+        time: Option<Timestamp>,
+    ) -> bool {
         let shape = text_shape(kind, server, text);
         let Some(seen) = self.shapes.get(&shape).filter(|seen| seen.kept >= ALIKE_MAX) else { return false };
         let last = usize::try_from(seen.last).ok().and_then(|at| self.facts.get_mut(at));
         if let Some(last) = last {
             last.count = last.count.saturating_add(1);
+            last.until = last.until.max(time);
         }
         true
     }
@@ -130,6 +141,7 @@ impl Case {
             self.add(fact);
         }
         self.dropped += other.dropped;
+        self.flow.join(other.flow);
         if let Some(time) = other.last_time {
             self.saw_time(time);
         }
@@ -138,6 +150,7 @@ impl Case {
     /// Gives servers their better names.
     pub(crate) fn rename_servers(&mut self, better: impl Fn(&str) -> Option<Arc<str>>) {
         let mut known: HashMap<Arc<str>, Option<Arc<str>>> = HashMap::new();
+        self.flow.rename(&better);
         for fact in &mut self.facts {
             let Some(server) = &fact.server else { continue };
             let name = known.entry(server.clone()).or_insert_with(|| better(server)).clone();

@@ -29,6 +29,8 @@ pub struct Fact {
     pub kind: Cow<'static, str>,
     pub at: Place,
     pub time: Option<Timestamp>,
+    /// When the last of those was that it stands for, where that is later.
+    pub until: Option<Timestamp>,
     /// Short upper-case name of the server that it was seen on.
     pub server: Option<Arc<str>>,
     /// Names in lower case, of letters and digits only.
@@ -74,6 +76,11 @@ impl Fact {
     pub fn time(mut self, time: Option<Timestamp>) -> Fact {
         self.time = time;
         self
+    }
+
+    /// When the last of what it stands for was seen.
+    pub fn last(&self) -> Option<Timestamp> {
+        self.time.max(self.until)
     }
 
     /// The field's value; names are looked up as they are kept: lower case, letters and digits.

@@ -7,6 +7,7 @@ pub mod case;
 pub mod checks;
 pub mod engine;
 pub mod fact;
+pub mod flow;
 pub mod outside;
 pub mod phrases;
 pub mod read;

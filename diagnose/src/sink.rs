@@ -63,8 +63,8 @@ impl<'a> Sink<'a> {
     }
 
     /// Whether a fact of this kind and text, seen on the sink's server, would only add to a count; it has, then.
-    pub(crate) fn repeats(&mut self, kind: &str, text: &str) -> bool {
-        self.case.repeats(kind, self.server.as_ref(), text)
+    pub(crate) fn repeats(&mut self, kind: &str, text: &str, time: Option<waypost_base::Timestamp>) -> bool {
+        self.case.repeats(kind, self.server.as_ref(), text, time)
     }
 
     /// A number of lines or records of this kind were understood.
@@ -96,6 +96,17 @@ impl<'a> Sink<'a> {
     /// How far the log reaches: the times of lines that are too dull to be facts.
     pub fn saw_time(&mut self, time: waypost_base::Timestamp) {
         self.case.saw_time(time);
+    }
+
+    /// A message was handed on, by the sink's server where no other is named.
+    pub fn handed_on(&mut self, server: Option<Arc<str>>, time: waypost_base::Timestamp) {
+        let server = server.or_else(|| self.server.clone());
+        self.case.flow.handed_on(server, time);
+    }
+
+    /// TLS came about on a receive connector.
+    pub fn encrypted(&mut self, connector: &str, time: waypost_base::Timestamp) {
+        self.case.flow.encrypted(connector, time);
     }
 
     /// What was read and what was not, at the end.

@@ -12,6 +12,8 @@ use crate::words;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub(super) use smtp::warned_names_are_covered;
+
 pub const ALL: &[(&str, Check)] = &[
     ("imap_pop_name_is_not_the_server", imap::name_is_not_the_server),
     ("imap_pop_name_is_not_the_server_and_plain_text", imap::name_is_not_the_server_and_plain_text),

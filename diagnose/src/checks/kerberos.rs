@@ -302,11 +302,11 @@ fn is_exchange_group(name: &str) -> bool {
     groups.iter().any(|group| words::contains(name, group))
 }
 
-/// Rows of Get-ADPrincipalGroupMembership, by file.
-fn memberships(case: &Case) -> BTreeMap<u32, Vec<&Fact>> {
-    let mut files: BTreeMap<u32, Vec<&Fact>> = BTreeMap::new();
+/// Rows of Get-ADPrincipalGroupMembership, by file and by the account that was asked for.
+fn memberships(case: &Case) -> BTreeMap<(u32, &str), Vec<&Fact>> {
+    let mut files: BTreeMap<(u32, &str), Vec<&Fact>> = BTreeMap::new();
     for fact in case.objects("ADPrincipalGroupMembership") {
-        files.entry(fact.at.file).or_default().push(fact);
+        files.entry((fact.at.file, fact.get("of").unwrap_or_default())).or_default().push(fact);
     }
     files
 }
@@ -315,10 +315,18 @@ fn memberships(case: &Case) -> BTreeMap<u32, Vec<&Fact>> {
 fn computer_not_in_groups(case: &Case) -> Vec<Hit> {
     let needed = ["Exchange Trusted Subsystem", "Exchange Servers"];
     let mut hits = Vec::new();
+    let memberships = memberships(case);
+    // Beside a server that has them, a computer that is asked for in the same way is one that should have them.
+    let compared = memberships.values().any(|rows| {
+        needed
+            .iter()
+            .all(|group| rows.iter().any(|row| row.get("name").is_some_and(|n| words::contains(n, group))))
+    });
     let mut judge = |groups: &str, whose: &str, seen: &[&Fact]| {
         let missing: BTreeSet<&str> =
             needed.into_iter().filter(|group| !words::contains(groups, group)).collect();
-        if is_exchange_group(groups) && !missing.is_empty() {
+        let server = is_exchange_group(groups) || compared && whose.ends_with('$');
+        if server && !missing.is_empty() {
             let missing: Vec<&str> = missing.into_iter().collect();
             hits.push(Hit::of(format!("{whose} is not a member of {}", missing.join(" and ")), seen));
         }
@@ -327,9 +335,9 @@ fn computer_not_in_groups(case: &Case) -> Vec<Hit> {
         let Some(groups) = fact.get("memberof") else { continue };
         judge(groups, fact.get("name").unwrap_or("The server"), &[fact]);
     }
-    for (_, rows) in memberships(case) {
+    for ((_, whose), rows) in &memberships {
         let groups: Vec<&str> = rows.iter().filter_map(|row| row.get("name")).collect();
-        judge(&groups.join(";"), "The server", &rows);
+        judge(&groups.join(";"), if whose.is_empty() { "The server" } else { whose }, rows);
     }
     hits
 }

@@ -8,6 +8,7 @@ mod limits;
 mod monitoring;
 mod network;
 mod passing;
+mod past;
 mod queues;
 mod resources;
 mod services;
@@ -53,6 +54,7 @@ pub fn find(name: &str) -> Option<Check> {
         limits::ALL,
         monitoring::ALL,
         network::ALL,
+        past::ALL,
         passing::ALL,
         queues::ALL,
         resources::ALL,

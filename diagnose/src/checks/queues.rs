@@ -109,8 +109,10 @@ fn queue_waits_without_error(case: &Case) -> Vec<Hit> {
         let kind = f.get("deliverytype").unwrap_or_default().to_lowercase();
         let outgoing =
             ["smarthost", "dnsconnector", "smtprelay", "smtpdelivery"].iter().any(|k| kind.starts_with(k));
+        // A table of few columns has no type; only outgoing hops are names with a dot.
+        let named = kind.is_empty() && f.get("nexthopdomain").is_some_and(|hop| hop.contains('.'));
         let alive = ["Active", "Ready", "Connecting"].iter().any(|s| f.is("status", s));
-        outgoing
+        (outgoing || named)
             && alive
             && f.get("lasterror").is_none()
             && f.number("messagecount").is_some_and(|n| n >= LONG)

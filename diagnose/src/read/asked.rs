@@ -12,6 +12,8 @@ static ASKED: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"\bwhat is the difference between\b|\bif (you|one|somebody|someone|this is|it is) (forgets?|skips?|omits?|miss(es)?|left out|forgotten|skipped)\b",
         r"\bwie (kann|können|lässt|lassen|vermeide|vermeiden|verhindere|verhindern)\b.*\b(vermeide|verhinder)|\bwie (vermeide|verhinder)|\b(um|damit)\b.*\bzu (vermeiden|verhindern)\b",
         r"\b(wenn|falls) (man|sie|du) .{0,60}(vergisst|vergessen)\b|\bwas ist der unterschied\b",
+        r"\b(should|in case)\b.{0,80}\b(appears?|shows? up|occurs?|comes? up)\b|\b(falls|sollten?)\b.{0,80}\b(erscheint|erscheinen|auftritt|auftreten|auftaucht|auftauchen)\b|\b(indien|mocht)\b.{0,80}\b(verschijnt|verschijnen|optreedt|optreden)\b",
+        r"\bau cas où\b|\ben (el )?caso de que\b|\bnel caso (in cui)?\b|\bcaso apareça\b|\bw razie\b|\bв случае если\b",
         r"\b(pour|afin de|comment)\b.{0,30}\b(éviter|prévenir)\b|\b(pour|afin de) ne (pas|plus) (avoir|recevoir|voir|rencontrer)\b|\bquelle est la différence\b",
         r"\b(como|cómo|para|poder|podemos|puedo|podem)\b.{0,30}\b(evitar|evitamos|evito|prevenir|prevenimos)\b|\bpara (no|não) (tener|recibir|ter|receber|ver)\b",
         r"\b(come|per|possiamo|posso)\b.{0,30}\b(evitare|evitiamo|evito|prevenire)\b|\bper non (avere|ricevere|vedere)\b",
@@ -97,6 +99,8 @@ mod tests {
             "如何避免出现 12014 错误？",
             "12014 を避けるにはどうすればよいですか。",
             "If you forget this, event 12014 will be logged.",
+            "Terug zetten indien ProxyNotAuthenticated in het log verschijnt.",
+            "Sollte 12014 auftreten, gehen wir zurück.",
             "No 1035 and no 2017 in the Application log.",
             "None of the KDC events (14, 16) is there.",
         ];

@@ -22,6 +22,7 @@ pub fn lines(text: &str) -> Vec<&str> {
         {
             *line = "";
         }
+        *line = untagged(line);
     }
     outdent(&mut lines, 1, true);
     outdent(&mut lines, SHOWN, false);
@@ -35,6 +36,47 @@ fn unquoted(line: &str) -> &str {
         rest = inner.strip_prefix(' ').unwrap_or(inner);
     }
     rest
+}
+
+/// Tags by which forums and trackers mark what is shown as it is, without their brackets.
+const TAGS: &[&str] = &["code", "quote", "noformat", "pre", "panel", "spoiler", "cmd", "plain", "blockquote"];
+/// Bytes of what a tag may say besides its name: a language, a title, who is quoted.
+const TAG_MAX: usize = 80;
+
+/// The line without such tags at its ends.
+fn untagged(line: &str) -> &str {
+    let mut rest = line;
+    for _ in 0..DEPTH_MAX {
+        let bare = rest.trim_end();
+        let trimmed = rest.trim_start();
+        if let Some(length) = tag_at_start(trimmed) {
+            rest = trimmed.get(length..).unwrap_or_default();
+        } else if let Some(start) = bare.rfind(['[', '{', '<']).filter(|start| {
+            let tag = bare.get(*start..).unwrap_or_default();
+            tag_at_start(tag) == Some(tag.len())
+        }) {
+            rest = bare.get(..start).unwrap_or_default();
+        } else {
+            break;
+        }
+    }
+    rest
+}
+
+/// The length of the tag with which the text begins: `[code]`, `[/quote]`, `[quote="bob"]`, `{code:title=x}`, `<pre>`.
+fn tag_at_start(text: &str) -> Option<usize> {
+    let close = match text.bytes().next()? {
+        b'[' => ']',
+        b'{' => '}',
+        b'<' => '>',
+        _ => return None,
+    };
+    let end = text.find(close).filter(|end| *end <= TAG_MAX)?;
+    let inner = text.get(1..end)?.trim_start_matches('/');
+    let name = inner.bytes().take_while(u8::is_ascii_alphabetic).count();
+    let after = inner.get(name..)?.chars().next();
+    let known = TAGS.iter().any(|tag| inner.get(..name).is_some_and(|n| n.eq_ignore_ascii_case(tag)));
+    (known && matches!(after, None | Some(':' | '=' | ' '))).then_some(end + 1)
 }
 
 fn indent(line: &str) -> usize {
@@ -56,7 +98,8 @@ fn outdent(lines: &mut [&str], least: usize, whole: bool) {
                 *line = line.get(depth.min(indent(line))..).unwrap_or_default();
             }
         }
-        from += len.max(1);
+        let begin = from;
+        from += len;
         // What follows a heading without an empty line between belongs to it.
         while !whole && lines.get(from).is_some_and(|line| indent(line) < least && !line.trim().is_empty()) {
             from += 1;
@@ -64,6 +107,7 @@ fn outdent(lines: &mut [&str], least: usize, whole: bool) {
                 from += 1;
             }
         }
+        from = from.max(begin + 1);
     }
 }
 
@@ -75,6 +119,15 @@ fn run(lines: &[&str], least: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_of_forums_go() {
+        let text = "[quote=\"bob\"]it says[/quote]\n[code]\nEvent ID: 1035\n[/code]\n{code:title=log}x{code}\n<pre>y</pre>\n{noformat}\nCodes : {1}\n[coded] <code@x.example>";
+        assert_eq!(
+            lines(text),
+            ["it says", "", "Event ID: 1035", "", "x", "y", "", "Codes : {1}", "[coded] <code@x.example>"]
+        );
+    }
 
     #[test]
     fn marks_of_quotation_go_and_lines_stay() {

@@ -40,6 +40,7 @@ static WELL: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"\b(everything|all|it|owa|ecp|imap|outlook|mail( flow)?)( of it)?( is| are)?( works?| working| running| runs| flows?| flowing| green| fine| normal| healthy| well)+ again\b",
         r"\b(alles|mailfluss|mails?|owa|imap|es) (ist |sind |läuft |laufen |funktioniert |geht |gehen )?(wieder (normal|grün|gut|in ordnung|ok|wie gewohnt)|läuft wieder|laufen wieder|funktioniert wieder|geht wieder)\b|\b(läuft|funktioniert|geht) (alles )?wieder\b",
         r"\btout (fonctionne|marche) (à|de) nouveau\b|\btout est rentré dans l.ordre\b|\btodo (funciona|está) (de nuevo|bien otra vez)\b|\btutto funziona di nuovo\b",
+        r"\b(seit|since) .{1,40}\b(keine|no)( weiteren| neuen| further| more| new)? (meldungen|alarme|warnungen|fehler|alerts?|alarms|errors|warnings)\b|\bno (further|more|new) (alerts|alarms|errors|warnings) since\b",
         r"\bnothing is (broken|wrong|failing)\b|\bno (complaints|problems|issues) (at the moment|so far|right now|currently|yet|at present)\b",
         r"\b(at the moment|currently|right now|so far|today),? (all|everything) (is|works|runs) (fine|well|ok|okay|as it should)\b|\b(all|everything) (is|works|runs) (fine|well|ok|okay|as it should)( at the moment| right now| currently| so far| today| here)\b",
         r"\b(aktuell|derzeit|momentan|zurzeit|im moment|bisher) (läuft|funktioniert|ist) alles\b|\bes (ist|läuft|funktioniert) (aktuell|derzeit|momentan|zurzeit|bisher)? ?alles (gut|in ordnung|bestens|einwandfrei)\b|\bnichts (ist )?(kaputt|defekt|gestört)\b",
@@ -200,6 +201,7 @@ mod tests {
             "Root cause: the certificate had expired.\nEverything works again for all.",
             "Das Problem ist inzwischen behoben. Ursache war Ereignis 12014.",
             "At the moment all is fine. Do I have to set TlsCertificateName again?",
+            "EX21: components Inactive, event 7031.\nNo further alerts since 00:15.",
             "I know about 550 5.7.54. Nothing is broken, it shall be done right.",
         ];
         for text in well {

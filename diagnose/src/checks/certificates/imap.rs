@@ -203,7 +203,11 @@ pub fn name_fits_several_certificates(case: &Case) -> Vec<Hit> {
 
 pub fn external_settings_empty(case: &Case) -> Vec<Hit> {
     settings(case)
-        .filter(|(fact, _)| fact.get("internalconnectionsettings").is_some())
+        .filter(|(fact, _)| {
+            // Printed as empty, or left out of a list of which the rest is there.
+            fact.get("internalconnectionsettings").is_some()
+                || fact.get("externalconnectionsettings").is_some()
+        })
         .filter(|(fact, _)| connection_hosts(fact.get("externalconnectionsettings")).is_empty())
         .map(|(fact, _)| {
             Hit::of(format!("ExternalConnectionSettings of {} is empty", protocol(fact)), &[fact])

@@ -6,8 +6,17 @@ use crate::case::Case;
 use crate::fact::{Fact, server_name};
 use crate::read::when;
 use crate::words;
+use regex::Regex;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+/// A certificate that lasts at least this much longer took the place of one that was about to end.
+const LASTS_MILLIS: i64 = 14 * 86_400_000;
+
+static WARNED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let before = "domain name|FQDN (?:parameter )?of|FQDN-Parameter|Domänennamen|nom de domaine|nombre de dominio|subject:";
+    Regex::new(&format!(r"(?i)(?:{before}) +(?:CN=)?(?P<name>[a-z0-9*][a-z0-9-]*(?:\.[a-z0-9-]+)+)")).ok()
+});
 
 /// `<I>issuer<S>subject`, without the spaces that programs set as they like.
 fn pair(text: &str) -> Option<(String, String)> {
@@ -133,6 +142,36 @@ pub fn event_12014_names_a_host(case: &Case) -> Vec<Hit> {
         .take(1)
         .map(|(fact, _)| Hit::of("Event 12014 names a host, not an issuer and a subject", &[fact]))
         .collect()
+}
+
+/// Every name that events 12014, 12016 and 12018 missed a certificate for is covered by one that is enabled for SMTP.
+pub fn warned_names_are_covered(case: &Case) -> Vec<Hit> {
+    let Some(warned) = WARNED.as_ref().filter(|_| dated(case)) else { return Vec::new() };
+    let all = certs(case);
+    let lasts = |cert: &&&Cert<'_>| {
+        let end = cert.get("notafter").and_then(when::parse);
+        cert.serves("SMTP")
+            && cert.get("hasprivatekey").is_none_or(|has| has.eq_ignore_ascii_case("true"))
+            && !cert.expired(case)
+            && end.is_some_and(|end| end > case.now().plus_millis(LASTS_MILLIS))
+    };
+    let mut hits = Vec::new();
+    let warns = |f: &&Fact| f.kind == "event" && matches!(f.get("id"), Some("12014" | "12016" | "12018"));
+    for fact in case.of("event").filter(warns) {
+        let message = fact.get("message").unwrap_or(&fact.text);
+        let here = certs_of(&all, fact.server.as_deref());
+        let names: Vec<&str> =
+            warned.captures_iter(message).filter_map(|c| c.name("name")).map(|m| m.as_str()).collect();
+        let cert = here.iter().filter(lasts).find(|cert| names.iter().all(|name| cert.covers(name)));
+        match cert {
+            Some(cert) if !names.is_empty() => {
+                hits.push(Hit::of(format!("{} covers the name by now", cert.shown()), &[fact]));
+            }
+            _ => return Vec::new(),
+        }
+    }
+    hits.truncate(1);
+    hits
 }
 
 /// An EHLO answer that lists other things than STARTTLS.

@@ -27,7 +27,7 @@ pub fn emit(setup: &Setup, line: &str, at: Place, sink: &mut Sink<'_>) {
     let kind = setup.format.kind();
     let shown = excerpt(line, sink);
     if !matches!(setup.format, Format::Waypost | Format::Setup | Format::Other(_))
-        && sink.repeats(kind, shown)
+        && sink.repeats(kind, shown, stamp(line))
     {
         return;
     }
@@ -37,6 +37,11 @@ pub fn emit(setup: &Setup, line: &str, at: Place, sink: &mut Sink<'_>) {
         }
         sink.fact(fact.text(shown));
     }
+}
+
+/// The time with which a line begins.
+pub fn stamp(line: &str) -> Option<waypost_base::Timestamp> {
+    line.get(..line.len().min(24)).and_then(row::time)
 }
 
 /// What is shown of a line: its beginning, or for a long one what stands about the first phrase.

@@ -58,12 +58,14 @@ pub fn of(line: &str) -> Option<Shape> {
     let get = |at: usize| fields.get(at).map_or("", |f| f.trim());
     // The column before the session's id is the date, whole or cut off, or it is gone.
     for at in 0..=1 {
-        if hex(get(at)) && digits(get(at + 1)) && endpoint(get(at + 2)) && endpoint(get(at + 3)) {
+        let older = matches!(get(at + 4), "+" | "-" | ">" | "<" | "*");
+        if hex(get(at)) && digits(get(at + 1)) && endpoint(get(at + 2)) && endpoint(get(at + 3)) && !older {
             let format = client_protocol(get(at + 2), get(at + 8));
             return Some(Shape { format, missing: 1 - at, old: false });
         }
     }
-    for at in 1..=2 {
+    // Before it stands the connector as well, and both may be gone.
+    for at in 0..=2 {
         let event = get(at + 4);
         if hex(get(at))
             && digits(get(at + 1))

@@ -222,7 +222,40 @@ impl Stream {
         if let Some(time) = stamp.and_then(row::time) {
             sink.saw_time(time);
         }
+        self.went_well(block, sink);
         number
+    }
+
+    /// Counts mail that was handed on and TLS that came about; these lines are mostly no facts.
+    fn went_well(&self, block: &[u8], sink: &mut Sink<'_>) {
+        let marks: &[&[u8]] = match self.setup.format {
+            Format::SmtpReceive => &[b"Queued mail for delivery", b"_SERVER negotiation succeeded"],
+            Format::Connectivity => &[b"Messages: "],
+            Format::Tracking => &[b",DELIVER,", b",SMTP,SEND,"],
+            _ => return,
+        };
+        for (index, mark) in marks.iter().enumerate() {
+            for at in memchr::memmem::find_iter(block, mark) {
+                let start = block.get(..at).and_then(|b| memchr::memrchr(b'\n', b)).map_or(0, |b| b + 1);
+                let line = block.get(start..at).and_then(|line| std::str::from_utf8(line).ok());
+                let Some((line, time)) = line.and_then(|line| Some((line, facts::stamp(line)?))) else {
+                    continue;
+                };
+                let connector = line.split(',').nth(1).filter(|_| self.setup.format == Format::SmtpReceive);
+                if index > 0
+                    && let Some(connector) = connector
+                {
+                    sink.encrypted(connector, time);
+                    continue;
+                }
+                let none = block.get(at + mark.len()) == Some(&b'0');
+                if self.setup.format != Format::Connectivity || !none {
+                    let server =
+                        connector.and_then(|id| id.split_once('\\')).and_then(|(name, _)| server_name(name));
+                    sink.handed_on(server, time);
+                }
+            }
+        }
     }
 
     /// The end of the log.

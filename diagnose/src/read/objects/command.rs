@@ -34,7 +34,9 @@ pub fn of(line: &str) -> Option<Command> {
     if line.len() > 4000 || !line.contains('-') {
         return None;
     }
-    let found = CMDLET.as_ref()?.captures(line)?;
+    // Of several commands on one line the last one prints.
+    let last = line.rsplit(';').take(8).find(|part| part.len() < line.len() && begins(part));
+    let found = CMDLET.as_ref()?.captures(last.unwrap_or(line))?;
     let (verb, noun) = (found.get(1)?.as_str(), found.get(2)?.as_str());
     let arguments = found.get(3).map_or("", |m| m.as_str());
     let states = ["LocalStates", "RemoteStates"].into_iter().find(|s| crate::words::contains(line, s));
@@ -76,7 +78,15 @@ pub fn is_prompt(line: &str) -> bool {
 
 /// The word that says what is asked of a general cmdlet.
 fn argument_of(noun: &str, arguments: &str) -> String {
-    let general = ["wmiobject", "ciminstance", "exchangediagnosticinfo", "childitem", "itemproperty", "item"];
+    let general = [
+        "wmiobject",
+        "ciminstance",
+        "exchangediagnosticinfo",
+        "childitem",
+        "itemproperty",
+        "item",
+        "adprincipalgroupmembership",
+    ];
     if !general.contains(&noun.to_ascii_lowercase().as_str()) {
         return String::new();
     }
@@ -162,6 +172,11 @@ mod tests {
             ("Get-Mailbox -Identity anna", "Mailbox", ""),
             ("Get-ReceiveConnector \"MBX01\\Default Frontend MBX01\" | fl", "ReceiveConnector", "MBX01"),
             ("Test-ImapConnectivity -ClientAccessServer:MBX01", "TestImapConnectivity", "MBX01"),
+            (
+                "PS> $t = (Get-AuthConfig).CurrentCertificateThumbprint; dir; Get-ExchangeCertificate $t | ft Subject,@{n='x';e={Get-Date}}",
+                "ExchangeCertificate",
+                "",
+            ),
         ] {
             assert_eq!(kind_and_server(line), (kind.to_owned(), server.to_owned()), "{line}");
         }

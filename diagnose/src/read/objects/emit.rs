@@ -114,6 +114,9 @@ pub fn emit(object: &Object, command: Option<&Command>, sink: &mut Sink<'_>) {
         if command.kind.as_ref().is_none_or(|k| *k == kind) {
             fact.put("cmdlet", &command.cmdlet);
         }
+        if kind.eq_ignore_ascii_case("ADPrincipalGroupMembership") {
+            fact.put("of", &command.argument);
+        }
         if kind == "ComponentRequester" {
             let place = if command.argument.starts_with("Remote") { "remote" } else { "local" };
             fact.put("where", place);
@@ -124,8 +127,7 @@ pub fn emit(object: &Object, command: Option<&Command>, sink: &mut Sink<'_>) {
         let name = if name == "type" { Cow::Borrowed("objecttype") } else { name };
         if fact.get(&name).is_none() {
             let value = clean(value);
-            let value =
-                if name == "starttype" && value.eq_ignore_ascii_case("auto") { "Automatic" } else { value };
+            let value = if kind == "Service" { service_word(&name, value) } else { value };
             fact.put(name, value);
         }
     }
@@ -148,6 +150,22 @@ fn clean(value: &str) -> &str {
         "Wahr" | "Vrai" | "Verdadero" | "Vero" | "WAHR" | "VRAI" => "True",
         "Falsch" | "Faux" | "Falso" | "FALSCH" | "FAUX" => "False",
         other => other,
+    }
+}
+
+/// The words for a service's state and start type: JSON and CSV of .NET objects have their numbers.
+fn service_word<'v>(name: &str, value: &'v str) -> &'v str {
+    match (name, value) {
+        ("status", "1") => "Stopped",
+        ("status", "2") => "StartPending",
+        ("status", "3") => "StopPending",
+        ("status", "4") => "Running",
+        ("status", "7") => "Paused",
+        ("starttype", "2") => "Automatic",
+        ("starttype", "3") => "Manual",
+        ("starttype", "4") => "Disabled",
+        ("starttype", auto) if auto.eq_ignore_ascii_case("auto") => "Automatic",
+        _ => value,
     }
 }
 

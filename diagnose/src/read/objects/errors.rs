@@ -69,6 +69,11 @@ fn record(doc: &mut Doc<'_>, category: usize, sink: &mut Sink<'_>) {
         }
     }
     parts(&mut fact, &info, &id);
+    // What was asked may say more than the answer.
+    let asked = begin.checked_sub(1).and_then(|above| doc.lines.get(above));
+    if let Some(line) = asked.filter(|line| super::command::is_prompt(line)) {
+        fact.put("command", line.trim());
+    }
     if fact.is("cmdlet", "Resolve-DnsName") {
         let name = fact.get("message").and_then(|m| m.split(" : ").next()).unwrap_or_default().to_owned();
         let error = fact.get("message").unwrap_or_default().to_owned();

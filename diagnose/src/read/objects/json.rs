@@ -120,14 +120,12 @@ pub fn shown(value: &Value, depth: usize) -> String {
 
 /// A nested object: its own text where it has one, else its properties.
 fn nested(map: &Map<String, Value>, depth: usize) -> String {
-    for name in ["DisplayHint", "value"] {
-        // A date or an enumeration with its number: `{"value": "/Date(…)/", "DateTime": "…"}`.
-        if name == "value"
-            && let Some(inner) = map.get("value").or_else(|| map.get("Value"))
-            && map.len() <= 3
-        {
-            return shown(inner, depth + 1);
-        }
+    // A date, or an enumeration with its number: `{"value": "/Date(…)/", "DateTime": "…"}`, `{"value": 3, "Value": "Retry"}`.
+    let (low, high) = (map.get("value"), map.get("Value"));
+    if let Some(inner) = high.filter(|v| v.is_string()).or(low).or(high)
+        && map.len() <= 3
+    {
+        return shown(inner, depth + 1);
     }
     let parts: Vec<String> =
         map.iter().take(64).map(|(n, v)| format!("{n}={}", shown(v, depth + 1))).collect();

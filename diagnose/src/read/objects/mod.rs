@@ -157,7 +157,10 @@ impl State {
     fn is_plausible(&self, at: usize, objects: &[Object], sink: &Sink<'_>) -> bool {
         let near = self.command.as_ref().is_some_and(|(line, _)| at - (*line).min(at) <= OUTPUT_LINES);
         let known = |o: &Object| o.properties.len() >= 2 || !kind::of_properties(|n| o.has(n)).is_empty();
-        near || objects.iter().any(known) || kind::of_file(&sink.name()).is_some()
+        // A queue's last error with its stamps is pasted alone as well.
+        let stamped =
+            |o: &Object| o.get("lasterror").is_some_and(|e| e.contains("{LED=") || e.contains("{LRT="));
+        near || objects.iter().any(|o| known(o) || stamped(o)) || kind::of_file(&sink.name()).is_some()
     }
 
     fn give(

@@ -269,6 +269,18 @@ fn is_spn(text: &str) -> bool {
         && !text.contains("://")
 }
 
+/// Whether a line of any language says that a name is registered on accounts: the name first, two accounts below.
+fn heads_accounts(doc: &Doc<'_>, line: usize) -> bool {
+    let Some(text) = doc.free(line).map(str::trim) else { return false };
+    let named = text.split_whitespace().next().is_some_and(is_spn);
+    let account = |at: usize| {
+        doc.free(at).map(str::trim).is_some_and(|next| {
+            next.get(..3).is_some_and(|cn| cn.eq_ignore_ascii_case("CN=")) && next.contains("DC=")
+        })
+    };
+    named && text.ends_with([':', '：']) && account(line + 1) && account(line + 2)
+}
+
 /// Service principal names, as setspn lists them for an account (-L), finds them (-Q) and counts duplicates (-X).
 pub fn setspn(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
     let mut account: Option<String> = None;
@@ -288,7 +300,8 @@ pub fn setspn(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
                 "ist auf diesen Konten registriert",
                 "est inscrit sur ces comptes",
             ],
-        ) {
+        ) || heads_accounts(doc, line)
+        {
             line = duplicate(doc, line, sink);
             found += 1;
             account = None;

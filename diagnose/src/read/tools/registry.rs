@@ -11,6 +11,12 @@ static VALUE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"^\s*(\S.{0,255}?)\s+(REG_(?:SZ|DWORD|QWORD|MULTI_SZ|EXPAND_SZ|BINARY|NONE|DWORD_LITTLE_ENDIAN))(?:\s+(.*))?$").ok()
 });
 
+/// A value on one line with its key, as scripts print them: `HKLM:\SOFTWARE\…  SchUseStrongCrypto  0`.
+static FLAT: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"^\s*((?:HKLM|HKEY_LOCAL_MACHINE):?\\\S.{0,300}?)(?:\s{2,}|\t|[|;,]\s*)(\w{2,60})(?:\s*[=:|;,]\s*|\s+)(0[xX][0-9a-fA-F]{1,16}|\d{1,10})\s*$")
+        .ok()
+});
+
 /// The key that a line is: `HKEY_LOCAL_MACHINE\SYSTEM\…`, `[HKLM\…]`.
 fn key(line: &str) -> Option<&str> {
     let line = line.trim().trim_start_matches('[').trim_end_matches(']');
@@ -25,6 +31,16 @@ pub fn query(doc: &mut Doc<'_>, sink: &mut Sink<'_>) {
     let mut found = 0;
     for line in 0..doc.lines.len() {
         let Some(text) = doc.free(line) else { continue };
+        if !text.contains("REG_")
+            && let Some(parts) = FLAT.as_ref().and_then(|form| form.captures(text))
+        {
+            let part = |n: usize| parts.get(n).map_or("", |m| m.as_str().trim());
+            let entry = entry(fact("registry", doc, line), part(1), part(2), "REG_DWORD", part(3));
+            sink.fact(entry.text(text.trim()));
+            doc.claim(line..line + 1);
+            found += 1;
+            continue;
+        }
         if let Some(name) = key(text) {
             name.clone_into(&mut current);
             continue;
