@@ -4,32 +4,17 @@
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use waypost_tests::line::Line;
 use waypost_tests::organisation::Organisation;
-use waypost_tests::pki::{self, Pki};
-use waypost_tests::server::{Server, binary};
+use waypost_tests::pki::Pki;
+use waypost_tests::server::{self, Server, records};
 
 /// An unoptimised binary on a busy machine gets so long for what takes an interval; that there is one alert is what counts.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-fn until<T>(what: &str, mut so: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = so() {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "{what} did not come about in {} s", PATIENCE.as_secs());
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-fn records(data: &Path, words: &[&str]) -> Vec<Value> {
-    let out = Command::new(binary()).arg("--data").arg(data).args(words).arg("--json").output().unwrap();
-    let (text, errors) = (pki::text(&out.stdout), pki::text(&out.stderr));
-    assert!(out.status.success(), "{words:?}: {text}{errors}");
-    text.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect()
+fn until<T>(what: &str, so: impl FnMut() -> Option<T>) -> T {
+    server::until(PATIENCE, what, so)
 }
 
 fn alerts(data: &Path) -> Vec<Value> {

@@ -11,25 +11,18 @@ use serde_json::Value;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use waypost_tests::line::Line;
 use waypost_tests::organisation::Organisation;
 use waypost_tests::pki;
-use waypost_tests::server::Scratch;
+use waypost_tests::server::{self, Scratch};
 
 /// An unoptimised binary on a busy machine gets so long for what takes an interval or two.
 const PATIENCE: Duration = Duration::from_secs(180);
 const INTERVAL: &str = "00:00:05";
 
-fn until<T>(what: &str, mut so: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = so() {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "{what} did not come about in {} s", PATIENCE.as_secs());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+fn until<T>(what: &str, so: impl FnMut() -> Option<T>) -> T {
+    server::until(PATIENCE, what, so)
 }
 
 fn set(o: &Organisation, key: &str, value: &str) {

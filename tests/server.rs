@@ -71,6 +71,27 @@ pub fn binary() -> PathBuf {
     binary
 }
 
+/// Waits for something to come about, and gives it.
+pub fn until<T>(patience: Duration, what: &str, mut so: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = so() {
+            return found;
+        }
+        assert!(start.elapsed() < patience, "{what} did not come about in {} s", patience.as_secs());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// What a command that has to succeed answers on a data folder, record by record.
+pub fn records(data: &Path, words: &[&str]) -> Vec<Value> {
+    let out = Command::new(binary()).arg("--data").arg(data).args(words).arg("--json").output();
+    let out = out.unwrap_or_else(|e| panic!("{words:?}: {e}"));
+    let (text, errors) = (crate::pki::text(&out.stdout), crate::pki::text(&out.stderr));
+    assert!(out.status.success(), "{words:?}: {text}{errors}");
+    text.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect()
+}
+
 impl Server {
     /// A fresh organisation.
     pub fn start(name: &str) -> Server {

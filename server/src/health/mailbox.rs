@@ -5,8 +5,7 @@ use super::cause::{self, MANNER};
 use super::flow::{ARRIVAL_MIN, LOOK, LOOK_MAX, hand_in, message_id, waits};
 use super::ground::{Ground, Tried, micros};
 use super::{out, refine};
-use crate::machine;
-use crate::probe::{Dialect, Done, Fault, Talk, Way, say};
+use crate::probe::{Done, Fault, Talk, Way, say};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use waypost_base::MessageId;
@@ -17,11 +16,7 @@ use waypost_mailbox::UidSet;
 use waypost_queue::{Filter, Local, Place, Route, Target};
 use waypost_smtp::Mailbox;
 use waypost_transport::ComponentState;
-use waypost_transport::accept::{self, Kind};
-use waypost_trust::channel::{Channel, TlsFacts};
 
-/// Octets on their way between the probe and the service.
-const PIPE: usize = 64 * 1024;
 /// Of a health mailbox, the newest so many messages are looked at.
 const NEWEST: u32 = 64;
 
@@ -96,26 +91,7 @@ pub async fn submission(ground: &Ground, account: &Arc<Account>, limit: Duration
 
 async fn handed_in(ground: &Ground, account: &Arc<Account>, id: &str, leg: &mut Leg) -> Done {
     let who = ground.who(account);
-    let (ours, theirs) = tokio::io::duplex(PIPE);
-    let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
-    let facts = TlsFacts {
-        version: "TLSv1.3",
-        cipher: "in-process",
-        server_name: None,
-        exporter: None,
-        end_point: None,
-        client: None,
-    };
-    let channel = Channel {
-        stream: Box::new(theirs),
-        local: loopback,
-        peer: loopback,
-        tls: Some(facts),
-        upgrade: None,
-    };
-    let service = ground.services.works.hub.service(Kind::Submissions);
-    let serving = tokio::spawn(accept::serve(channel, service, machine::correlation()));
-    let mut talk = Talk::over(Box::new(ours), Dialect::Smtp, &MANNER);
+    let (mut talk, serving) = super::inside::submission(ground);
     let work = async |talk: &mut Talk| {
         let offer = say::reach_by(talk, "submissions").await?;
         let plain = |way: &&Way| matches!(way, Way::Mechanism(waypost_sasl::Mechanism::Plain));

@@ -14,6 +14,7 @@ pub mod flow;
 pub mod gather;
 pub mod ground;
 pub mod hand;
+pub mod inside;
 pub mod integrity;
 pub mod legs;
 pub mod log;

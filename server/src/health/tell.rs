@@ -4,7 +4,7 @@
 use super::cause::MANNER;
 use super::rounds::Health;
 use crate::machine;
-use crate::probe::{Dialect, Talk};
+use crate::probe::Talk;
 use crate::web_client;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -13,8 +13,6 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use waypost_health::Alert;
 use waypost_health::event::{Event, Level, id};
-use waypost_transport::accept::{self, Kind};
-use waypost_trust::channel::{Channel, TlsFacts};
 
 /// Longest time of one way.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -23,8 +21,6 @@ const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(5);
 /// The folder of the data folder in which programs for alerts are.
 const HOOKS: &str = "hooks";
-/// Bytes that a pipe in memory holds.
-const PIPE: usize = 64 * 1024;
 
 /// By every way that the settings have.
 pub async fn tell(health: &Arc<Health>, alert: &Alert) {
@@ -97,32 +93,8 @@ async fn by_mail(health: &Arc<Health>, to: &[String], alert: &Alert) -> Result<(
     let ground = &health.ground;
     let (_, account) = ground.any_mailbox().ok_or("there is no health mailbox to send from")?;
     let who = ground.who(&account);
-    let (ours, theirs) = tokio::io::duplex(PIPE);
-    let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
-    let facts = TlsFacts {
-        version: "TLSv1.3",
-        cipher: "in-process",
-        server_name: None,
-        exporter: None,
-        end_point: None,
-        client: None,
-    };
-    let channel = Channel {
-        stream: Box::new(theirs),
-        local: loopback,
-        peer: loopback,
-        tls: Some(facts),
-        upgrade: None,
-    };
-    let service = ground.services.works.hub.service(Kind::Submissions);
-    let serving = tokio::spawn(accept::serve(channel, service, machine::correlation()));
-    let done = submit(
-        Talk::over(Box::new(ours), Dialect::Smtp, &MANNER),
-        &who,
-        to,
-        &letter(health, &who.address, to, alert),
-    )
-    .await;
+    let (talk, serving) = super::inside::submission(ground);
+    let done = submit(talk, &who, to, &letter(health, &who.address, to, alert)).await;
     serving.abort();
     done
 }

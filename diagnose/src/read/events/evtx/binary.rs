@@ -303,12 +303,7 @@ fn inline(cursor: &mut Cursor<'_>) -> Option<String> {
     let size = match kind {
         1 => usize::from(cursor.short()?).checked_mul(2)?,
         2 | 14 | 19 => usize::from(cursor.short()?),
-        3 | 4 => 1,
-        5 | 6 => 2,
-        7 | 8 | 11 | 13 | 20 => 4,
-        9 | 10 | 12 | 16 | 17 | 21 => 8,
-        15 | 18 => 16,
-        _ => return None,
+        _ => value::width(kind)?,
     };
     Some(value::show(kind, cursor.take(size)?).concat())
 }

@@ -45,7 +45,8 @@ pub fn show(kind: u8, bytes: &[u8]) -> Vec<String> {
     }
 }
 
-fn width(kind: u8) -> Option<usize> {
+/// Octets of a value of this kind; `None`: it says itself how long it is, or is of no known kind.
+pub(super) fn width(kind: u8) -> Option<usize> {
     Some(match kind {
         3 | 4 => 1,
         5 | 6 => 2,
