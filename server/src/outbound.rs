@@ -186,7 +186,7 @@ impl ServerCertVerifier for Judge {
             None => Err(rustls::Error::General("this machine trusts no certificate authority".into())),
         };
         let mut shown = described(end_entity);
-        shown.fault = judged.as_ref().err().map(ToString::to_string);
+        shown.fault = judged.as_ref().err().map(crate::tls::said);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = shown;
         match (self.verify, judged) {
             (_, Ok(())) | (Verify::Any, Err(_)) => Ok(ServerCertVerified::assertion()),

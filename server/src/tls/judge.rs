@@ -39,9 +39,18 @@ fn judge(chain_pem: &str, clock: &Clock) -> Result<(), String> {
     let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     match verifier.verify_server_cert(leaf, between, &name, &[], now) {
         Ok(_) => Ok(()),
-        Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
-            Err("no certificate authority that this machine trusts stands behind it, or certificates in between are missing".into())
-        }
-        Err(e) => Err(e.to_string()),
+        Err(e) => Err(said(&e)),
+    }
+}
+
+/// In words for people. A signature that does not belong to the authority of that name is as good as none: some machines
+/// trust authorities that are called like a host.
+pub fn said(error: &rustls::Error) -> String {
+    use rustls::CertificateError as E;
+    match error {
+        rustls::Error::InvalidCertificate(
+            E::UnknownIssuer | E::BadSignature | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => "no certificate authority that this machine trusts stands behind it, or certificates in between are missing".into(),
+        other => other.to_string(),
     }
 }

@@ -10,7 +10,7 @@ mod shelf;
 mod signatures;
 mod watch;
 
-pub use judge::chain_judge;
+pub use judge::{chain_judge, said};
 pub(crate) use signatures::signatures_by;
 
 use rustls::ServerConfig;
